@@ -1,0 +1,1 @@
+"""The demo: the thesis's network, the digits and MNIST, its training."""

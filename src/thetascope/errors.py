@@ -1,0 +1,60 @@
+"""One exception tree. Every message says what was expected, what came and what to do.
+
+ThetascopeError
+├── StateError          tensors that do not fit a model or one another
+├── RecordingError      a run directory that cannot be written or read
+├── CheckpointError     a foreign checkpoint that is refused or damaged
+├── TrajectoryError     a trajectory without the states that were asked for
+├── GeometryError       alphas, knots or tables that describe no points
+├── ObjectiveError      a model, data, loss or metric that cannot be scored
+│   └── NotDeterministicError   two passes over one point disagree
+├── ResultError         a stored result that is damaged, foreign or of another call
+├── DataError           a data set's files that are missing, truncated or mislabelled
+└── UsageError          an option or a specification on the command line
+"""
+
+from __future__ import annotations
+
+
+class ThetascopeError(Exception):
+    """The root of all errors that thetascope raises on purpose."""
+
+
+class StateError(ThetascopeError, ValueError):
+    """Tensors do not fit a model or one another."""
+
+
+class RecordingError(ThetascopeError):
+    """A run directory cannot be written or read."""
+
+
+class CheckpointError(ThetascopeError):
+    """A checkpoint file is refused, damaged or of an unknown kind."""
+
+
+class TrajectoryError(ThetascopeError, ValueError):
+    """A trajectory lacks the states that were asked for."""
+
+
+class GeometryError(ThetascopeError, ValueError):
+    """Alphas, knots or coefficient tables describe no points."""
+
+
+class ObjectiveError(ThetascopeError, ValueError):
+    """A model, its data, a loss or a metric cannot be scored as given."""
+
+
+class NotDeterministicError(ObjectiveError):
+    """Two passes over one point disagree."""
+
+
+class ResultError(ThetascopeError):
+    """A stored result is damaged, foreign, or belongs to another call."""
+
+
+class DataError(ThetascopeError, ValueError):
+    """A data set's files are missing, truncated, oversized or mislabelled."""
+
+
+class UsageError(ThetascopeError, ValueError):
+    """An option or a specification on the command line is off."""

@@ -1,0 +1,146 @@
+"""A model bound to a way of scoring a batch: states go in, per-sample values come out, the model stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from thetascope.errors import ObjectiveError, StateError
+from thetascope.evaluation.metrics import RESERVED, Step
+from thetascope.evaluation.preserve import untouched
+from thetascope.evaluation.scores import Column, column
+from thetascope.recording.checkpoints import fitted_names
+from thetascope.state import ParameterSpace, State, unwrapped
+
+
+class _Stepper(nn.Module):
+    """Makes a whole step the forward pass of one module, so that the model in it can be used in any way."""
+
+    def __init__(self, model: nn.Module, step: Step) -> None:
+        super().__init__()
+        self.model = model
+        self._step = step
+
+    def forward(self, batch: Any) -> Mapping[str, Any]:
+        return self._step(self.model, batch)
+
+
+class BoundModel:
+    """A model, the step that scores a batch with it, and where and in which dtype that happens."""
+
+    def __init__(self, model: nn.Module, step: Step, device: torch.device, dtype: torch.dtype | None) -> None:
+        if isinstance(model, torch.jit.ScriptModule):
+            raise ObjectiveError("a TorchScript model cannot be given other parameters; pass the nn.Module that it was made from")
+        self.model = unwrapped(model)
+        self.device, self.dtype = device, dtype
+        self._stepper = _Stepper(self.model, step)
+        self.space = ParameterSpace.of_model(self.model)
+        self._own = {n: t for n, t in _tensors_of(self.model).items() if n not in self.space.tensors and n not in self.space.ties}
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Within it the model may be evaluated; after it the model and all random states are as before."""
+        with untouched(self.model):
+            yield
+
+    def watch_calls(self, batch: Any) -> None:
+        """Put the layers into the order in which one pass over `batch` first calls them."""
+        names = {id(module): name for name, module in self.model.named_modules()}
+        order: dict[str, None] = {}
+
+        def note(module: nn.Module, _inputs: Any) -> None:
+            if id(module) in names:
+                order.setdefault(names[id(module)])
+
+        # a global hook, because one on the model would write to it
+        handle = nn.modules.module.register_module_forward_pre_hook(note)
+        try:
+            with self.running():
+                self.evaluate(self.tensors_of(self.present_state()), batch)
+        finally:
+            handle.remove()
+        self.space = ParameterSpace.of_model(self.model, tuple(order))
+
+    def present_state(self) -> State:
+        """The model's own present tensors; not copies."""
+        return State.of(_tensors_of(self.model), label="the model's present state")
+
+    def target_dtype(self, name: str) -> torch.dtype:
+        """The dtype in which the tensor `name` is evaluated: the objective's, else the model's own."""
+        spec = self.space.tensors[name]
+        own: torch.dtype = getattr(torch, spec.dtype)
+        return self.dtype if self.dtype is not None and own.is_floating_point else own
+
+    def bind(self, state: Mapping[str, Tensor]) -> State:
+        """`state` under the model's names, ties resolved, wrappers' prefixes left out.
+
+        Raises:
+            StateError: it does not fit the model (every difference is listed), or two names of one tied tensor
+                hold different values.
+        """
+        given = State.of(state)
+        names = fitted_names(given.specs, self.space)
+        difference = self.space.compare({new: given.specs[old] for new, old in names.items()})
+        if difference:
+            raise StateError(f"{given.label} does not fit the model: it {difference.describe()}. Pass a state of this model")
+        self._check_ties(given, names)
+        canonical = dict(names)
+        for alias, name in self.space.ties.items():
+            if alias in names:
+                canonical.setdefault(name, names[alias])
+                del canonical[alias]
+        return given.renamed({name: canonical[name] for name in self.space.tensors}, self.space.tensors)
+
+    def _check_ties(self, state: State, names: Mapping[str, str]) -> None:
+        for alias, name in self.space.ties.items():
+            if alias in names and name in names:
+                one, other = state[names[alias]], state[names[name]]
+                if one.data_ptr() != other.data_ptr() and not torch.equal(one, other):
+                    raise StateError(
+                        f'in {state.label} "{alias}" and "{name}" differ, but the model ties them to one tensor; '
+                        "this state is of a model without the tie"
+                    )
+
+    def tensors_of(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The state's tensors on the device and in the dtype of the evaluation, as copies of their own."""
+        return {name: state[name].detach().to(self.device, self.target_dtype(name), copy=True) for name in self.space.tensors}
+
+    def evaluate(self, tensors: Mapping[str, Tensor], batch: Any, *, writable_buffers: bool = False) -> dict[str, Column]:
+        """Score one batch with `tensors` in the model's place. Call it within `running`.
+
+        Buffers are copied for each batch, so that a pass that writes to them changes no other; with
+        `writable_buffers` the pass writes to those in `tensors`.
+        """
+        values = {f"model.{name}": tensor for name, tensor in tensors.items()}
+        for name in () if writable_buffers else self.space.buffers:
+            values[f"model.{name}"] = tensors[name].clone()
+        for name, tensor in self._own.items():
+            dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
+            values[f"model.{name}"] = tensor.detach().to(self.device, dtype, copy=True)
+        returned = functional_call(self._stepper, values, (batch,))
+        return _columns(returned)
+
+
+def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers by their first names, also those that a state dict leaves out."""
+    return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+def _columns(returned: Any) -> dict[str, Column]:
+    if not isinstance(returned, Mapping) or "loss" not in returned:
+        what = f"a mapping with {', '.join(map(str, returned))}" if isinstance(returned, Mapping) else type(returned).__name__
+        raise ObjectiveError(f'a step returns {{"loss": …, metrics: …}}, [N] values or means with "weight". Got {what} instead.')
+    weight = returned.get("weight")
+    columns = {}
+    for name, value in returned.items():
+        if name == "weight":
+            continue
+        if name != "loss" and name in RESERVED:
+            raise ObjectiveError(f'a step may not return a metric called "{name}", which results use themselves; choose another name')
+        columns[name] = value if isinstance(value, Column) else column(name, value, weight, None)
+    return columns

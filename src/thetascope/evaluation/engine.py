@@ -1,0 +1,194 @@
+"""The engine: checks what can be trusted, plans the work in units, runs it, hands each finished unit on.
+
+It knows neither results nor files: a `Sink` takes the units, and says which are there already.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thetascope.errors import NotDeterministicError, ResultError
+from thetascope.evaluation.backends import Backend
+from thetascope.evaluation.backends.eager import EagerBackend
+from thetascope.evaluation.objective import Objective
+from thetascope.evaluation.preserve import RandomStates, seed_all
+from thetascope.geometry.points import Points
+
+UNIT_SECONDS = 0.5
+"""About how long a unit takes: what is lost at most when a run is stopped, against what storing it costs."""
+
+Values = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Points to score, and the labelled dimensions that they fill row by row.
+
+    `prefix` stands before the names of their variables. `as_recorded` scores stored states as they stand, whatever
+    the objective says of buffers.
+    """
+
+    points: Points
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    prefix: str = ""
+    as_recorded: bool = False
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What scoring the first point showed."""
+
+    names: tuple[str, ...]
+    samples: int
+    seconds: float
+
+
+class Sink(Protocol):
+    """Takes finished units."""
+
+    def done(self, prefix: str) -> NDArray[np.bool_]:
+        """Which points are there already, flat."""
+        ...
+
+    def unit(self, prefix: str) -> int:
+        """How many points are stored at once; a divisor of nothing, the last unit of a row may be shorter."""
+        ...
+
+    def write(self, prefix: str, start: int, values: Mapping[str, Sequence[float]]) -> None:
+        """Take the points from flat index `start` on."""
+        ...
+
+
+def probe(objective: Objective, request: Request) -> Probe:
+    """Score the first point twice, with other random seeds and the same data, and time the second pass.
+
+    Raises:
+        NotDeterministicError: the passes disagree; the message says what is likely random.
+    """
+    backend = EagerBackend(objective, request.points, as_recorded=request.as_recorded)
+    first, _ = _timed_point(objective, backend, 0, seed=1)
+    second, seconds = _timed_point(objective, backend, 0, seed=2)
+    if not _equal(first.values, second.values, tolerance=0.0):
+        raise NotDeterministicError(_what_is_random(objective, first.values, second.values))
+    return Probe(tuple(first.values), first.samples, seconds)
+
+
+def recheck(objective: Objective, request: Request, row: int, stored: Values) -> Probe:
+    """Score one stored point again.
+
+    Raises:
+        ResultError: it comes out otherwise than it was stored.
+    """
+    backend = EagerBackend(objective, request.points, as_recorded=request.as_recorded)
+    again, seconds = _timed_point(objective, backend, row, seed=1)
+    tolerance = 1e-9 if "float64" in str(objective.dtype) else 1e-5
+    if not _equal(again.values, stored, tolerance):
+        raise ResultError(
+            f"a stored point does not come out again: stored {_shown(stored)}, now {_shown(again.values)}. The model's code, "
+            "a library or the machine changed what it computes; choose another out="
+        )
+    return Probe(tuple(again.values), again.samples, seconds)
+
+
+def unit_size(request: Request, seconds: float, *, resident: bool) -> int:
+    """How many points make a unit: about `UNIT_SECONDS` of work, or more where each unit loads the data anew."""
+    wanted = max(1, math.ceil(UNIT_SECONDS / max(seconds, 1e-9)), 1 if resident else 16)
+    return min(request.shape[-1], wanted)
+
+
+def pending_units(request: Request, sink: Sink) -> Iterator[range]:
+    """The units that are not stored yet. None crosses a row of the last dimension."""
+    done, last, size = sink.done(request.prefix), request.shape[-1], sink.unit(request.prefix)
+    for row in range(0, len(request.points), last):
+        for start in range(row, row + last, size):
+            unit = range(start, min(start + size, row + last))
+            if not done[unit.start : unit.stop].all():
+                yield unit
+
+
+def run(
+    objective: Objective,
+    requests: Sequence[Request],
+    sink: Sink,
+    backend: type[Backend],
+    advance: Callable[[int], None],
+) -> None:
+    """Score all that is not stored yet, unit by unit. Call it within the model's `running`."""
+    for request in requests:
+        scorer: Backend | None = None
+        for unit in pending_units(request, sink):
+            if scorer is None:
+                scorer = backend(objective, request.points, as_recorded=request.as_recorded)
+            columns: dict[str, list[float]] = {}
+            for sums in scorer.evaluate(unit):
+                for name, value in sums.means(standard_error=objective.samples is not None).items():
+                    columns.setdefault(name, []).append(value)
+            sink.write(request.prefix, unit.start, columns)
+            advance(len(unit))
+
+
+@dataclass(frozen=True)
+class _Scored:
+    values: Values
+    samples: int
+
+
+def _timed_point(objective: Objective, backend: EagerBackend, row: int, seed: int) -> tuple[_Scored, float]:
+    start = time.perf_counter()
+    seed_all(seed)
+    (sums,) = backend.evaluate([row])
+    values = sums.means(standard_error=objective.samples is not None)
+    return _Scored(values, sums.samples), time.perf_counter() - start
+
+
+def _equal(a: Values, b: Values, tolerance: float) -> bool:
+    def same(x: float, y: float) -> bool:
+        return x == y or (math.isnan(x) and math.isnan(y)) or math.isclose(x, y, rel_tol=tolerance, abs_tol=tolerance)
+
+    return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+
+
+def _shown(values: Values) -> str:
+    return ", ".join(f"{name}={value:.9g}" for name, value in values.items())
+
+
+def _what_is_random(objective: Objective, first: Values, second: Values) -> str:
+    """Say which source of randomness the difference points to."""
+    found = f"two passes over one point disagree ({_shown(first)} against {_shown(second)}), so no curve could be trusted. "
+    batches = objective.batches
+    if not batches.resident and batches.fingerprint_again() != batches.survey.fingerprint:
+        return found + "The data differ from walk to walk: turn random augmentation off, or pass tensors"
+    seed_all(0)
+    before = RandomStates.capture()
+    objective.model.evaluate(objective.model.tensors_of(objective.model.present_state()), batches.first())
+    after = RandomStates.capture()
+    drawn = [
+        name
+        for name, changed in (
+            (
+                "torch",
+                not before.torch_cpu.equal(after.torch_cpu)
+                or any(not a.equal(b) for a, b in zip(before.torch_cuda, after.torch_cuda, strict=False)),
+            ),
+            ("numpy", repr(before.numpy) != repr(after.numpy)),
+            ("Python's random", before.python != after.python),
+        )
+        if changed
+    ]
+    if drawn:
+        return found + (
+            f"The pass draws random numbers from {' and '.join(drawn)} although the model is in evaluation mode: look for "
+            "functional.dropout without training=self.training, or noise added in forward"
+        )
+    return found + (
+        "No random numbers are drawn, so it is a kernel that sums in changing order (torch.use_deterministic_algorithms(True) "
+        "names it) or something the model keeps from one pass to the next"
+    )

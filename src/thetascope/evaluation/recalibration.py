@@ -1,0 +1,40 @@
+"""Estimating the statistics of normalisation layers anew at a point.
+
+The running mean and variance become the averages of the calibration batches' own, weighted by their sizes
+(Izmailov et al. 2018, section 3.2, with batches of different sizes counted rightly).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+from torch.nn.modules.batchnorm import _NormBase
+
+from thetascope.evaluation.batches import rows_of
+from thetascope.evaluation.binding import BoundModel
+
+
+def recalibrated(model: BoundModel, tensors: dict[str, Tensor], batches: Iterable[Any]) -> dict[str, Tensor]:
+    """`tensors` with the running statistics estimated from `batches`. Call it within the model's `running`.
+
+    Models without such layers come back unchanged.
+    """
+    norms = [m for m in model.model.modules() if isinstance(m, _NormBase) and m.track_running_stats]
+    if not norms:
+        return tensors
+    own = dict(tensors) | {name: tensors[name].clone() for name in model.space.buffers}
+    momenta = [norm.momentum for norm in norms]
+    seen = 0
+    try:
+        for batch in batches:
+            rows = rows_of(batch) or 1
+            seen += rows
+            for norm in norms:
+                norm.training, norm.momentum = True, rows / seen  # the first batch replaces what was there
+            model.evaluate(own, batch, writable_buffers=True)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.training, norm.momentum = False, momentum
+    return own

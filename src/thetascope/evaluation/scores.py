@@ -1,0 +1,148 @@
+"""Per-sample values and their sums: everything in float64, divided by the count once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thetascope.errors import ObjectiveError
+
+
+@dataclass(frozen=True)
+class Column:
+    """One batch's values of the loss or a metric: ``[N]`` values with weights ``[N]``, or one mean for `weight`.
+
+    A sample's weight is 1, or the number of positions that count where a sample has several (tokens).
+    """
+
+    values: Tensor
+    weights: Tensor
+
+    @property
+    def per_sample(self) -> bool:
+        """Whether the values are those of single samples."""
+        return self.values.ndim == 1
+
+
+def column(name: str, value: Any, weight: Any, samples: int | None) -> Column:
+    """Check what a loss, metric or step returned for one batch.
+
+    Args:
+        name: of the loss or metric, for messages.
+        value: ``[N]`` per-sample values or a scalar mean; a tensor, number or array.
+        weight: how much each sample counts ``[N]``, how many samples the mean stands for, or None.
+        samples: N where the batch tells it; a mean without a weight stands for so many.
+
+    Raises:
+        ObjectiveError: the shape is another, or a mean comes without a count.
+    """
+    values = _float64(name, value)
+    if values.ndim == 0:
+        count = samples if weight is None else float(_float64("weight", weight).sum())
+        if count is None:
+            raise ObjectiveError(
+                f'the step returned "{name}" as one mean and does not say for how many samples; return the per-sample '
+                f'values [N], or add "weight": how many samples the mean stands for'
+            )
+        return Column(values, torch.tensor(float(count), dtype=torch.float64))
+    if values.ndim != 1 or (samples is not None and len(values) != samples):
+        wanted = "[N]" if samples is None else f"[{samples}]"
+        raise ObjectiveError(f'"{name}" must be per-sample values {wanted} or one mean. Got shape {list(values.shape)} instead.')
+    weights = torch.ones_like(values) if weight is None else _float64("weight", weight).to(values.device)
+    if weights.shape != values.shape:
+        raise ObjectiveError(f'"weight" of per-sample values must be {list(values.shape)}. Got {list(weights.shape)} instead.')
+    return Column(values, weights)
+
+
+def _float64(name: str, value: Any) -> Tensor:
+    tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
+    if tensor.is_complex():
+        raise ObjectiveError(f'"{name}" must be real. Got {tensor.dtype} instead.')
+    tensor = tensor.detach()
+    return tensor.cpu().double() if tensor.device.type == "mps" else tensor.double()
+
+
+@dataclass
+class _Sum:
+    """Weighted sums of one column. Deviations are from the first batch's mean, so that they do not cancel."""
+
+    total: float = 0.0
+    weight: float = 0.0
+    count: int = 0
+    per_sample: bool = True
+    reference: float | None = None
+    squares: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+
+    def add(self, part: Column) -> None:
+        self.total += float((part.values * part.weights).sum())
+        self.weight += float(part.weights.sum())
+        self.per_sample = self.per_sample and part.per_sample
+        self.count += part.values.numel() if part.per_sample else round(float(part.weights))
+        if part.per_sample and part.values.numel():
+            if self.reference is None:
+                self.reference = float(part.values.mean())
+            deviation, square = part.values - self.reference, part.weights**2
+            for i in range(3):
+                self.squares[i] += float((square * deviation**i).sum())
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.weight if self.weight else math.nan
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean: ``sqrt(Σ w²(v − mean)²) / Σ w``, with the correction N / (N − 1); nan under 2 samples."""
+        if self.count < 2 or self.reference is None:
+            return math.nan
+        shift = self.mean - self.reference
+        spread = self.squares[2] - 2 * shift * self.squares[1] + shift**2 * self.squares[0]
+        if math.isnan(spread):
+            return math.nan
+        return math.sqrt(max(spread, 0.0) * self.count / (self.count - 1)) / self.weight
+
+
+class Sums:
+    """The running sums of one point over the batches."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, _Sum] = {}
+
+    def add(self, columns: Mapping[str, Column]) -> None:
+        """Take one batch into account.
+
+        Raises:
+            ObjectiveError: the names are not those of the batches before.
+        """
+        if self._sums and self._sums.keys() != columns.keys():
+            raise ObjectiveError(f"every batch must give the same values; got {', '.join(columns)} after {', '.join(self._sums)}")
+        for name, part in columns.items():
+            self._sums.setdefault(name, _Sum()).add(part)
+
+    @property
+    def samples(self) -> int:
+        """How many samples the loss was summed over."""
+        return self._sums["loss"].count if self._sums else 0
+
+    def means(self, *, standard_error: bool) -> dict[str, float]:
+        """The loss and each metric; with the loss's standard error on request.
+
+        Raises:
+            ObjectiveError: a standard error needs per-sample values, and the loss gives means.
+        """
+        if not self._sums:
+            raise ObjectiveError("the data gave no batch, so there is nothing to score; pass data with at least one sample")
+        means = {name: part.mean for name, part in self._sums.items()}
+        if standard_error:
+            loss = self._sums["loss"]
+            if not loss.per_sample:
+                raise ObjectiveError(
+                    "samples= gives a standard error, which needs per-sample losses, and the loss returned a mean. "
+                    'Let it return [N] values (reduction="none"), or leave samples= out'
+                )
+            means["loss_standard_error"] = loss.standard_error
+        return means

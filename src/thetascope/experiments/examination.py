@@ -1,0 +1,195 @@
+"""What all experiments share: open or lay out the result, score what is missing, say what it costs, add provenance."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from thetascope._version import __version__
+from thetascope.errors import ResultError
+from thetascope.evaluation.backends import chosen_backend
+from thetascope.evaluation.engine import Probe, Request, pending_units, probe, recheck, run, unit_size
+from thetascope.evaluation.objective import Objective
+from thetascope.evaluation.preserve import preserved_threads
+from thetascope.files import PARTIAL
+from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
+from thetascope.results.result import Result
+from thetascope.results.store import Block, Layout, Store
+from thetascope.state import State
+
+Variables = Mapping[str, tuple[tuple[str, ...], ArrayLike]]
+OutPath = str | os.PathLike[str] | None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment before it is run: the points, their labels, and what is known without scoring.
+
+    Args:
+        name: of the function that users call; results keep it, and figures are found by it.
+        title: one line for people.
+        requests: the points to score.
+        coords: labels of the dimensions.
+        settings: everything that decides which points these are; a stored result with other settings is not
+            gone on with.
+        constants: variables that need no scoring.
+        attrs: what else the result should say.
+        derived: computes further variables and attrs from the finished dataset.
+    """
+
+    name: str
+    title: str
+    requests: Sequence[Request]
+    coords: Mapping[str, ArrayLike]
+    settings: Mapping[str, Any]
+    constants: Variables = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    derived: Callable[[Any], tuple[Variables, Mapping[str, Any]]] | None = None
+
+
+def examine(objective: Objective, experiment: Experiment, *, out: OutPath, engine: str, progress: bool) -> Result:
+    """Score all points of `experiment` and return the result.
+
+    With `out` the result is stored unit by unit; the same call goes on where an earlier one stopped.
+
+    Raises:
+        ResultError: what lies at `out` is of another call; the message lists every difference.
+        NotDeterministicError: two passes over one point disagree.
+    """
+    backend, reason = chosen_backend(engine)
+    fingerprint = _fingerprint(objective, experiment)
+    path = None if out is None else Path(out)
+    with preserved_threads(), objective.model.running():
+        if path is not None and path.exists():
+            store, probed = _gone_on(objective, experiment, path, fingerprint, backend.name)
+        else:
+            if path is not None:
+                _sweep_beside(path)
+            probed = probe(objective, experiment.requests[0])
+            provenance = _provenance(objective, fingerprint, experiment, {"name": backend.name, "reason": reason}, probed)
+            store = Store.create(path, _layout(objective, experiment, probed, provenance))
+        try:
+            _score(objective, experiment, store, probed, progress, backend)
+            if experiment.derived is not None:
+                store.add(*experiment.derived(store.data))
+        finally:
+            result = store.close()
+    return result
+
+
+def _gone_on(objective: Objective, experiment: Experiment, path: Path, fingerprint: Mapping[str, Any], backend: str) -> tuple[Store, Probe]:
+    """Open the stored result, with the batch size and threads it was made with, and check one of its points."""
+    store = Store.open(path)
+    try:
+        attrs = store.data.attrs
+        stored = {**attrs["fingerprint"], "engine": attrs["engine"]["name"]}
+        different = _differences(stored, {**fingerprint, "engine": backend})
+        if different:
+            raise ResultError(f'"{path}" holds the result of another call: {"; ".join(different)}. Choose another out=, or remove it')
+        torch.set_num_threads(attrs["threads"])
+        objective.batches.rebatched(attrs["batch_size"])
+        for request in experiment.requests:
+            done = np.flatnonzero(store.done(request.prefix))
+            if len(done):
+                row = int(done[0])
+                return store, recheck(objective, request, row, store.values(request.prefix, row))
+        return store, probe(objective, experiment.requests[0])
+    except BaseException:
+        store.close()
+        raise
+
+
+def _score(objective: Objective, experiment: Experiment, store: Store, probed: Probe, progress: bool, backend: Any) -> None:
+    left = sum(len(unit) for request in experiment.requests for unit in pending_units(request, store))
+    total = sum(len(request.points) for request in experiment.requests)
+    seconds = left * probed.seconds
+    shown = progress and seconds > LONG_SECONDS
+    stored = f" ({total - left:,} of {total:,} are stored already)" if left < total else ""
+    say(
+        f"{experiment.title}: {left:,} points to score{stored} on {probed.samples:,} samples with the {backend.name} engine on "
+        f"{objective.device}, about {duration(seconds)} ({duration(probed.seconds)} a point, measured on one)",
+        shown=shown,
+    )
+    with progress_bar(experiment.name, left, shown=shown) as advance:
+        run(objective, experiment.requests, store, backend, advance)
+
+
+def _layout(objective: Objective, experiment: Experiment, probed: Probe, provenance: Mapping[str, Any]) -> Layout:
+    resident = objective.batches.resident
+    blocks = [Block(r.prefix, r.dims, r.shape, probed.names, unit_size(r, probed.seconds, resident=resident)) for r in experiment.requests]
+    attrs = {"experiment": experiment.name, "title": experiment.title, **experiment.attrs, **provenance}
+    return Layout(blocks, experiment.coords, experiment.constants, attrs)
+
+
+def _fingerprint(objective: Objective, experiment: Experiment) -> dict[str, Any]:
+    states: dict[str, State] = {state.digest(): state for request in experiment.requests for state in request.points.basis}
+    return {
+        "experiment": experiment.name,
+        **objective.fingerprint(),
+        "grid": {request.prefix or "points": request.points.digest() for request in experiment.requests},
+        "states": list(states),
+        "settings": dict(experiment.settings),
+    }
+
+
+def _provenance(
+    objective: Objective,
+    fingerprint: Mapping[str, Any],
+    experiment: Experiment,
+    engine: Mapping[str, str],
+    probed: Probe,
+) -> dict[str, Any]:
+    states = {s.digest(): s for request in experiment.requests for s in request.points.basis}
+    return {
+        "fingerprint": dict(fingerprint),
+        "states": [{"label": s.label, "step": s.step, "epoch": s.epoch, "digest": digest} for digest, s in states.items()],
+        "versions": {
+            "thetascope": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "platform": platform.platform(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": str(objective.device),
+        "threads": torch.get_num_threads(),
+        "batch_size": objective.batches.batch_size,
+        "samples_scored": probed.samples,
+        "data_resident": objective.batches.resident,
+        "engine": dict(engine),
+        "buffers": objective.buffers,
+        "calibration_is_own_data": objective.calibrates and objective.calibration_is_own,
+    }
+
+
+def _differences(stored: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
+    """Every entry that differs, by its dotted name."""
+    found = []
+    for key in dict.fromkeys([*stored, *now]):
+        a, b = stored.get(key), now.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += _differences(a, b, f"{path}{key}.")
+        elif a != b:
+            found.append(f"{path}{key} was {_short(a)}, now {_short(b)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _sweep_beside(path: Path) -> None:
+    """Remove what a killed process left of laying out this very result."""
+    import shutil
+
+    shutil.rmtree(path.with_name(f".{path.name}{PARTIAL}"), ignore_errors=True)

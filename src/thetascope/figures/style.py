@@ -1,0 +1,33 @@
+"""What all figures share: colours that colour-blind readers tell apart (Okabe and Ito 2008), names of quantities."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F",
+)  # fmt: skip
+
+LOG_RATIO = 30.0
+"""A positive quantity that spans more than this is drawn on a logarithmic axis."""
+
+
+def wants_log(*series: NDArray[np.float64]) -> bool:
+    """Whether a logarithmic axis shows these values better: all positive, and far apart."""
+    values = np.concatenate([np.ravel(part) for part in series])
+    finite = values[np.isfinite(values)]
+    return bool(finite.size and finite.min() > 0 and finite.max() / finite.min() > LOG_RATIO)
+
+
+def quantity_label(name: str, loss_name: str = "") -> str:
+    """How an axis calls a variable."""
+    if name != "loss":
+        return name.replace("_", " ")
+    plain = loss_name.replace("_", "-") if loss_name in ("cross_entropy", "nll", "mse") else ""
+    units = {
+        "cross-entropy": "loss (cross-entropy, nats)",
+        "nll": "loss (NLL, nats)",
+        "mse": "loss (mean squared error)",
+    }
+    return units.get(plain, "loss")

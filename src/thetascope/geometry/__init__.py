@@ -1,0 +1,1 @@
+"""Pure arithmetic on coefficient tables: points, paths. No model, no files."""

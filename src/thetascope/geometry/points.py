@@ -1,0 +1,116 @@
+"""Points in parameter space: a small table of coefficients over a few stored states.
+
+    θ_k[name] = Σ_b coeffs[k, group(name), b] · basis[b][name]
+
+K points of P parameters are described by K·G·B numbers; a point is made only when it is scored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from thetascope.errors import GeometryError
+from thetascope.state import State
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """K affine combinations of B basis states, with coefficients chosen per group of tensors.
+
+    Args:
+        basis: the B states.
+        coeffs: ``[K, G, B]``. A coefficient of exactly 0 leaves its state out, so that not even a NaN in it
+            shows; a row of zeros and one 1 is that state bit for bit.
+        groups: the names of the tensors that move, each with its column in ``G``. Names that are left out come
+            from ``basis[anchor]``; integer tensors must be, unless every row is a stored state.
+        buffer_groups: the columns of G that move floating buffers, which an objective may overrule.
+        anchor: the basis state that the rest comes from, by default the last.
+
+    Raises:
+        GeometryError: the table's shape does not fit, or a coefficient is not finite.
+    """
+
+    basis: tuple[State, ...]
+    coeffs: Floats
+    groups: Mapping[str, int]
+    buffer_groups: frozenset[int] = frozenset()
+    anchor: int = -1
+
+    def __post_init__(self) -> None:
+        shape = self.coeffs.shape
+        wanted = max(self.groups.values(), default=-1) + 1
+        if len(shape) != 3 or shape[1] < wanted or shape[2] != len(self.basis):
+            raise GeometryError(f"coeffs must be [points, {wanted} groups, {len(self.basis)} basis states]. Got {list(shape)} instead.")
+        if not np.isfinite(self.coeffs).all() or not self.coeffs.any(axis=2).all():
+            raise GeometryError("every coefficient must be finite, and every group of every point needs one that is not 0")
+
+    def __len__(self) -> int:
+        return len(self.coeffs)
+
+    def rows(self, rows: slice | Sequence[int]) -> Points:
+        """Some of the points."""
+        return Points(self.basis, self.coeffs[rows], self.groups, self.buffer_groups, self.anchor)
+
+    def holding_buffers(self) -> Points:
+        """The same points with floating buffers held at the anchor's."""
+        coeffs = self.coeffs.copy()
+        for group in self.buffer_groups:
+            coeffs[:, group, :] = 0.0
+            coeffs[:, group, self.anchor] = 1.0
+        return Points(self.basis, coeffs, self.groups, self.buffer_groups, self.anchor)
+
+    def used(self) -> tuple[int, ...]:
+        """The basis states that any point needs."""
+        needed = np.abs(self.coeffs).sum(axis=(0, 1)) > 0
+        needed[self.anchor] = True
+        return tuple(int(b) for b in np.flatnonzero(needed))
+
+    def needs(self, k: int, name: str) -> tuple[int, ...]:
+        """The basis states that `tensor` combines for `name` at point `k`."""
+        group = self.groups.get(name)
+        return (self.anchor % len(self.basis),) if group is None else tuple(int(b) for b in np.flatnonzero(self.coeffs[k, group]))
+
+    def tensor(self, k: int, name: str, parts: Mapping[int, Tensor]) -> Tensor:
+        """The tensor `name` of point `k`, from its basis tensors `parts` (by basis index: those that `needs` names)."""
+        group = self.groups.get(name)
+        if group is None:
+            return parts[self.anchor % len(self.basis)]
+        return combine({b: float(self.coeffs[k, group, b]) for b in parts}, parts)
+
+    def digest(self) -> str:
+        """SHA-256 over the table and the groups, without the basis."""
+        total = hashlib.sha256(np.ascontiguousarray(self.coeffs).tobytes())
+        total.update(repr((sorted(self.groups.items()), sorted(self.buffer_groups), self.anchor, self.coeffs.shape)).encode())
+        return total.hexdigest()
+
+
+def combine(coefficients: Mapping[int, float], parts: Mapping[int, Tensor]) -> Tensor:
+    """Σ_b coefficients[b] · parts[b], summed in float64 (float32 for half precision) and rounded once.
+
+    One coefficient of exactly 1 gives its part itself, without a copy.
+    """
+    if len(coefficients) == 1:
+        ((b, coefficient),) = coefficients.items()
+        if coefficient == 1.0:
+            return parts[b]
+    example = next(iter(parts.values()))
+    wide = _wider(example.dtype)
+    total = torch.zeros(example.shape, dtype=wide, device=example.device)
+    for b, coefficient in coefficients.items():
+        total.add_(parts[b].to(wide), alpha=coefficient)
+    return total.to(example.dtype)
+
+
+def _wider(dtype: torch.dtype) -> torch.dtype:
+    if dtype.is_complex:
+        return torch.complex128
+    return torch.float64 if dtype in (torch.float32, torch.float64) else torch.float32

@@ -1,0 +1,71 @@
+"""Tensors in safetensors files, read one by one and written whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from thetascope.errors import CheckpointError
+from thetascope.files import write_atomically
+from thetascope.state import TensorSpec
+
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "C64": "complex64",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+    "U16": "uint16", "U32": "uint32", "U64": "uint64",
+    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
+}  # fmt: skip
+
+
+class SafetensorsSource:
+    """The tensors of one safetensors file. Only what is asked for is read, and no file stays open."""
+
+    def __init__(self, path: Path, *, expected_bytes: int | None = None) -> None:
+        self.path = path
+        self._expected_bytes = expected_bytes
+
+    @cached_property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        """What the file's header promises."""
+        with self._opened() as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            return {
+                name: TensorSpec(tuple(part.get_shape()), _DTYPES.get(part.get_dtype(), part.get_dtype())) for name, part in slices.items()
+            }
+
+    def read(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """Read the tensors `names` to the CPU."""
+        with self._opened() as file:
+            present = set(file.keys())
+            absent = [name for name in names if name not in present]
+            if absent:
+                raise CheckpointError(f'"{self.path}" lacks {", ".join(absent)}; it is not the file that was written here. Restore it')
+            return {name: file.get_tensor(name) for name in names}
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        if not self.path.is_file():
+            raise CheckpointError(f'"{self.path}" is missing; restore it, or leave this state out')
+        size = self.path.stat().st_size
+        if self._expected_bytes not in (None, size):
+            raise CheckpointError(
+                f'"{self.path}" is {size:,} bytes long, {self._expected_bytes:,} were recorded: it was cut short or '
+                "altered. Restore it from a copy, or leave this state out"
+            )
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                yield file
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f'"{self.path}" is no whole safetensors file ({error}); restore it from a copy') from error
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write `tensors` (contiguous, on the CPU) to `path`, whole or not at all."""
+    write_atomically(path, lambda partial: save_file(dict(tensors), partial))

@@ -1,0 +1,155 @@
+"""Result: labelled arrays with their provenance, and how they show themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from thetascope.errors import ResultError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as PlotlyFigure
+
+MISSING, EVALUATED, NOT_FINITE, ESTIMATED = 0, 1, 2, 3
+STATUS_NAMES = {MISSING: "missing", EVALUATED: "evaluated", NOT_FINITE: "not finite", ESTIMATED: "estimated"}
+
+
+class Result:
+    """What an experiment found.
+
+    Attributes:
+        data: the labelled arrays. Variables named ``…status`` hold 0 missing, 1 evaluated, 2 evaluated and not
+            finite, 3 estimated; ``data.attrs`` the provenance: versions, seeds, fingerprints, states, engine.
+        path: where it is stored, if it is.
+    """
+
+    def __init__(self, data: xr.Dataset, path: Path | None = None) -> None:
+        if "experiment" not in data.attrs:
+            raise ResultError("the dataset holds no thetascope result: its attrs name no experiment")
+        self.data, self.path = data, path
+
+    @property
+    def experiment(self) -> str:
+        """The name of the function that made it, such as ``interpolate``."""
+        return str(self.data.attrs["experiment"])
+
+    @property
+    def title(self) -> str:
+        """One line on what it is."""
+        return str(self.data.attrs.get("title", self.experiment))
+
+    def plot(self, ax: Axes | None = None, **options: Any) -> Axes | Figure:
+        """Draw with matplotlib: on `ax` where one is given, else in a new figure.
+
+        Returns:
+            What was drawn on.
+        """
+        from thetascope.figures import draw_matplotlib
+
+        return draw_matplotlib(self, ax, **options)
+
+    def figure(self, **options: Any) -> PlotlyFigure:
+        """Draw an interactive plotly figure."""
+        from thetascope.figures import draw_plotly
+
+        return draw_plotly(self, **options)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One table with a row per point of each variable: its dimensions, its variables, its status.
+
+        Variables over different dimensions stand below one another, told apart by the column ``dims``.
+        """
+        import pandas as pd
+
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for name, variable in self.data.data_vars.items():
+            groups.setdefault(tuple(map(str, variable.dims)), []).append(str(name))
+        tables = []
+        for dims, names in groups.items():
+            part = self.data[names]
+            table = part.to_dataframe().reset_index() if dims else pd.DataFrame({n: [part[n].item()] for n in names})
+            tables.append(table if len(groups) == 1 else table.assign(dims=", ".join(dims)))
+        return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Store the result as a zarr group at `path`, whole or not at all; an older result there is replaced.
+
+        Raises:
+            ResultError: something else lies at `path`.
+        """
+        from thetascope.results.store import save
+
+        self.path = save(self.data, Path(path))
+        return self.path
+
+    def status_counts(self) -> dict[str, int]:
+        """How many points are evaluated, not finite, missing and estimated, over all status variables."""
+        values = [self.data[name].values.ravel() for name in self.data.data_vars if str(name).endswith("status")]
+        flat = np.concatenate(values) if values else np.empty(0, np.int8)
+        return {label: int((flat == code).sum()) for code, label in STATUS_NAMES.items()}
+
+    def summary(self) -> list[tuple[str, str]]:
+        """What the result shows itself as: a list of names and texts."""
+        attrs = self.data.attrs
+        rows = [("dims", ", ".join(f"{name} {size}" for name, size in self.data.sizes.items()))]
+        rows += [(str(n), _extent(v)) for n, v in self.data.data_vars.items() if v.dtype.kind == "f" and v.size]
+        rows.append(
+            (
+                "status",
+                ", ".join(f"{count:,} {label}" for label, count in self.status_counts().items() if count),
+            )
+        )
+        if isinstance(attrs.get("samples_scored"), int):
+            engine = attrs.get("engine", {})
+            rows.append(
+                (
+                    "scored on",
+                    f"{attrs['samples_scored']:,} samples, {attrs.get('device')}, engine {engine.get('name')}",
+                )
+            )
+        if self.path is not None:
+            rows.append(("stored at", str(self.path)))
+        return rows
+
+    def __repr__(self) -> str:
+        rows = self.summary()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join([f"thetascope result: {self.title}", *(f"  {name:<{width}}  {text}" for name, text in rows)])
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f'<tr><th style="text-align:left;padding-right:1em">{escape(name)}</th><td style="text-align:left">{escape(text)}</td></tr>'
+            for name, text in self.summary()
+        )
+        return f"<div><strong>{escape(self.title)}</strong><table>{cells}</table></div>"
+
+
+def _extent(variable: xr.DataArray) -> str:
+    """The first, last and lowest value along one dimension, else the range."""
+    values = variable.values
+    finite = np.isfinite(values)
+    if not finite.any():
+        return "no finite value"
+    lowest, highest = np.nanmin(values[finite]), np.nanmax(values[finite])
+    if variable.ndim != 1:
+        return f"{lowest:.4g} to {highest:.4g}"
+    dim = str(variable.dims[0])
+    at = variable[dim].values if dim in variable.coords else np.arange(variable.size)
+    place = int(np.flatnonzero(values == lowest)[0])
+    ends = f"{values[0]:.4g} → {values[-1]:.4g}"
+    return f"{ends}, lowest {lowest:.4g} at {dim} {at[place]:g}" if at.dtype.kind in "iuf" else f"{lowest:.4g} to {highest:.4g}"
+
+
+def provenance_of(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a result's attrs that says where it comes from."""
+    keys = ("versions", "created", "device", "threads", "engine", "fingerprint", "states", "samples_scored")
+    return {key: attrs[key] for key in keys if key in attrs}

@@ -1,0 +1,197 @@
+"""A trajectory: the states of one training in order, read lazily."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import overload
+
+from torch import Tensor
+
+from thetascope.errors import TrajectoryError
+from thetascope.recording.checkpoints import SUFFIXES, fitted_names, open_checkpoint
+from thetascope.recording.run_directory import RunDirectory
+from thetascope.state import ParameterSpace, State
+
+PathLike = str | os.PathLike[str]
+
+
+class Trajectory(Sequence[State]):
+    """The states of one training in the order of their steps.
+
+    Args:
+        path: a run directory that a Recorder wrote.
+
+    Raises:
+        RecordingError: the directory is not one, or is damaged.
+        TrajectoryError: it holds no state.
+    """
+
+    def __init__(self, path: PathLike) -> None:
+        self._set(RunDirectory.open(Path(path)).states(), f'"{path}"')
+
+    @classmethod
+    def from_files(
+        cls,
+        paths: PathLike | Iterable[PathLike],
+        steps: Sequence[int] | None = None,
+        epochs: Sequence[float] | None = None,
+        key: str | None = None,
+        prefix: str | None = None,
+        allow: Sequence[str | type] = (),
+    ) -> Trajectory:
+        """A trajectory of checkpoint files: .safetensors, or what torch.save wrote (.pt, .pth, .ckpt, .bin, .tar).
+
+        Args:
+            paths: the files, or one folder of them. Names that differ only in their numbers are put into natural
+                order (epoch9 before epoch10); a list of other names (first.pt, last.pt) keeps its own.
+            steps: one per file, in the order of `paths`; the states are then ordered by them.
+            epochs: one per file, in the order of `paths`.
+            key: where in a checkpoint the state dict lies, if not at the top or under state_dict, model,
+                model_state_dict or net.
+            prefix: take only names that start so, and leave it out.
+            allow: classes that weights-only loading may build, such as "argparse.Namespace".
+
+        Raises:
+            CheckpointError: a file is missing, damaged or refused. Nothing in a refused file is run.
+            TrajectoryError: the files hold states of different models; every difference is listed.
+        """
+        files = _files_of(paths)
+        labelled = _arranged(files, steps, epochs)
+        states = []
+        for file, step, epoch in labelled:
+            source = open_checkpoint(file, key=key, prefix=prefix, allow=allow)
+            states.append(State(source, label=f'"{file.name}"', step=step, epoch=epoch))
+        return cls._of(states, f"{len(files)} files")
+
+    @classmethod
+    def from_states(
+        cls,
+        states: Iterable[Mapping[str, Tensor]],
+        steps: Sequence[int] | None = None,
+        epochs: Sequence[float] | None = None,
+    ) -> Trajectory:
+        """A trajectory of state dicts in memory. They are kept, not copied: pass copies of a live model's.
+
+        Raises:
+            TrajectoryError: there is none, they differ in names or shapes, or steps do not rise.
+        """
+        given = list(states)
+        _check_count("steps", steps, len(given))
+        _check_count("epochs", epochs, len(given))
+        made = []
+        for i, state in enumerate(given):
+            step = None if steps is None else int(steps[i])
+            epoch = None if epochs is None else float(epochs[i])
+            made.append(
+                state if isinstance(state, State) and steps is None else State.of(dict(state), label=f"state {i}", step=step, epoch=epoch)
+            )
+        return cls._of(made, f"{len(made)} states")
+
+    @classmethod
+    def _of(cls, states: Sequence[State], origin: str) -> Trajectory:
+        trajectory = cls.__new__(cls)
+        trajectory._set(_unified(states), origin)
+        return trajectory
+
+    def _set(self, states: Sequence[State], origin: str) -> None:
+        if not states:
+            raise TrajectoryError(f"{origin} holds no state yet; record one, or pass the checkpoints of a training")
+        self._states, self._origin = tuple(states), origin
+        recorded = [state.step for state in states if state.step is not None]
+        self.steps: list[int] = recorded if len(recorded) == len(states) else list(range(len(states)))
+        epochs = [state.epoch for state in states if state.epoch is not None]
+        self.epochs: list[float] = epochs if len(epochs) == len(states) else list(map(float, range(len(states))))
+        for earlier, later in pairwise(self.steps):
+            if later <= earlier:
+                raise TrajectoryError(f"steps must rise from state to state; {later} follows {earlier} in {self.steps}")
+
+    def progress(self, index: int) -> float:
+        """How far state `index` is in the training: 0 at the first step, 1 at the last."""
+        first, last = self.steps[0], self.steps[-1]
+        return 0.0 if first == last else (self.steps[index] - first) / (last - first)
+
+    def index_at(self, fraction: float) -> int:
+        """The index of the state nearest to `fraction` of the progress; of two equally near ones the earlier."""
+        if not 0 <= fraction <= 1:
+            raise TrajectoryError(f"progress lies between 0 (first state) and 1 (last). Got {fraction} instead.")
+        return min(range(len(self)), key=lambda i: (abs(self.progress(i) - fraction), i))
+
+    def at(self, fraction: float) -> State:
+        """The state nearest to `fraction` of the progress in steps; of two equally near ones the earlier."""
+        return self[self.index_at(fraction)]
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @overload
+    def __getitem__(self, index: int) -> State: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[State]: ...
+    def __getitem__(self, index: int | slice) -> State | Sequence[State]:
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            raise IndexError(f"state {index} of a trajectory of {len(self)} states")
+        return self._states[index]
+
+    def __iter__(self) -> Iterator[State]:
+        return iter(self._states)
+
+    def __repr__(self) -> str:
+        labels = [state.label for state in self._states]
+        shown = labels if len(labels) <= 6 else [*labels[:3], "…", *labels[-2:]]
+        return f"Trajectory({self._origin}: {len(self)} states, steps {self.steps[0]} to {self.steps[-1]}: {', '.join(shown)})"
+
+
+def _unified(states: Sequence[State]) -> list[State]:
+    """Give all states the names of the first, or say all that differs."""
+    if not states:
+        return []
+    first = ParameterSpace(dict(states[0].specs))
+    unified = [states[0]]
+    for i, state in enumerate(states[1:], 1):
+        names = fitted_names(state.specs, first)
+        fitted = state if all(new == old for new, old in names.items()) else state.renamed(names)
+        difference = first.compare(fitted.specs)
+        if difference:
+            raise TrajectoryError(
+                f"state {i} ({state.label}) {difference.describe()}; expected the names and shapes of state 0 ({states[0].label})"
+            )
+        unified.append(fitted)
+    return unified
+
+
+def _files_of(paths: PathLike | Iterable[PathLike]) -> list[Path]:
+    if not isinstance(paths, str | os.PathLike):
+        return [Path(path) for path in paths]
+    folder = Path(paths)
+    if folder.is_file():
+        return [folder]
+    files = [file for file in folder.glob("*") if file.suffix in SUFFIXES]
+    if not files:
+        raise TrajectoryError(f'"{folder}" holds no checkpoint files ({", ".join(SUFFIXES)}); pass a list of files or a folder of them')
+    return sorted(files, key=_natural_key)
+
+
+def _natural_key(path: Path) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", str(path)) if part]
+
+
+def _arranged(
+    files: list[Path], steps: Sequence[int] | None, epochs: Sequence[float] | None
+) -> list[tuple[Path, int | None, float | None]]:
+    _check_count("steps", steps, len(files))
+    _check_count("epochs", epochs, len(files))
+    rows = [(file, None if steps is None else int(steps[i]), None if epochs is None else float(epochs[i])) for i, file in enumerate(files)]
+    if steps is not None:
+        return sorted(rows, key=lambda row: row[1] or 0)
+    # names that differ in more than their numbers carry an order that only their list knows
+    skeletons = {re.sub(r"\d+", "0", str(file)) for file in files}
+    return sorted(rows, key=lambda row: _natural_key(row[0])) if len(skeletons) == 1 else rows
+
+
+def _check_count(name: str, given: Sequence[object] | None, expected: int) -> None:
+    if given is not None and len(given) != expected:
+        raise TrajectoryError(f"{name} must hold one value per state: expected {expected}, got {len(given)}")
