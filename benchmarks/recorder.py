@@ -87,9 +87,8 @@ def main() -> None:
     arguments = parser.parse_args()
     share = training_share(arguments.repeats)
     copies = extra_copies(arguments.parameters)
-    print(
-        f"recording LeNet once an epoch of 10,000 images: {share['median_share']:.2%} of the training's time (worst {share['worst_share']:.2%})"
-    )
+    shares = f"{share['median_share']:.2%} of the time (worst {share['worst_share']:.2%})"
+    print(f"recording LeNet once an epoch of 10,000 images: {shares}")
     print(f"recording {copies['parameters']:,.0f} parameters: {copies['extra_copies_at_peak']:.2f} extra copies of the model at the peak")
     machine = {
         "platform": platform.platform(),
