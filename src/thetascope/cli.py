@@ -14,6 +14,7 @@ from thetascope._version import __version__
 app = App(
     name="thetascope",
     version=__version__,
+    suppress_keyboard_interrupt=False,
     help="Look at the training of a neural network through its parameters.",
     help_epilogue="First look:  thetascope demo      Your own run:  thetascope interpolate runs/mine --objective mine.py:objective",
 )
@@ -137,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in tokens
     tokens = [token for token in tokens if token != "--debug"]
     try:
-        app(tokens, exit_on_error=False, print_error=True)
+        app(tokens, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         return 2
     except (ThetascopeError, OSError) as error:

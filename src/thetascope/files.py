@@ -60,33 +60,38 @@ class Lock:
     """An exclusive lock on a folder, freed by the system when its process dies, however it dies."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / ".lock"
-        self._file: Any = None
+        self._folder = folder
+        self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock; False where another process holds it."""
-        file = self._path.open("a+b")
+        """Take the lock; False where somebody else holds it."""
         try:
-            _lock_file(file)
+            import fcntl
+        except ImportError:  # Windows cannot lock a folder itself
+            return self._acquire_file()
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            file.close()
+            os.close(descriptor)
             return False
-        self._file = file
+        self._descriptor = descriptor
+        return True
+
+    def _acquire_file(self) -> bool:
+        import msvcrt
+
+        descriptor = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
         return True
 
     def release(self) -> None:
-        """Free the lock. The file stays: removing it would let two processes lock two different files."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-def _lock_file(file: Any) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    else:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        """Free the lock."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from thetascope.errors import ObjectiveError
 from thetascope.evaluation.preserve import RandomStates, preserved_random_states, seed_all
-from thetascope.state import TensorSpec, tensor_bytes
+from thetascope.state import tensor_bytes
 
 RESIDENT_SHARE = 0.25
 """How much of the free memory the data may take to stay on the device."""
@@ -149,18 +149,18 @@ class Batches:
 
     def fingerprint_again(self) -> str:
         """The fingerprint of one more walk; it differs where the data are random."""
-        total = hashlib.sha256()
+        total = _DataHash()
         for batch in self:
-            _hash_into(total, batch)
+            total.add(batch)
         return total.hexdigest()
 
     def _surveyed(self) -> Survey:
         held: list[Any] | None = []
         budget = _memory_budget(self._device)
-        total, count, rows, size = hashlib.sha256(), 0, 0, 0
+        total, count, rows, size = _DataHash(), 0, 0, 0
         known = True
         for batch in self._walk():
-            _hash_into(total, batch)
+            total.add(batch)
             found = rows_of(batch)
             known, rows = known and found is not None, rows + (found or 0)
             count += 1
@@ -289,12 +289,26 @@ def _rows(batch: Any, chosen: Tensor, size: int) -> Any:
     return batch[chosen.numpy()] if isinstance(batch, np.ndarray) and len(batch) == size else batch
 
 
-def _hash_into(total: Any, batch: Any) -> None:
-    for tensor in tensors_of(batch):
-        total.update(repr(TensorSpec.of(tensor)).encode())
-        total.update(tensor_bytes(tensor))
-    for leaf in _plain_values(batch):
-        total.update(repr(leaf).encode())
+class _DataHash:
+    """A hash of the data row by row, whatever batches they come in."""
+
+    def __init__(self) -> None:
+        self._leaves: list[Any] = []
+        self._shapes: list[object] = []
+
+    def add(self, batch: Any) -> None:
+        for place, leaf in enumerate([*tensors_of(batch), *_plain_values(batch)]):
+            if place == len(self._leaves):
+                self._leaves.append(hashlib.sha256())
+                self._shapes.append(None)
+            shape = (str(leaf.dtype), tuple(leaf.shape[1:])) if isinstance(leaf, Tensor) else type(leaf).__name__
+            if shape != self._shapes[place]:
+                self._leaves[place].update(repr(shape).encode())
+                self._shapes[place] = shape
+            self._leaves[place].update(tensor_bytes(leaf) if isinstance(leaf, Tensor) else repr(leaf).encode())
+
+    def hexdigest(self) -> str:
+        return hashlib.sha256("".join(leaf.hexdigest() for leaf in self._leaves).encode()).hexdigest()
 
 
 def _plain_values(batch: Any) -> Iterator[str | int | float]:

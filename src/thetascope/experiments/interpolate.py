@@ -74,7 +74,7 @@ def interpolate(
     knots = knot_indices(trajectory, degree)
     measured = _measured_indices(len(trajectory), knots)
     bound = {index: objective.bind(trajectory[index]) for index in sorted({*knots, *measured})}
-    space = objective.space
+    space = objective.model.space
     moving = [n for n in space.parameters if space.tensors[n].floating]
     buffers = [n for n in space.buffers if space.tensors[n].floating]
     at = np.linspace(0.0, 1.0, degree + 1)

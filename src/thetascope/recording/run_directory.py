@@ -172,7 +172,7 @@ class RunDirectory:
         frozen = SafetensorsSource(self.path / FROZEN_FILE) if self.frozen else None
         return State(
             _Recorded(source, frozen, self.space),
-            label=f'the state of step {record.step} ("{file.name}")',
+            label=f'step {record.step} ("{file.name}")',
             step=record.step,
             epoch=record.epoch,
             metrics=record.metrics,

@@ -150,7 +150,7 @@ def _frozen() -> nn.Module:
 def _old_weight_norm() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 5)), nn.ReLU(), nn.Linear(5, 3))  # type: ignore[no-untyped-call]
+        return nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 5)), nn.ReLU(), nn.Linear(5, 3))
 
 
 def _varied_norms() -> nn.Module:

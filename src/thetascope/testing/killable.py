@@ -1,0 +1,49 @@
+"""An examination that can be killed and counted, run in a process of its own.
+
+``python -m thetascope.testing.killable OUT COUNTS [ALPHAS]`` scores a line on made data and appends a byte to
+COUNTS for each pass of the model over the data, so that a test knows how often what was scored.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import thetascope as ts
+from thetascope.evaluation import engine
+from thetascope.testing.models import case
+
+SLEEP = 0.004
+"""Seconds that a point takes at least, so that there is something to interrupt."""
+
+
+def examine(out: Path, counts: Path, alphas: int = 41) -> ts.Result:
+    """Score the line between two states, noting each pass in `counts`."""
+    chosen = case("linear")
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        with counts.open("ab") as file:
+            file.write(b".")
+        time.sleep(SLEEP)
+        return F.cross_entropy(outputs, targets, reduction="none")
+
+    torch.set_num_threads(1)
+    engine.UNIT_SECONDS = 2.5 * SLEEP  # a few points a unit, so that a kill falls between and within units
+    objective = ts.Objective(chosen.model(), chosen.data(), loss=loss)
+    return ts.interpolate(objective, ts.Trajectory.from_states(chosen.states(3)), alphas=alphas, out=out, progress=False)
+
+
+def main() -> None:
+    """Run it; the process ends without waiting for anything."""
+    examine(Path(sys.argv[1]), Path(sys.argv[2]))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

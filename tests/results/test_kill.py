@@ -1,0 +1,91 @@
+"""A run that is killed at any moment goes on where it stopped, and ends in the same bits."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import thetascope as ts
+from thetascope.testing.killable import examine
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["thetascope.testing.killable", "thetascope.results.store", "zarr", "xarray"])
+KILLS = 20
+
+
+def stored_points(out: Path) -> int:
+    try:
+        counts = ts.load_result(out).status_counts()
+    except ts.ThetascopeError:
+        return 0  # killed before anything was laid out
+    return counts["evaluated"]
+
+
+def passes(counts: Path) -> int:
+    return counts.stat().st_size if counts.exists() else 0
+
+
+def assert_same_bits(a: ts.Result, b: ts.Result) -> None:
+    assert set(a.data.data_vars) == set(b.data.data_vars)
+    for name in a.data.data_vars:
+        assert a.data[name].values.tobytes() == b.data[name].values.tobytes(), name
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> ts.Result:
+    """An uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole")
+    return examine(folder / "result", folder / "counts")
+
+
+def run_and_kill(out: Path, counts: Path, seconds: float) -> None:
+    process = FORKS.Process(target=examine, args=(out, counts))
+    process.start()
+    # the clock starts with the first pass over the data, so that the moments spread over the run and not its start-up
+    deadline = time.monotonic() + 60
+    while passes(counts) == 0 and process.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.0005)
+    time.sleep(seconds)
+    process.kill()
+    process.join()
+
+
+def test_killed_at_random_moments(whole: ts.Result, tmp_path: Path) -> None:
+    random_moments = random.Random(7)
+    interrupted = 0
+    for kill in range(KILLS):
+        out, counts = tmp_path / f"result{kill}", tmp_path / f"counts{kill}"
+        run_and_kill(out, counts, random_moments.uniform(0.0, 0.45))
+        before, stored = passes(counts), stored_points(out)
+        interrupted += 0 < stored < 44
+        again = examine(out, counts)
+        assert_same_bits(whole, again)
+        # what is stored is not scored again: only the rest, and the one check (two passes where nothing was stored)
+        assert passes(counts) - before == 44 - stored + (1 if stored else 2)
+        assert not list(out.rglob("*.partial"))
+        assert not list(tmp_path.glob(".*.partial"))
+    assert interrupted >= KILLS // 4, "the moments must fall into the run for this test to mean something"
+
+
+def test_a_finished_result_is_only_checked(whole: ts.Result, tmp_path: Path) -> None:
+    out, counts = tmp_path / "result", tmp_path / "counts"
+    examine(out, counts)
+    before = passes(counts)
+    assert before == 46  # 41 points of the line, 3 states, 2 passes of the check
+    assert_same_bits(whole, examine(out, counts))
+    assert passes(counts) - before == 1
+
+
+def test_killed_again_and_again(whole: ts.Result, tmp_path: Path) -> None:
+    out, counts = tmp_path / "result", tmp_path / "counts"
+    for _ in range(5):
+        counts.unlink(missing_ok=True)
+        run_and_kill(out, counts, 0.05)
+    result = examine(out, counts)
+    assert_same_bits(whole, result)
+    assert np.isfinite(result.data["loss"]).all()

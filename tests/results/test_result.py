@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import thetascope as ts
+from thetascope.errors import ResultError
+from thetascope.results.store import Block, Layout, Store
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def made() -> ts.Result:
+    layout = Layout(
+        [Block("", ("alpha",), (3,), ("loss", HOSTILE), 3), Block("actual_", ("state",), (2,), ("loss", HOSTILE), 2)],
+        coords={"alpha": [0.0, 0.5, 1.0], "state": [0, 1]},
+        attrs={"experiment": "made", "title": f"made {HOSTILE}", "samples_scored": 1234, "device": "cpu", "engine": {"name": "eager"}},
+    )
+    store = Store.create(None, layout)
+    store.write("", 0, {"loss": [3.0, 1.0, 2.0], HOSTILE: [0.1, np.nan, 0.3]})
+    return store.close()
+
+
+def test_repr_tells_the_story() -> None:
+    text = repr(made())
+    assert "3 → 2, lowest 1 at alpha 0.5" in text
+    assert "1,234 samples" in text
+    assert "2 missing, 2 evaluated, 1 not finite" in text
+
+
+def test_html_shows_hostile_names_as_text() -> None:
+    page = made()._repr_html_()
+    assert "<img" not in page
+    assert "&lt;img" in page
+
+
+def test_dataframe_has_a_row_a_point() -> None:
+    table = made().to_dataframe()
+    assert len(table) == 5
+    assert table.loc[table["dims"] == "alpha", "loss"].tolist() == [3.0, 1.0, 2.0]
+    one = ts.Result(xr.Dataset({"loss": (("alpha",), [1.0, 2.0])}, coords={"alpha": [0.0, 1.0]}, attrs={"experiment": "made"}))
+    assert one.to_dataframe().columns.tolist() == ["alpha", "loss"]
+
+
+def test_an_experiment_without_a_figure_says_so() -> None:
+    with pytest.raises(ResultError, match="interpolate"):
+        made().plot()
+
+
+def test_a_foreign_dataset_is_refused() -> None:
+    with pytest.raises(ResultError, match="no experiment"):
+        ts.Result(xr.Dataset())
