@@ -62,6 +62,7 @@ class Lock:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._descriptor: int | None = None
+        self._process = 0
 
     def acquire(self) -> bool:
         """Take the lock; False where somebody else holds it."""
@@ -75,7 +76,7 @@ class Lock:
         except OSError:
             os.close(descriptor)
             return False
-        self._descriptor = descriptor
+        self._descriptor, self._process = descriptor, os.getpid()
         return True
 
     def _acquire_file(self) -> bool:
@@ -91,7 +92,11 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Free the lock."""
+        """Free the lock, also where a forked child (a data loader's worker, say) still has the folder open."""
         if self._descriptor is not None:
+            if os.getpid() == self._process:
+                import fcntl
+
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None

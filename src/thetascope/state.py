@@ -173,8 +173,9 @@ class ParameterSpace:
         Raises:
             StateError: a name or glob matches no layer, or one layer stands in two groups.
         """
-        if isinstance(selection, str):
-            raise StateError(f'layers must be a list of names or globs, got the string "{selection}": write ["{selection}"]')
+        for given in [selection, *selection.values()] if isinstance(selection, Mapping) else [selection]:
+            if isinstance(given, str):
+                raise StateError(f'layers must be a list of names or globs, got the string "{given}": write ["{given}"]')
         if isinstance(selection, Mapping):
             grouped = {label: self._matching(patterns) for label, patterns in selection.items()}
             seen: dict[str, str] = {}
@@ -360,9 +361,15 @@ class State(Mapping[str, Tensor]):
 
     def renamed(self, names: Mapping[str, str], kinds: Mapping[str, TensorSpec] | None = None) -> State:
         """The same state under other names: `names` maps each new name to the old one; others are left out."""
-        state = State(_Renamed(self._source, names, kinds or {}), label=self.label, step=self.step, epoch=self.epoch)
-        state.metrics = self.metrics
-        return state
+        unchanged = names.keys() == self.specs.keys() and all(new == old for new, old in names.items())
+        return State(
+            _Renamed(self._source, names, kinds or {}),
+            label=self.label,
+            step=self.step,
+            epoch=self.epoch,
+            metrics=self.metrics,
+            expected_digest=self._expected_digest if unchanged else None,
+        )
 
     def digest(self) -> str:
         """SHA-256 over names, dtypes, shapes and bytes, whatever their order.
@@ -406,7 +413,7 @@ class State(Mapping[str, Tensor]):
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """The bytes of `tensor` in row-major order."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data
 
 

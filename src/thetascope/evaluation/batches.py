@@ -239,7 +239,7 @@ class Batches:
             return tensor.to(self._device, self._dtype) if casts else tensor.to(self._device)
 
         if isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(p, Tensor) for p in batch):
-            return place(batch[0]), batch[1].to(self._device)  # targets keep their precision
+            return _like(batch, (place(batch[0]), batch[1].to(self._device)))  # targets keep their precision
         if not isinstance(batch, Tensor | Mapping | list | tuple) and hasattr(batch, "to"):
             return batch.to(self._device)  # a graph, say, that knows how to move itself
         return map_tensors(batch, place)

@@ -19,7 +19,7 @@ from thetascope.evaluation.backends import Backend
 from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import RandomStates, seed_all
-from thetascope.geometry.points import Points
+from thetascope.geometry.points import PointSet
 
 UNIT_SECONDS = 0.5
 """About how long a unit takes: what is lost at most when a run is stopped, against what storing it costs."""
@@ -35,7 +35,7 @@ class Request:
     the objective says of buffers.
     """
 
-    points: Points
+    points: PointSet
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     prefix: str = ""

@@ -75,6 +75,28 @@ def model_path(
     return Points(tuple(states), coeffs, groups, buffer_groups=frozenset({1}))
 
 
+def group_paths(
+    states: Sequence[State],
+    knots: ArrayLike,
+    alphas: Floats,
+    groups: Sequence[tuple[Sequence[str], Sequence[str]]],
+) -> Points:
+    """One group at a time moves through `states`, the rest stays at the last: point ``g · K + k`` is group g at α_k.
+
+    `groups` holds (parameters, floating buffers) of each group.
+    """
+    weights = (lagrange_weights(knots, alphas), polyline_weights(knots, alphas))
+    count, size = len(groups), len(alphas)
+    coeffs = np.zeros((count * size, 2 * count, len(states)))
+    coeffs[:, :, -1] = 1.0
+    columns: dict[str, int] = {}
+    for g, names in enumerate(groups):
+        for kind in range(2):
+            coeffs[g * size : (g + 1) * size, 2 * g + kind] = weights[kind]
+            columns |= dict.fromkeys(names[kind], 2 * g + kind)
+    return Points(tuple(states), coeffs, columns, buffer_groups=frozenset(range(1, 2 * count, 2)))
+
+
 def stored_points(states: Sequence[State], names: Sequence[str]) -> Points:
     """The states themselves as points, nothing between them."""
     coeffs = np.eye(len(states))[:, None, :]

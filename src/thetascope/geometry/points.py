@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,6 +21,37 @@ from thetascope.errors import GeometryError
 from thetascope.state import State
 
 Floats = NDArray[np.float64]
+
+
+class PointSet(Protocol):
+    """Points of any kind, as an engine sees them: it asks what a tensor of a point is made of, then makes it."""
+
+    @property
+    def basis(self) -> tuple[State, ...]:
+        """The states that the points are made from."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def uses(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """How many points need each basis state ``[B]`` for the tensors `names`."""
+        ...
+
+    def needs(self, k: int, name: str) -> tuple[int, ...]:
+        """The basis states that `tensor` needs for `name` at point `k`."""
+        ...
+
+    def tensor(self, k: int, name: str, parts: Mapping[int, Tensor]) -> Tensor:
+        """The tensor `name` of point `k`; it may be one of `parts` itself."""
+        ...
+
+    def holding_buffers(self) -> PointSet:
+        """The same points with floating buffers as in the last basis state."""
+        ...
+
+    def digest(self) -> str:
+        """SHA-256 over what makes the points, without the basis."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +100,12 @@ class Points:
             coeffs[:, group, self.anchor] = 1.0
         return Points(self.basis, coeffs, self.groups, self.buffer_groups, self.anchor)
 
-    def used(self) -> tuple[int, ...]:
-        """The basis states that any point needs."""
-        needed = np.abs(self.coeffs).sum(axis=(0, 1)) > 0
-        needed[self.anchor] = True
-        return tuple(int(b) for b in np.flatnonzero(needed))
+    def uses(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """How many points need each basis state ``[B]`` for the tensors `names`."""
+        counts: NDArray[np.int64] = (self.coeffs != 0).any(axis=1).sum(axis=0)
+        if any(name not in self.groups for name in names):
+            counts[self.anchor] = len(self)
+        return counts
 
     def needs(self, k: int, name: str) -> tuple[int, ...]:
         """The basis states that `tensor` combines for `name` at point `k`."""

@@ -40,7 +40,8 @@ class Snapshot:
         """Parameters, buffers, gradients, modes, hooks and plain attributes of every module; the random states."""
         entries = dict(_surroundings())
         for name, module in model.named_modules(remove_duplicate=False):
-            entries.update(_entries(f"model.{name}" if name else "model", vars(module)))
+            for attribute, value in vars(module).items():
+                entries.update(_entries(".".join(filter(None, ("model", name, attribute))), value))
         return cls(entries)
 
     def differences(self, model: nn.Module) -> list[str]:

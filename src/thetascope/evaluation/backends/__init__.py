@@ -12,7 +12,7 @@ from thetascope.evaluation.scores import Sums
 
 if TYPE_CHECKING:
     from thetascope.evaluation.objective import Objective
-    from thetascope.geometry.points import Points
+    from thetascope.geometry.points import PointSet
 
 
 class Backend(Protocol):
@@ -20,7 +20,7 @@ class Backend(Protocol):
 
     name: str
 
-    def __init__(self, objective: Objective, points: Points, *, as_recorded: bool = False) -> None: ...
+    def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False) -> None: ...
 
     def evaluate(self, rows: Sequence[int]) -> list[Sums]:
         """Score the points `rows`, in order."""

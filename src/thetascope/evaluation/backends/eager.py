@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thetascope.evaluation.recalibration import recalibrated
 from thetascope.evaluation.scores import Sums
-from thetascope.geometry.points import Points
+from thetascope.geometry.points import PointSet
 
 if TYPE_CHECKING:
     from thetascope.evaluation.objective import Objective
@@ -27,14 +27,12 @@ class EagerBackend:
 
     name = "eager"
 
-    def __init__(self, objective: Objective, points: Points, *, as_recorded: bool = False) -> None:
+    def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False) -> None:
         if objective.buffers == "final" and not as_recorded:
             points = points.holding_buffers()
         self._objective, self._model, self._points = objective, objective.model, points
         self._calibrates = objective.calibrates and not as_recorded
-        uses = (points.coeffs != 0).any(axis=1).sum(axis=0)
-        if any(name not in points.groups for name in self._model.space.tensors):
-            uses[points.anchor] = len(points)
+        uses = points.uses(tuple(self._model.space.tensors))
         # what several points combine is kept on the device; what one point needs is read when it is made
         self._kept = {int(b): self._model.tensors_of(points.basis[b]) for b in np.flatnonzero(uses > 1)}
 
