@@ -103,10 +103,16 @@ def test_public_names_are_pinned() -> None:
         "Result",
         "State",
         "ThetascopeError",
+        "Training",
         "Trajectory",
         "__version__",
+        "compare_paths",
         "interpolate",
+        "layer_roles",
         "load_result",
+        "study_epochs",
+        "study_test_size",
+        "study_train_size",
     ]
     for name in thetascope.__all__:
         assert getattr(thetascope, name) is not None

@@ -43,8 +43,8 @@ def test_interpolate_scores_checkpoint_files(folder: Path, capsys: pytest.Captur
     )
     said = capsys.readouterr().out
     assert "alpha 5, state 3" in said
-    assert (folder / "figures" / "interpolate-linear.png").exists()
-    assert ts.load_result("results/interpolate-linear").data["loss"].shape == (5,)
+    assert (folder / "figures" / "interpolate-linear-model.png").exists()
+    assert ts.load_result("results/interpolate-linear-model").data["loss"].shape == (5,)
 
 
 def test_every_option_reaches_the_api(folder: Path) -> None:

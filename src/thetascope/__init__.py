@@ -17,9 +17,15 @@ _HOMES = {
     "Result": "thetascope.results",
     "State": "thetascope.state",
     "ThetascopeError": "thetascope.errors",
+    "Training": "thetascope.experiments.training",
     "Trajectory": "thetascope.trajectory",
+    "compare_paths": "thetascope.experiments.compare_paths",
     "interpolate": "thetascope.experiments.interpolate",
+    "layer_roles": "thetascope.experiments.layer_roles",
     "load_result": "thetascope.results",
+    "study_epochs": "thetascope.experiments.studies",
+    "study_test_size": "thetascope.experiments.studies",
+    "study_train_size": "thetascope.experiments.studies",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - all are strings
@@ -27,7 +33,13 @@ __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - all are strings
 if TYPE_CHECKING:
     from thetascope.errors import ThetascopeError as ThetascopeError
     from thetascope.evaluation.objective import Objective as Objective
+    from thetascope.experiments.compare_paths import compare_paths as compare_paths
     from thetascope.experiments.interpolate import interpolate as interpolate
+    from thetascope.experiments.layer_roles import layer_roles as layer_roles
+    from thetascope.experiments.studies import study_epochs as study_epochs
+    from thetascope.experiments.studies import study_test_size as study_test_size
+    from thetascope.experiments.studies import study_train_size as study_train_size
+    from thetascope.experiments.training import Training as Training
     from thetascope.recording import Recorder as Recorder
     from thetascope.results import Result as Result
     from thetascope.results import load_result as load_result

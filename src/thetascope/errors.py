@@ -8,6 +8,7 @@ ThetascopeError
 ├── GeometryError       alphas, knots or tables that describe no points
 ├── ObjectiveError      a model, data, loss or metric that cannot be scored
 │   └── NotDeterministicError   two passes over one point disagree
+├── TrainingError       a training, or a study of one, that cannot be run as described
 ├── ResultError         a stored result that is damaged, foreign or of another call
 ├── DataError           a data set's files that are missing, truncated or mislabelled
 └── UsageError          an option or a specification on the command line
@@ -46,6 +47,10 @@ class ObjectiveError(ThetascopeError, ValueError):
 
 class NotDeterministicError(ObjectiveError):
     """Two passes over one point disagree."""
+
+
+class TrainingError(ThetascopeError, ValueError):
+    """A training, or a study of one, cannot be run as described."""
 
 
 class ResultError(ThetascopeError):

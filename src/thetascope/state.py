@@ -109,7 +109,7 @@ class ParameterSpace:
         tensors: dict[str, TensorSpec] = {}
         ties: dict[str, str] = {}
         first: dict[int, str] = {}
-        for name, tensor, kind in _named_tensors(model):
+        for name, tensor, kind in named_tensors(model):
             if isinstance(tensor, UninitializedTensorMixin):
                 raise StateError(
                     f'"{name}" is not initialised yet, so it has no shape: run one batch through the model first, then pass it in'
@@ -217,7 +217,7 @@ class ParameterSpace:
         )
 
 
-def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor, Kind]]:
+def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor, Kind]]:
     """Every name under which `model` holds a parameter or a persistent buffer, repeated where tied."""
     for name, parameter in model.named_parameters(remove_duplicate=False):
         yield name, parameter, "parameter"

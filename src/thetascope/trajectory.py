@@ -12,7 +12,7 @@ from typing import overload
 from torch import Tensor
 
 from thetascope.errors import TrajectoryError
-from thetascope.recording.checkpoints import SUFFIXES, fitted_names, open_checkpoint
+from thetascope.recording.checkpoints import SUFFIXES, fitted_names, open_checkpoint, ways_to_strip
 from thetascope.recording.run_directory import RunDirectory
 from thetascope.state import ParameterSpace, State
 
@@ -86,9 +86,7 @@ class Trajectory(Sequence[State]):
         for i, state in enumerate(given):
             step = None if steps is None else int(steps[i])
             epoch = None if epochs is None else float(epochs[i])
-            made.append(
-                state if isinstance(state, State) and steps is None else State.of(dict(state), label=f"state {i}", step=step, epoch=epoch)
-            )
+            made.append(_placed(state, f"state {i}", step, epoch))
         return cls._of(made, f"{len(made)} states")
 
     @classmethod
@@ -118,7 +116,9 @@ class Trajectory(Sequence[State]):
         """The index of the state nearest to `fraction` of the progress; of two equally near ones the earlier."""
         if not 0 <= fraction <= 1:
             raise TrajectoryError(f"progress lies between 0 (first state) and 1 (last). Got {fraction} instead.")
-        return min(range(len(self)), key=lambda i: (abs(self.progress(i) - fraction), i))
+        target = self.steps[0] + fraction * (self.steps[-1] - self.steps[0])
+        # rounded, because halves of steps are rarely exact fractions, and a tie may not turn on the last bit
+        return min(range(len(self)), key=lambda i: (round(abs(self.steps[i] - target), 6), i))
 
     def at(self, fraction: float) -> State:
         """The state nearest to `fraction` of the progress in steps; of two equally near ones the earlier."""
@@ -145,28 +145,48 @@ class Trajectory(Sequence[State]):
         return f"Trajectory({self._origin}: {len(self)} states, steps {self.steps[0]} to {self.steps[-1]}: {', '.join(shown)})"
 
 
+def _placed(state: Mapping[str, Tensor], label: str, step: int | None, epoch: float | None) -> State:
+    """`state` with this step and epoch; a State keeps what it knows where they are None."""
+    if not isinstance(state, State):
+        return State.of(state, label=label, step=step, epoch=epoch)
+    if step is None and epoch is None:
+        return state
+    placed = state.renamed({name: name for name in state.specs})
+    placed.step = state.step if step is None else step
+    placed.epoch = state.epoch if epoch is None else epoch
+    return placed
+
+
 def _unified(states: Sequence[State]) -> list[State]:
-    """Give all states the names of the first, or say all that differs."""
+    """Give all states the names of the first, wrappers' prefixes left out where they must be, or say all that differs."""
     if not states:
         return []
-    first = ParameterSpace(dict(states[0].specs))
-    unified = [states[0]]
-    for i, state in enumerate(states[1:], 1):
-        names = fitted_names(state.specs, first)
-        fitted = state if all(new == old for new, old in names.items()) else state.renamed(names)
-        difference = first.compare(fitted.specs)
-        if difference:
-            raise TrajectoryError(
-                f"state {i} ({state.label}) {difference.describe()}; expected the names and shapes of state 0 ({states[0].label})"
-            )
-        unified.append(fitted)
-    return unified
+    problem = ""
+    for names in ways_to_strip(states[0].specs):
+        space = ParameterSpace({new: states[0].specs[old] for new, old in names.items()})
+        unified = [_fitted(state, space) for state in states]
+        differences = [(i, space.compare(state.specs)) for i, state in enumerate(unified)]
+        wrong = next(((i, difference) for i, difference in differences if difference), None)
+        if wrong is None:
+            return unified
+        i, difference = wrong
+        problem = problem or (
+            f"state {i} ({states[i].label}) {difference.describe()}; expected the names and shapes of state 0 ({states[0].label})"
+        )
+    raise TrajectoryError(problem)
+
+
+def _fitted(state: State, space: ParameterSpace) -> State:
+    names = fitted_names(state.specs, space)
+    return state if all(new == old for new, old in names.items()) else state.renamed(names)
 
 
 def _files_of(paths: PathLike | Iterable[PathLike]) -> list[Path]:
     if not isinstance(paths, str | os.PathLike):
         return [Path(path) for path in paths]
     folder = Path(paths)
+    if not folder.exists():
+        raise TrajectoryError(f'"{folder}" does not exist; pass a list of files or a folder of them')
     if folder.is_file():
         return [folder]
     files = [file for file in folder.glob("*") if file.suffix in SUFFIXES]

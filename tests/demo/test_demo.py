@@ -9,6 +9,7 @@ import thetascope as ts
 from thetascope.cli import main
 from thetascope.demo.images import load_mnist
 from thetascope.demo.network import LeNet
+from thetascope.experiments.catalog import CATALOG
 
 
 def test_the_network_is_the_thesis_s() -> None:
@@ -22,21 +23,21 @@ def test_the_demo_runs_and_says_where_the_picture_is(tmp_path: Path, capsys: pyt
     out = tmp_path / "demo"
     assert main(["demo", "--quick", "--out", str(out)]) == 0
     said = capsys.readouterr()
-    pictures = [Path(line) for line in said.out.split()]
-    assert [p.name for p in pictures] == ["linear-path.png", "linear-path.html"]
-    assert all(p.stat().st_size > 10_000 for p in pictures)
+    pictures = [Path(line) for line in said.out.splitlines() if line.endswith(".png")]
+    assert [p.stem for p in pictures] == list(CATALOG)
+    assert all(p.stat().st_size > 10_000 and p.with_suffix(".html").exists() for p in pictures)
+    assert all(examination.question in said.err for examination in CATALOG.values())
     assert pictures[0].read_bytes().startswith(b"\x89PNG")
     trajectory = ts.Trajectory(out)
-    assert trajectory.epochs == [0, 1, 2, 112 / 45, 3, 4, 5]
-    assert trajectory.at(0.5).step == 112  # of 225: the exact half is recorded too
-    result = ts.load_result(out / "results" / "interpolate-linear")
+    assert trajectory.epochs == [0, 1, 2, 2.5, 3, 4, 5]
+    assert trajectory.at(0.5).step == 75  # of 150: the exact half is recorded too
+    result = ts.load_result(out / "results" / "line")
     assert result.status_counts()["evaluated"] == 11 + 7
     assert float(result.data["accuracy"][-1]) > 0.8
     # what the training measured is what the examination measures at the same states
     for state, loss in zip(trajectory, result.data["actual_loss"].values, strict=True):
-        if "test_loss" in state.metrics:
-            assert state.metrics["test_loss"] == pytest.approx(float(loss), rel=1e-6)
-    assert main(["demo", "--quick", "--out", str(out), "--seed", "1"]) == 0  # an earlier demo is replaced
+        if "validation_loss" in state.metrics:
+            assert state.metrics["validation_loss"] == pytest.approx(float(loss), rel=1e-6)
 
 
 def test_the_demo_replaces_nothing_but_demos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

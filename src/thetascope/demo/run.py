@@ -1,25 +1,31 @@
-"""The demo: train the thesis's network, record it, examine it, draw it."""
+"""The demo: train the thesis's network, record it, run every experiment on it, draw what was found."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from thetascope.demo.images import Images, load_digits, load_mnist
-from thetascope.demo.network import LeNet
-from thetascope.demo.training import DIGITS_RECIPE, MNIST_RECIPE, Recipe, train
+from thetascope.demo.training import DIGITS_RECIPE, MNIST_RECIPE, Recipe, lenet_training
 from thetascope.errors import DataError, UsageError
 from thetascope.evaluation.objective import Objective
-from thetascope.experiments.interpolate import interpolate
+from thetascope.experiments.catalog import Effort, Subject, chosen_examinations
+from thetascope.experiments.examine_run import Finding, examine_run
 from thetascope.progress import say
 from thetascope.recording import Recorder
 from thetascope.recording.run_directory import RUN_FILE
 from thetascope.trajectory import Trajectory
 
 Data = Literal["digits", "mnist"]
+
+EFFORTS = {
+    ("digits", False): Effort(parameters=3, repeats=2, sizes=(100, 200, 500, 1000, 1433)),
+    ("digits", True): Effort(alphas=11, parameters=1, draws=2, repeats=1, sizes=(200, 1433)),
+    ("mnist", False): Effort(),
+    ("mnist", True): Effort(alphas=11, parameters=1, draws=2, repeats=1),
+}
 
 
 def load(data: Data, data_dir: Path | None) -> tuple[Images, Recipe]:
@@ -41,44 +47,35 @@ def run_demo(
     out: Path = Path("thetascope-demo"),
     *,
     quick: bool = False,
+    studies: bool | None = None,
     seed: int = 0,
-) -> list[Path]:
+) -> list[Finding]:
     """Train, record, examine and draw, all into the folder `out`; an earlier demo there is replaced.
 
-    Returns:
-        The pictures' paths.
+    Args:
+        data: "digits" or "mnist".
+        data_dir: MNIST's folder.
+        out: the run directory to make.
+        quick: fewer epochs, points and repeats.
+        studies: whether to run the two studies that train again; by default on the digits only, where it takes
+            seconds and not a quarter of an hour.
+        seed: of the initial weights and the order of the images.
     """
     images, recipe = load(data, data_dir)
     if quick:
-        recipe = Recipe(max(2, recipe.epochs // 3), recipe.learning_rate, recipe.momentum, recipe.batch_size, recipe.decay)
+        recipe = replace(recipe, epochs=max(2, recipe.epochs // 3))
     _clear(out)
-    torch.manual_seed(seed)
-    model = LeNet()
+    training = lenet_training(images, recipe, seed)
+    model = training.model()
     with Recorder(out, model) as recorder:
-        accuracy = train(model, images, recipe, recorder, seed=seed, progress=True)
-    say(f"trained {recipe.epochs} epochs on {len(images.train_labels):,} images of {images.name}: held-out accuracy {accuracy:.4f}")
-    objective = Objective(model, (images.test_images, images.test_labels), loss="nll")
+        training.train(model, recorder=recorder)
     trajectory = Trajectory(out)
-    result = interpolate(
-        objective,
-        trajectory,
-        "linear",
-        alphas=11 if quick else 41,
-        out=out / "results" / "interpolate-linear",
-    )
-    say(repr(result))
-    return _drawn(result, out / "figures", "linear-path")
-
-
-def _drawn(result: object, folder: Path, name: str) -> list[Path]:
-    from thetascope.results import Result
-
-    assert isinstance(result, Result)
-    folder.mkdir(parents=True, exist_ok=True)
-    picture, page = folder / f"{name}.png", folder / f"{name}.html"
-    result.plot().savefig(picture, dpi=150)  # type: ignore[union-attr]
-    result.figure().write_html(page, include_plotlyjs=True, config={"showSendToCloud": False, "plotlyServerURL": ""})
-    return [picture, page]
+    accuracy = trajectory[-1].metrics["validation_accuracy"]
+    say(f"trained {recipe.epochs} epochs on {len(images.train_labels):,} images of {images.name}: held-out accuracy {accuracy:.4f}")
+    objective = Objective(model, training.validation_data, loss="nll")
+    trains = data == "digits" if studies is None else studies
+    subject = Subject(objective, trajectory, out / "results", training if trains else None, EFFORTS[data, quick])
+    return examine_run(subject, chosen_examinations([], with_training=trains), out / "figures")
 
 
 def _clear(out: Path) -> None:

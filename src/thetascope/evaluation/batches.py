@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -114,6 +115,12 @@ class Batches:
     def cuts_batches(self) -> bool:
         """Whether `batch_size` decides the batches, rather than the data themselves."""
         return is_pair(self._data) or _is_dataset(self._data) or self._samples is not None
+
+    def cast(self, dtype: torch.dtype | None) -> Batches:
+        """The same data with floating inputs in another dtype."""
+        other = copy.copy(self)
+        other._dtype, other._resident, other._survey = dtype, None, None
+        return other
 
     def rebatched(self, batch_size: int) -> None:
         """Use another batch size from now on."""

@@ -42,6 +42,10 @@ class BoundModel:
         self.space = ParameterSpace.of_model(self.model)
         self._own = {n: t for n, t in _tensors_of(self.model).items() if n not in self.space.tensors and n not in self.space.ties}
 
+    def evaluated_in(self, dtype: torch.dtype | None) -> BoundModel:
+        """The same model and step in another dtype."""
+        return BoundModel(self.model, self._stepper._step, self.device, dtype)
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Within it the model may be evaluated; after it the model and all random states are as before."""
@@ -97,14 +101,16 @@ class BoundModel:
         return given.renamed({name: canonical[name] for name in self.space.tensors}, self.space.tensors)
 
     def _check_ties(self, state: State, names: Mapping[str, str]) -> None:
+        first: dict[str, str] = {}
         for alias, name in self.space.ties.items():
-            if alias in names and name in names:
-                one, other = state[names[alias]], state[names[name]]
-                if one.data_ptr() != other.data_ptr() and not torch.equal(one, other):
-                    raise StateError(
-                        f'in {state.label} "{alias}" and "{name}" differ, but the model ties them to one tensor; '
-                        "this state is of a model without the tie"
-                    )
+            if alias not in names:
+                continue
+            held = name if name in names else first.setdefault(name, alias)
+            if held != alias and not _equal(state[names[alias]], state[names[held]]):
+                raise StateError(
+                    f'in {state.label} "{alias}" and "{held}" differ, but the model ties them to one tensor; '
+                    "this state is of a model without the tie"
+                )
 
     def tensors_of(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state's tensors on the device and in the dtype of the evaluation, as copies of their own."""
@@ -129,6 +135,11 @@ class BoundModel:
 def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """All parameters and buffers by their first names, also those that a state dict leaves out."""
     return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether the values are equal, NaN to NaN: a training that diverged has its ties still."""
+    return one.data_ptr() == other.data_ptr() or bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def _columns(returned: Any) -> dict[str, Column]:

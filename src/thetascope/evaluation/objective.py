@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,6 +14,7 @@ from thetascope.errors import ObjectiveError
 from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.batches import Batches
 from thetascope.evaluation.binding import BoundModel
+from thetascope.evaluation.descriptions import described, described_model
 from thetascope.evaluation.metrics import FROM_STEP, Loss, Metrics, Step, chosen_metrics, supervised_step
 from thetascope.geometry.paths import stored_points
 from thetascope.state import ParameterSpace, State
@@ -72,8 +72,8 @@ class Objective:
         chosen = chosen_metrics(metrics, loss, targets)
         self._bound = BoundModel(model, supervised_step(loss, chosen), self.device, self.dtype)
         self.loss, self.metrics = (
-            _described(loss),
-            {name: _described(metric) for name, metric in chosen.items()},
+            described(loss),
+            {name: described(metric) for name, metric in chosen.items()},
         )
 
     @classmethod
@@ -118,7 +118,7 @@ class Objective:
         self._set(model, data, step, _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data))
         self.batches.first()
         self._bound = BoundModel(model, step, self.device, self.dtype)
-        self.loss, self.metrics = _described(step), {}
+        self.loss, self.metrics = described(step), {}
         return self
 
     def _set(self, model: nn.Module, data: Any, step: Step | None, options: _Options) -> None:
@@ -162,6 +162,16 @@ class Objective:
         """Whether buffers are estimated at each point."""
         return self.buffers == "recalibrate"
 
+    def evaluated_in(self, dtype: DType) -> Objective:
+        """The same objective, evaluated in another dtype."""
+        other = copy.copy(self)
+        other.dtype = _dtype(dtype)
+        other.batches = self.batches.cast(other.dtype)
+        other.calibration = other.batches if self.calibration_is_own else self.calibration.cast(other.dtype)
+        other._bound = self._bound.evaluated_in(other.dtype)
+        other._layers_known = False
+        return other
+
     def bind(self, state: Mapping[str, Tensor]) -> State:
         """`state` under the model's own names.
 
@@ -189,7 +199,7 @@ class Objective:
     def fingerprint(self) -> dict[str, Any]:
         """What a stored result must agree with to be gone on with: everything but the states and the points."""
         found = {
-            "model": _described_model(self._bound.model),
+            "model": described_model(self._bound.model),
             "data": self.batches.survey.fingerprint,
             "loss": self.loss,
             "metrics": self.metrics,
@@ -235,11 +245,13 @@ def _checked_pair(batch: Any) -> tuple[Tensor, Tensor]:
 def _device(device: str | torch.device, model: nn.Module) -> torch.device:
     if device != "auto":
         try:
-            return torch.device(device)
-        except RuntimeError as error:
+            found = torch.device(device)
+            torch.empty(0, device=found)
+        except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
             raise ObjectiveError(
-                f'device must be "auto" or one that torch knows, such as "cpu" or "cuda:0". Got "{device}" instead.'
+                f'device must be "auto" or one that torch has here, such as "cpu" or "cuda:0". Got "{device}" instead ({error}).'
             ) from error
+        return found
     home = next((p.device for p in model.parameters()), torch.device("cpu"))
     if home.type in ("cpu", "meta"):
         return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
@@ -251,25 +263,3 @@ def _dtype(dtype: DType) -> torch.dtype | None:
     if dtype is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
         raise ObjectiveError(f'dtype must be a floating one such as "float64". Got {dtype!r} instead.')
     return found
-
-
-def _described(measure: str | Callable[..., Any]) -> str:
-    """A name that is equal for equal functions, across processes: what it is called and what it does."""
-    if isinstance(measure, str):
-        return measure
-    if isinstance(measure, nn.Module):
-        return repr(measure)
-    name = f"{getattr(measure, '__module__', '')}.{getattr(measure, '__qualname__', type(measure).__qualname__)}"
-    try:
-        content = inspect.getsource(measure)
-    except (OSError, TypeError):
-        code = getattr(measure, "__code__", None)
-        content = "" if code is None else f"{code.co_code.hex()}{code.co_names}"
-    return f"{name} ({hashlib.sha256(content.encode()).hexdigest()[:12]})"
-
-
-def _described_model(model: nn.Module) -> str:
-    """The architecture as torch prints it, with the classes' full names."""
-    classes = sorted({f"{type(m).__module__}.{type(m).__qualname__}" for m in model.modules()})
-    content = f"{model!r}{classes}"
-    return f"{type(model).__qualname__} ({hashlib.sha256(content.encode()).hexdigest()[:12]})"

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
+from thetascope.errors import ObjectiveError
 from thetascope.evaluation.batches import rows_of
 from thetascope.evaluation.binding import BoundModel
 
@@ -20,6 +21,9 @@ def recalibrated(model: BoundModel, tensors: dict[str, Tensor], batches: Iterabl
     """`tensors` with the running statistics estimated from `batches`. Call it within the model's `running`.
 
     Models without such layers come back unchanged.
+
+    Raises:
+        ObjectiveError: a batch is too small to have a variance.
     """
     norms = [m for m in model.model.modules() if isinstance(m, _NormBase) and m.track_running_stats]
     if not norms:
@@ -33,7 +37,15 @@ def recalibrated(model: BoundModel, tensors: dict[str, Tensor], batches: Iterabl
             seen += rows
             for norm in norms:
                 norm.training, norm.momentum = True, rows / seen  # the first batch replaces what was there
-            model.evaluate(own, batch, writable_buffers=True)
+            try:
+                model.evaluate(own, batch, writable_buffers=True)
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise ObjectiveError(
+                    f"no statistics can be estimated from a calibration batch of {rows} ({error}); choose a batch_size that leaves "
+                    "no such batch, or pass other calibration_data"
+                ) from error
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.training, norm.momentum = False, momentum

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from thetascope._version import __version__
-from thetascope.errors import ResultError
 from thetascope.evaluation.backends import chosen_backend
 from thetascope.evaluation.engine import Probe, Request, pending_units, probe, recheck, run, unit_size
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import preserved_threads
-from thetascope.files import PARTIAL
+from thetascope.experiments.provenance import check_same_call, provenance_attrs, sweep_beside
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
 from thetascope.results.result import Result
 from thetascope.results.store import Block, Layout, Store
@@ -73,7 +69,7 @@ def examine(objective: Objective, experiment: Experiment, *, out: OutPath, engin
             store, probed = _gone_on(objective, experiment, path, fingerprint, backend.name)
         else:
             if path is not None:
-                _sweep_beside(path)
+                sweep_beside(path)
             probed = probe(objective, experiment.requests[0])
             provenance = _provenance(objective, fingerprint, experiment, {"name": backend.name, "reason": reason}, probed)
             store = Store.create(path, _layout(objective, experiment, probed, provenance))
@@ -92,9 +88,7 @@ def _gone_on(objective: Objective, experiment: Experiment, path: Path, fingerpri
     try:
         attrs = store.data.attrs
         stored = {**attrs["fingerprint"], "engine": attrs["engine"]["name"]}
-        different = _differences(stored, {**fingerprint, "engine": backend})
-        if different:
-            raise ResultError(f'"{path}" holds the result of another call: {"; ".join(different)}. Choose another out=, or remove it')
+        check_same_call(path, stored, {**fingerprint, "engine": backend})
         torch.set_num_threads(attrs["threads"])
         objective.batches.rebatched(attrs["batch_size"])
         for request in experiment.requests:
@@ -149,47 +143,5 @@ def _provenance(
     probed: Probe,
 ) -> dict[str, Any]:
     states = {s.digest(): s for request in experiment.requests for s in request.points.basis}
-    return {
-        "fingerprint": dict(fingerprint),
-        "states": [{"label": s.label, "step": s.step, "epoch": s.epoch, "digest": digest} for digest, s in states.items()],
-        "versions": {
-            "thetascope": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "platform": platform.platform(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": str(objective.device),
-        "threads": torch.get_num_threads(),
-        "batch_size": objective.batches.batch_size,
-        "samples_scored": probed.samples,
-        "data_resident": objective.batches.resident,
-        "engine": dict(engine),
-        "buffers": objective.buffers,
-        "calibration_is_own_data": objective.calibrates and objective.calibration_is_own,
-    }
-
-
-def _differences(stored: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
-    """Every entry that differs, by its dotted name."""
-    found = []
-    for key in dict.fromkeys([*stored, *now]):
-        a, b = stored.get(key), now.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += _differences(a, b, f"{path}{key}.")
-        elif a != b:
-            found.append(f"{path}{key} was {_short(a)}, now {_short(b)}")
-    return found
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _sweep_beside(path: Path) -> None:
-    """Remove what a killed process left of laying out this very result."""
-    import shutil
-
-    shutil.rmtree(path.with_name(f".{path.name}{PARTIAL}"), ignore_errors=True)
+    recorded = [{"label": s.label, "step": s.step, "epoch": s.epoch, "digest": digest} for digest, s in states.items()]
+    return {**provenance_attrs(objective, fingerprint, engine, probed.samples), "states": recorded}

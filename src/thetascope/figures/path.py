@@ -99,7 +99,7 @@ def draw_matplotlib(found: PathInfo, ax: Axes | None = None, variable: str = "lo
         _draw_panel(axis, found, panel)
     axes[-1].set_xlabel(X_LABEL)
     axes[0].legend(loc="best")
-    _epoch_axis(axes[0], found)
+    epoch_axis(axes[0], found.progress, found.epochs)
     figure.suptitle(found.title, fontsize="large")
     axes[0].set_title(found.subtitle, fontsize="small", color=GREY)
     return figure
@@ -146,10 +146,10 @@ def _mark_not_finite(ax: Axes, x: Floats, y: Floats, label: str, marker: str) ->
         )
 
 
-def _epoch_axis(ax: Axes, found: PathInfo) -> None:
+def epoch_axis(ax: Axes, progress: Floats, epochs: Floats) -> None:
     """Epochs of the training along the upper edge, where they rise evenly with the steps."""
-    first, last = found.epochs[0], found.epochs[-1]
-    if first == last or not np.allclose(found.epochs, first + found.progress * (last - first), atol=1e-6 * abs(last - first)):
+    first, last = epochs[0], epochs[-1]
+    if first == last or not np.allclose(epochs, first + progress * (last - first), atol=1e-6 * abs(last - first)):
         return
     from matplotlib.ticker import MaxNLocator
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib
 import re
+import struct
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import combinations
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -28,24 +31,18 @@ SUFFIXES = (".safetensors", *PICKLED)
 WRAPPER_KEYS = ("state_dict", "model", "model_state_dict", "net")
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
-_NUMPY_SCALAR_PARTS = ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-_RUNS_CODE = {
-    "builtins",
-    "os",
-    "posix",
-    "nt",
-    "subprocess",
-    "sys",
-    "importlib",
-    "runpy",
-    "pickle",
-    "shutil",
-    "socket",
-    "code",
-    "pty",
-}
+_NUMPY_PARTS = frozenset(
+    {"numpy.dtype", "numpy.ndarray"}
+    | {f"numpy.{core}.multiarray.{part}" for core in ("core", "_core") for part in ("scalar", "_reconstruct")}
+)
+"""What numpy's numbers and arrays are made of in a pickle; they are admitted together."""
 
-_DAMAGE = (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError, TypeError, IndexError)
+_DATA_MODULES = frozenset({"argparse", "collections", "datetime", "decimal", "enum", "fractions", "pathlib", "types", "uuid"})
+"""Of the standard library, the modules whose classes hold data and do nothing else when they are built."""
+
+_OF_PYTHON = sys.stdlib_module_names | {"__builtin__", "commands", "copy_reg"}  # the last ones are pickle's names for Python 2
+
+_DAMAGE = (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError, TypeError, IndexError, AssertionError, struct.error)
 """What torch.load raises on files that are damaged, whatever way."""
 
 
@@ -76,6 +73,8 @@ def open_checkpoint(path: Path, *, key: str | None, prefix: str | None, allow: S
         CheckpointError: the file is missing, damaged, of an unknown kind, holds no state dict, or holds something
             that weights-only loading refuses.
     """
+    if isinstance(allow, str):
+        raise CheckpointError(f'allow must be a list of class names, got the string "{allow}": write ["{allow}"]')
     if not path.is_file():
         raise CheckpointError(f'"{path}" does not exist or is no file')
     if path.suffix == ".safetensors":
@@ -129,58 +128,78 @@ def _is_zip(path: Path) -> bool:
 def _refusal(path: Path, message: str, allow: Sequence[str | type]) -> str:
     """Name what was refused: everything at once where the file's format tells it."""
     try:
-        refused = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - {_name_of(entry) for entry in allow}
-    except (ValueError, RuntimeError, UnpicklingError):  # the old format cannot be listed
+        refused = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - _admitted_names(allow)
+    except (UnpicklingError, *_DAMAGE):  # the old format cannot be listed
         refused = set()
     if not refused:
         match = re.search(r"GLOBAL ([\w.]+)", message)
         if match is None:
             reason = message.rsplit("WeightsUnpickler error:", maxsplit=1)[-1].strip().splitlines()[0][:200]
-            return f'"{path}" was refused by weights-only loading ({reason}); it holds more than tensors and plain values'
+            return (
+                f'"{path}" is damaged, or holds more than tensors and plain values ({reason}); '
+                "restore it from a copy, or save the state dict alone"
+            )
         refused = {match.group(1)}
     names = ", ".join(f'"{name}"' for name in sorted(refused))
-    return (
-        f'"{path}" was refused, nothing in it was run: besides tensors it holds {names}. If the file comes from someone '
-        f"you trust and these are plain data classes, admit them with  allow=[{names}]"
-    )
+    what = f'"{path}" was refused, nothing in it was run: besides tensors it holds {names}'
+    if not all(_holds_data(name.rpartition(".")[0] or "builtins") for name in refused):
+        return (
+            f"{what}. Not all of these are plain data, and what can run programs is never admitted: "
+            "save the state dict alone, with torch.save(model.state_dict(), path), where the file was made"
+        )
+    return f"{what}. If the file comes from someone you trust and these are plain data classes, admit them with  allow=[{names}]"
 
 
 def _name_of(entry: str | type) -> str:
     return entry if isinstance(entry, str) else f"{entry.__module__}.{entry.__qualname__}"
 
 
+def _admitted_names(allow: Sequence[str | type]) -> set[str]:
+    names = {_name_of(entry) for entry in allow}
+    return names | _NUMPY_PARTS if names & _NUMPY_PARTS else names
+
+
 def _allowed(allow: Sequence[str | type]) -> AbstractContextManager[object]:
     """Admit the named classes for one load."""
-    if isinstance(allow, str):
-        raise CheckpointError(f'allow must be a list of class names, got the string "{allow}": write ["{allow}"]')
     admitted: list[Any] = []
     for entry in allow:
+        if not isinstance(entry, str | type):
+            raise CheckpointError(f"allow holds {entry!r}, which is no class; only classes can be admitted")
         name = _name_of(entry)
-        if name in _NUMPY_SCALAR_PARTS:
-            admitted.extend(_numpy_scalars())
+        if name in _NUMPY_PARTS:
+            admitted.extend(_numpy_parts())
         else:
-            admitted.append((_class_named(name) if isinstance(entry, str) else entry, name))
+            admitted.append((_data_class(entry, name), name))
     return torch.serialization.safe_globals(admitted)
 
 
-def _numpy_scalars() -> list[Any]:
-    """All that a pickled numpy number is made of, under its names in numpy 1 and 2."""
-    scalar = np._core.multiarray.scalar
+def _numpy_parts() -> list[Any]:
+    """All that pickled numpy numbers and arrays are made of, under their names in numpy 1 and 2."""
+    multiarray = np._core.multiarray
     dtypes = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?"}
-    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
-    return [*((scalar, name) for name in names), (np.dtype, "numpy.dtype"), *dtypes]
+    functions = [(getattr(multiarray, name.rpartition(".")[2]), name) for name in _NUMPY_PARTS if "multiarray" in name]
+    return [*functions, (np.dtype, "numpy.dtype"), (np.ndarray, "numpy.ndarray"), *dtypes]
 
 
-def _class_named(name: str) -> type:
+def _holds_data(module: str) -> bool:
+    """Whether building a class of `module` is not known to do more than that."""
+    root = module.partition(".")[0]
+    return root not in _OF_PYTHON or root in _DATA_MODULES
+
+
+def _data_class(entry: str | type, name: str) -> type:
+    """The class to admit under `name`, which is not one that runs programs or touches files when it is built."""
     module_name, _, attribute = name.rpartition(".")
-    if module_name.split(".")[0] in _RUNS_CODE:
-        raise CheckpointError(f'allow names "{name}", which can run programs; thetascope never admits it')
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise CheckpointError(f'allow names "{name}", which cannot be imported ({error}); write it as "module.Class"') from error
-    if not isinstance(found, type):
-        raise CheckpointError(f'allow names "{name}", which is a {type(found).__name__}, not a class; only classes can be admitted')
+    found: object = entry
+    if isinstance(entry, str) and _holds_data(module_name):
+        try:
+            found = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise CheckpointError(f'allow names "{name}", which cannot be imported ({error}); write it as "module.Class"') from error
+        if not isinstance(found, type):
+            raise CheckpointError(f'allow names "{name}", which is a {type(found).__name__}, not a class; only classes can be admitted')
+    if not isinstance(found, type) or not _holds_data(module_name) or not _holds_data(found.__module__):
+        raise CheckpointError(f'allow names "{name}", which can run programs or touch files; thetascope never admits it')
     return found
 
 
@@ -221,17 +240,23 @@ def _some(names: dict[str, str], prefix: str, path: Path, present: Iterable[str]
 
 def fitted_names(specs: Mapping[str, TensorSpec], space: ParameterSpace) -> dict[str, str]:
     """Map each name, wrappers' prefixes left out where that makes it fit `space` better, to the present one."""
-    present = list(specs)
-    ways: list[tuple[str, ...]] = [()]
-    for prefix in PREFIXES:
-        ways += [(*way, prefix) for way in ways]
-    best, least = {name: name for name in present}, space.compare(specs).count
-    for way in sorted(ways, key=len):
-        mapping = {_stripped(name, way): name for name in present}
-        differences = space.compare({new: specs[old] for new, old in mapping.items()}).count
-        if len(mapping) == len(present) and differences < least:
-            best, least = mapping, differences
-    return best
+
+    def differences(names: Mapping[str, str]) -> int:
+        return space.compare({new: specs[old] for new, old in names.items()}).count
+
+    return min(ways_to_strip(specs), key=differences)
+
+
+def ways_to_strip(present: Iterable[str]) -> list[dict[str, str]]:
+    """All ways to leave wrappers' prefixes out, the names as they are first: each maps new names to present ones."""
+    names = list(present)
+    ways: list[dict[str, str]] = []
+    for count in range(len(PREFIXES) + 1):
+        for prefixes in combinations(PREFIXES, count):
+            way = {_stripped(name, prefixes): name for name in names}
+            if len(way) == len(names) and way not in ways:
+                ways.append(way)
+    return ways
 
 
 def _stripped(name: str, prefixes: Sequence[str]) -> str:

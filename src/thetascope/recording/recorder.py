@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from thetascope.errors import RecordingError
-from thetascope.files import Lock, sweep_partial
+from thetascope.files import PARTIAL, Lock
 from thetascope.recording.run_directory import (
     FROZEN_FILE,
     LOG_FILE,
@@ -27,7 +27,7 @@ from thetascope.recording.run_directory import (
 )
 from thetascope.recording.safetensors_files import SafetensorsSource, write_safetensors
 from thetascope.recording.thinning import is_kept
-from thetascope.state import ParameterSpace, digest_of, unwrapped
+from thetascope.state import ParameterSpace, digest_of, named_tensors, unwrapped
 
 _WRITE_SHARE = 0.02
 """Between the states that stay, the newest is written only where that takes at most this share of the time."""
@@ -76,9 +76,10 @@ class Recorder:
     def __enter__(self) -> Recorder:
         space = ParameterSpace.of_model(self._model)
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = Lock(self.path)
-        if not self._lock.acquire():
+        lock = Lock(self.path)
+        if not lock.acquire():
             raise RecordingError(f'another process is recording into "{self.path}"; use another directory, or end that process')
+        self._lock = lock
         try:
             self._enter(space)
         except BaseException:
@@ -108,13 +109,16 @@ class Recorder:
         self._stored = {record.ordinal: record.step for record in log.stored}
         self._next_ordinal = log.next_ordinal
         self._last_step = log.last_step
-        sweep_partial(self.path)
         named = {self._run.state_path(ordinal) for ordinal in self._stored}
-        for file in (self.path / STATES_FOLDER).glob("*.safetensors"):
-            if file not in named:
+        # not deeper: results that another process is writing may lie in this folder too
+        for file in [*self.path.glob(f"*{PARTIAL}"), *(self.path / STATES_FOLDER).glob("*")]:
+            if file.is_file() and file not in named:
                 file.unlink()
 
     def _create(self, space: ParameterSpace) -> RunDirectory:
+        states = self.path / STATES_FOLDER
+        if states.exists() and any(states.iterdir()):
+            raise RecordingError(f'"{states}" holds files that no Recorder wrote, or whose run was deleted; use another directory')
         if self._trainable_only:
             frozen = {n: p for n, p in self._tensors().items() if not p.requires_grad and n in space.parameters}
             self._versions = {name: tensor._version for name, tensor in frozen.items()}
@@ -124,8 +128,10 @@ class Recorder:
     def _reopen(self, space: ParameterSpace) -> RunDirectory:
         run = RunDirectory.open(self.path)
         difference = run.space.compare(space.tensors)
-        if difference:
-            raise RecordingError(f'"{self.path}" records another model: this one {difference.describe()}. Record into a new directory')
+        untied = ", ".join(f'"{name}"' for name in run.space.ties if name in space.tensors and run.space.ties[name] in space.tensors)
+        if difference or untied:
+            what = difference.describe() if difference else f"does not tie {untied}"
+            raise RecordingError(f'"{self.path}" records another model: this one {what}. Record into a new directory')
         if run.frozen != self._trainable_only:
             raise RecordingError(
                 f'"{self.path}" was recorded with trainable_only={run.frozen}; go on with the same setting, or record into a new directory'
@@ -138,13 +144,18 @@ class Recorder:
     def _compare_frozen(self, run: RunDirectory) -> None:
         """What was written once must still be so, or a state would mix two models."""
         written, tensors = SafetensorsSource(run.path / FROZEN_FILE), self._tensors()
+        newest = [SafetensorsSource(run.state_path(record.ordinal)) for record in run.read_log().stored[-1:]]
+        self._versions = {}
         for name in written.specs:
-            if not tensors[name].requires_grad and not torch.equal(written.read([name])[name], tensors[name].detach().cpu()):
+            if tensors[name].requires_grad:
+                continue
+            if digest_of(written.read([name])) == digest_of({name: tensors[name]}):
+                self._versions[name] = tensors[name]._version
+            elif not any(name in state.specs for state in newest):  # else it was trained meanwhile
                 raise RecordingError(
                     f'the frozen "{name}" differs from the one "{run.path}" holds; load the same frozen values before '
                     "recording on, or record into a new directory"
                 )
-        self._versions = {name: tensors[name]._version for name in written.specs if not tensors[name].requires_grad}
 
     def record(
         self,
@@ -201,7 +212,7 @@ class Recorder:
     def _checked(self, step: int | None, epoch: float | None, metrics: Mapping[str, float] | None) -> tuple[int, dict[str, float]]:
         if step is None:
             step = self._last_step + 1
-        if isinstance(step, bool) or int(step) != step or step < 0:
+        if isinstance(step, bool) or not _is_whole(step) or step < 0:
             raise RecordingError(f"step must be a whole number of at least 0. Got {step!r} instead.")
         if epoch is not None and (not _is_number(epoch)):
             raise RecordingError(f"epoch must be a number or None. Got {epoch!r} instead.")
@@ -216,15 +227,14 @@ class Recorder:
         if self._last_step > 0 or not self._wrote_initial:
             warnings.warn(
                 f"step {step} comes after step {self._last_step}: what was recorded from step {step} on is dropped",
-                stacklevel=4,
+                stacklevel=3,
             )
         self._rewind(step)
 
     def _check_replaces_initial(self) -> None:
         """The initial state may be recorded again to add metrics, not be replaced by a trained one."""
-        names = list(self._wanted())
-        written = SafetensorsSource(self._run.state_path(min(self._stored))).read(names)
-        if digest_of(written) != digest_of(_copied(self._wanted())):
+        present = self._wanted()
+        if digest_of(self._run.states()[0].tensors(present)) != digest_of(present):
             raise RecordingError(
                 "record(step=0) would replace the initial state, which is step 0, by a trained one. Count the steps "
                 "that were made: record(step=1) after the first"
@@ -247,7 +257,7 @@ class Recorder:
         return {name: tensor for name, tensor in tensors.items() if name not in self._versions}
 
     def _tensors(self) -> dict[str, Tensor]:
-        return dict(self._model.named_parameters()) | dict(self._model.named_buffers())
+        return {name: tensor for name, tensor, _ in named_tensors(self._model)}
 
     def _writes_now(self, ordinal: int) -> bool:
         if is_kept(ordinal, ordinal + 1, self._limit):
@@ -315,6 +325,14 @@ def _number(name: str, value: object) -> float:
     if _is_number(value):
         return float(value)  # type: ignore[arg-type]
     raise RecordingError(f'metric "{name}" must be one number. Got {value!r} instead.')
+
+
+def _is_whole(value: object) -> bool:
+    """Whether `value` equals an int: numpy's and torch's numbers may."""
+    try:
+        return bool(int(value) == value)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):  # no number, nan, infinity
+        return False
 
 
 def _is_number(value: object) -> bool:

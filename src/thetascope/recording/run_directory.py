@@ -119,7 +119,7 @@ class RunDirectory:
                     f'"{path}" has run format {version}; this thetascope ({__version__}) reads {FORMAT}. Install the version that wrote it'
                 )
             return cls(path, header)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RecordingError(f'"{path / RUN_FILE}" is damaged ({error!r}); restore it from a copy') from error
 
     def read_log(self) -> Log:
@@ -141,12 +141,17 @@ class RunDirectory:
         return log
 
     def append(self, event: Mapping[str, Any], *, durable: bool) -> None:
-        """Add one event; `durable` waits until it has reached the disk."""
+        """Add one event, whole or not at all; `durable` waits until it has reached the disk."""
         line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        with (self.path / LOG_FILE).open("ab") as log:
-            log.write(line)
+        with (self.path / LOG_FILE).open("ab", buffering=0) as log:
+            end, written = log.tell(), 0
+            try:
+                while written < len(line):
+                    written += log.write(line[written:])
+            except OSError:
+                log.truncate(end)  # a full disk took half a line; the next event may not stand behind it
+                raise
             if durable:
-                log.flush()
                 os.fsync(log.fileno())
 
     def mend_log(self) -> None:

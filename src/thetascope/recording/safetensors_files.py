@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from thetascope.errors import CheckpointError
+from thetascope.errors import CheckpointError, RecordingError
 from thetascope.files import write_atomically
 from thetascope.state import TensorSpec
 
@@ -67,5 +67,25 @@ class SafetensorsSource:
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write `tensors` (contiguous, on the CPU) to `path`, whole or not at all."""
-    write_atomically(path, lambda partial: save_file(dict(tensors), partial))
+    """Write `tensors` (contiguous, on the CPU) to `path`, whole or not at all.
+
+    Raises:
+        RecordingError: safetensors files know no such dtype.
+        OSError: the file cannot be written (a full disk, say).
+    """
+
+    def write(partial: Path) -> None:
+        partial.touch()
+        mode = partial.stat().st_mode
+        try:
+            save_file(dict(tensors), partial)
+        except SafetensorError as error:
+            raise OSError(f'"{path}" could not be written: {error}') from error
+        except KeyError as error:
+            names = ", ".join(f'"{name}"' for name, tensor in tensors.items() if tensor.dtype == error.args[0])
+            raise RecordingError(
+                f"states are kept in safetensors files, which hold no {error}: convert {names} to another dtype"
+            ) from error
+        partial.chmod(mode)  # save_file makes a file that nobody but its owner may read
+
+    write_atomically(path, write)

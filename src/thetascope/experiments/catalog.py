@@ -1,0 +1,189 @@
+"""All experiments by name, as `thetascope examine` and the demo run them: each answers a question about a run.
+
+To add one: an `Examination` in CATALOG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from thetascope.errors import UsageError
+from thetascope.evaluation.objective import Objective
+from thetascope.experiments.compare_paths import compare_paths
+from thetascope.experiments.interpolate import interpolate
+from thetascope.experiments.layer_roles import layer_roles
+from thetascope.experiments.studies import study_epochs, study_test_size, study_train_size
+from thetascope.experiments.training import Training
+from thetascope.results.result import Result
+from thetascope.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is scored: values of α, single parameters a layer, fresh draws, repeated trainings."""
+
+    alphas: int = 41
+    parameters: int = 4
+    draws: int = 5
+    repeats: int = 3
+    sizes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is examined. `out` is the folder of the results; each experiment has a place of its own in it."""
+
+    objective: Objective
+    trajectory: Trajectory
+    out: Path
+    training: Training | None = None
+    effort: Effort = Effort()
+    progress: bool = True
+
+    def place(self, name: str) -> Path:
+        """Where the result of the experiment `name` is stored."""
+        return self.out / name
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One experiment: its name, the question it answers, how it is run, and what it found in one line."""
+
+    name: str
+    question: str
+    run: Callable[[Subject, Path], Result]
+    headline: Callable[[Result], str]
+    trains: bool = False
+
+
+def _line(s: Subject, out: Path) -> Result:
+    return interpolate(s.objective, s.trajectory, "linear", alphas=s.effort.alphas, out=out, progress=s.progress)
+
+
+def _quadratic(s: Subject, out: Path) -> Result:
+    return interpolate(s.objective, s.trajectory, "quadratic", alphas=s.effort.alphas, out=out, progress=s.progress)
+
+
+def _layers(s: Subject, out: Path) -> Result:
+    return interpolate(s.objective, s.trajectory, "linear", "layer", s.effort.alphas, out=out, progress=s.progress)
+
+
+def _layers_quadratic(s: Subject, out: Path) -> Result:
+    return interpolate(s.objective, s.trajectory, "quadratic", "layer", s.effort.alphas, out=out, progress=s.progress)
+
+
+def _parameters(s: Subject, out: Path) -> Result:
+    effort = s.effort
+    return interpolate(
+        s.objective, s.trajectory, "linear", "parameter", effort.alphas, parameters=effort.parameters, out=out, progress=s.progress
+    )
+
+
+def _compare(s: Subject, out: Path) -> Result:
+    return compare_paths(s.objective, s.trajectory, alphas=s.effort.alphas, out=out, progress=s.progress)
+
+
+def _patterns(s: Subject, out: Path) -> Result:
+    effort = s.effort
+    return compare_paths(s.objective, s.trajectory, "parameter", effort.alphas, parameters=effort.parameters, out=out, progress=s.progress)
+
+
+def _roles(s: Subject, out: Path) -> Result:
+    return layer_roles(s.objective, s.trajectory, draws=s.effort.draws, out=out, progress=s.progress)
+
+
+def _test_size(s: Subject, out: Path) -> Result:
+    return study_test_size(s.objective, s.trajectory[-1], out=out, progress=s.progress)
+
+
+def _epochs(s: Subject, out: Path) -> Result:
+    return study_epochs(_needed(s.training), out=out, progress=s.progress)
+
+
+def _train_size(s: Subject, out: Path) -> Result:
+    return study_train_size(_needed(s.training), s.effort.sizes, s.effort.repeats, out=out, progress=s.progress)
+
+
+def _needed(training: Training | None) -> Training:
+    if training is None:
+        raise UsageError("this study trains, so it needs a ts.Training: name the function that returns it with --training SPEC")
+    return training
+
+
+def _path_headline(result: Result) -> str:
+    loss, alphas = result.data["loss"].values, result.data["alpha"].values
+    barrier = loss.max() - max(loss[0], loss[-1])
+    told = f"a barrier of {barrier:.2g} on the way" if barrier > 1e-3 * abs(loss.max()) else "no barrier"
+    return f"loss {loss[0]:.3g} → {loss[-1]:.3g}, lowest at α = {alphas[loss.argmin()]:.2f}, {told}"
+
+
+def _layers_headline(result: Result) -> str:
+    start = result.data["loss"].values[:, 0]
+    return f"put back, {result.data['layer'].values[start.argmax()]} costs most: loss {start.max():.3g}"
+
+
+def _parameters_headline(result: Result) -> str:
+    spread = np.ptp(result.data["loss"].values, axis=1)
+    most = result.data["parameter"].values[spread.argmax()]
+    return f"of {len(spread)} parameters {most} moves the loss most, by {spread.max():.2g}"
+
+
+def _compare_headline(result: Result) -> str:
+    gaps = result.data.attrs["gaps"]
+    return (
+        f"mean |log10| gap to what was measured: linear {gaps['linear']:.2f}, quadratic {gaps['quadratic']:.2f} ({gaps['states']} states)"
+    )
+
+
+def _patterns_headline(result: Result) -> str:
+    shares = {name: share for name, share in result.data.attrs["pattern_shares"].items() if share}
+    return ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def _roles_headline(result: Result) -> str:
+    data = result.data.sortby("share", ascending=False)
+    robust = [
+        f"{name} ({share:.2f})"
+        for name, share, role in zip(*(data[v].values for v in ("layer", "share", "role")), strict=True)
+        if role == "robust"
+    ]
+    return f"robust: {', '.join(robust) or 'none'}; the rest ambient"
+
+
+def _recommendation(result: Result) -> str:
+    return str(result.data.attrs["rule"])
+
+
+CATALOG = {
+    examination.name: examination
+    for examination in (
+        Examination("line", "Was the way straight?", _line, _path_headline),
+        Examination("quadratic", "Is a curved way closer?", _quadratic, _path_headline),
+        Examination("compare", "Which path is closer to what happened?", _compare, _compare_headline),
+        Examination("layers", "Which layers matter, on a straight way?", _layers, _layers_headline),
+        Examination("layers-quadratic", "And on a curved way?", _layers_quadratic, _layers_headline),
+        Examination("roles", "Which layers are robust, which ambient?", _roles, _roles_headline),
+        Examination("parameters", "What do single parameters do?", _parameters, _parameters_headline),
+        Examination("patterns", "How do a parameter's two paths differ?", _patterns, _patterns_headline),
+        Examination("test-size", "How many test samples are enough?", _test_size, _recommendation),
+        Examination("epochs", "How many epochs are enough?", _epochs, _recommendation, trains=True),
+        Examination("train-size", "How many training samples are enough?", _train_size, _recommendation, trains=True),
+    )
+}
+
+
+def chosen_examinations(names: Iterable[str], *, with_training: bool) -> list[Examination]:
+    """Those named, in the catalog's order; without names all, those that train only where there is a Training.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    wanted = list(names)
+    unknown = [name for name in wanted if name not in CATALOG]
+    if unknown:
+        raise UsageError(f"no experiment {', '.join(unknown)}; there are: {', '.join(CATALOG)}")
+    return [e for e in CATALOG.values() if e.name in wanted or (not wanted and (with_training or not e.trains))]

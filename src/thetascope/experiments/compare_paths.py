@@ -1,0 +1,195 @@
+"""The straight line against the quadratic path against what happened (Němcová 2021, section 6.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from thetascope.errors import TrajectoryError
+from thetascope.evaluation.engine import Request
+from thetascope.evaluation.objective import Objective
+from thetascope.experiments.examination import Experiment, OutPath, Variables, examine
+from thetascope.experiments.interpolate import PARAMETER_RANGE
+from thetascope.experiments.noise import noise_floor
+from thetascope.experiments.patterns import pattern, shares
+from thetascope.experiments.training_path import LayerSelection, MeasuredStates, ParameterSelection, TrainingPath, selected_parameters
+from thetascope.geometry.edits import ScalarEdits
+from thetascope.geometry.paths import checked_alphas
+from thetascope.geometry.points import Floats
+from thetascope.results.result import Result
+from thetascope.trajectory import Trajectory
+
+KINDS = ("linear", "quadratic")
+
+
+def compare_paths(
+    objective: Objective,
+    trajectory: Trajectory,
+    level: Literal["model", "parameter"] = "model",
+    alphas: int | ArrayLike = 41,
+    layers: LayerSelection = None,
+    parameters: ParameterSelection = None,
+    *,
+    out: OutPath = None,
+    engine: str = "auto",
+    progress: bool = True,
+) -> Result:
+    """Score the linear and the quadratic path, and say how they compare.
+
+    Model level: both against the losses measured at the recorded states. All three share their first value, the line
+    meets the last state at α = 1 and the quadratic path the middle one at α = 0.5 *by construction*, so that meeting
+    there says nothing. What says something are the other crossings, and the gaps at states that are knots of neither.
+
+    Parameter level: each single parameter's two curves, with α in [-0.5, 1.5], and the pattern that they make (see
+    `thetascope.experiments.patterns` for the rules). The two curves are one function of the parameter's value seen
+    through two parametrisations; ``midpoint`` says how they differ.
+
+    Args:
+        objective: what to score.
+        trajectory: at least 3 recorded states.
+        level: "model" or "parameter".
+        alphas: how many values of α evenly in [0, 1] ([-0.5, 1.5] for parameters), or the values.
+        layers: at the level of parameters, where to draw: names or globs.
+        parameters: as for `interpolate`.
+        out: store the result there; the same call then goes on where it stopped.
+        engine: "auto", or the name of a backend.
+        progress: say what is scored and how long it takes, and show how far it is.
+
+    Returns:
+        ``linear_loss``, ``quadratic_loss`` and the metrics likewise, over ``alpha`` or (``parameter``, ``alpha``).
+        Model level: ``actual_loss`` over ``state`` with its ``progress``; ``attrs["crossings"]``: for each path the
+        places in (0, 1) where it crosses the measured curve (both linear between their points), each with
+        ``by_construction``; ``attrs["gaps"]``: the mean of |log10(path / measured)| at the states that are knots of
+        neither path. Parameter level: ``pattern``, ``midpoint`` = (θ_m − θ_i) / (θ_f − θ_i) (nan where θ did not
+        move), ``distance``, ``layer`` over ``parameter``; ``attrs["pattern_shares"]``.
+
+    Raises:
+        TrajectoryError: fewer than 3 states, or none near the middle.
+        GeometryError: alphas or parameters that are off.
+    """
+    plans = {"model": _model, "parameter": _parameter}
+    if level not in plans:
+        raise TrajectoryError(f"level must be one of {', '.join(plans)}. Got {level!r} instead.")
+    if level == "model" and (layers is not None or parameters is not None):
+        raise TrajectoryError('layers and parameters have no meaning at level="model"; leave them out, or choose level="parameter"')
+    paths = {kind: TrainingPath(objective, trajectory, kind) for kind in ("quadratic", "linear")}
+    values = checked_alphas(alphas, PARAMETER_RANGE if level == "parameter" else (0.0, 1.0))
+    return examine(objective, plans[level](paths, values, layers, parameters), out=out, engine=engine, progress=progress)
+
+
+def _model(paths: Mapping[str, TrainingPath], alphas: Floats, layers: LayerSelection, parameters: ParameterSelection) -> Experiment:
+    quadratic = paths["quadratic"]
+    measured = MeasuredStates(quadratic.objective, quadratic.trajectory, quadratic.indices)
+    return Experiment(
+        name="compare_paths",
+        title="linear and quadratic path against what was measured",
+        requests=[*(Request(paths[k].model_points(alphas), ("alpha",), (len(alphas),), prefix=f"{k}_") for k in KINDS), measured.request()],
+        coords={"alpha": alphas, "state": np.asarray(measured.indices)},
+        settings={"level": "model", "alphas": alphas.tolist(), "knots": list(quadratic.indices)},
+        constants=measured.constants(),
+        attrs={"level": "model", **quadratic.attrs(), "kind": "linear and quadratic"},
+        derived=_crossings_and_gaps,
+    )
+
+
+def _parameter(paths: Mapping[str, TrainingPath], alphas: Floats, layers: LayerSelection, parameters: ParameterSelection) -> Experiment:
+    quadratic = paths["quadratic"]
+    chosen, owners = selected_parameters(quadratic.objective, parameters, layers)
+    labels = [parameter.label for parameter in chosen]
+    knots = quadratic.parameter_points(chosen, np.array([0.0, 0.5, 1.0])).values
+    shape, dims = (len(chosen), len(alphas)), ("parameter", "alpha")
+    objective, edits = quadratic.objective, {kind: paths[kind].parameter_points(chosen, alphas) for kind in KINDS}
+    return Experiment(
+        name="compare_paths",
+        title="linear and quadratic path of single parameters",
+        requests=[Request(edits[kind], dims, shape, prefix=f"{kind}_") for kind in KINDS],
+        coords={"parameter": labels, "alpha": alphas},
+        settings={"level": "parameter", "alphas": alphas.tolist(), "knots": list(quadratic.indices), "parameters": labels},
+        constants={
+            "distance": (("parameter",), np.abs(knots[:, 2] - knots[:, 0])),
+            "midpoint": (("parameter",), midpoints(knots)),
+            "layer": (("parameter",), owners),
+        },
+        attrs={"level": "parameter", **quadratic.attrs(), "kind": "linear and quadratic"},
+        derived=lambda data: _patterns(data, objective, edits["linear"]),
+    )
+
+
+def midpoints(knots: Floats) -> Floats:
+    """``(θ_m − θ_i) / (θ_f − θ_i)`` of the values ``[E, 3]``; nan where the parameter ends where it began."""
+    way, half = knots[:, 2] - knots[:, 0], knots[:, 1] - knots[:, 0]
+    found = np.full(len(way), np.nan)
+    found[way != 0] = half[way != 0] / way[way != 0]
+    return found
+
+
+def _patterns(data: Any, objective: Objective, edits: ScalarEdits) -> tuple[Variables, dict[str, Any]]:
+    floor = data.attrs.get("noise_floor")  # known where the result was finished before
+    if floor is None:
+        floor = noise_floor(objective, edits, data["linear_loss"].values)
+    order = np.argsort(data["alpha"].values)
+    alphas = data["alpha"].values[order]
+    curves = zip(data["linear_loss"].values[:, order], data["quadratic_loss"].values[:, order], strict=True)
+    found = [pattern(alphas, linear, quadratic, floor) for linear, quadratic in curves]
+    return {"pattern": (("parameter",), found)}, {"pattern_shares": shares(found), "noise_floor": floor}
+
+
+def _crossings_and_gaps(data: Any) -> tuple[Variables, dict[str, Any]]:
+    order = np.argsort(data["alpha"].values)
+    alphas, progress, actual = data["alpha"].values[order], data["progress"].values, data["actual_loss"].values
+    knots = {knot["progress"]: knot["alpha"] for knot in data.attrs["knots"]}
+    free = ~np.isin(progress, list(knots))
+    found: dict[str, Any] = {"crossings": {}, "gaps": {"states": int(free.sum())}}
+    for kind in KINDS:
+        path = data[f"{kind}_loss"].values[order]
+        own = knots if kind == "quadratic" else {0.0: 0.0, 1.0: 1.0}
+        found["crossings"][kind] = crossings(alphas, path, progress, actual, own)
+        found["gaps"][kind] = log_gap(np.interp(progress[free], alphas, path), actual[free])
+    return {}, found
+
+
+def log_gap(path: Floats, measured: Floats) -> float:
+    """Mean of |log10(path / measured)|: 0.3 is a factor of two. nan without values or where one is not positive."""
+    if not len(path) or not (np.minimum(path, measured) > 0).all():
+        return float("nan")
+    return float(np.abs(np.log10(path / measured)).mean())
+
+
+def crossings(alphas: Floats, path: Floats, progress: Floats, measured: Floats, knots: Mapping[float, float]) -> list[dict[str, Any]]:
+    """Where two curves, linear between their points, cross inside (0, 1).
+
+    Args:
+        alphas: ``[K]`` of the path, rising.
+        path: ``[K]`` its loss.
+        progress: ``[T]`` of the measured states, rising.
+        measured: ``[T]`` their loss.
+        knots: the path's knots: the progress of each one's state, and the α at which the path passes through it. Where
+            both are equal the curves meet there by construction; where the state was recorded a little off they
+            cross between the two, which counts as by construction too.
+
+    Returns:
+        For each ``{"alpha": …, "loss": …, "by_construction": bool}``, in order. A curve that touches at a knot without
+        changing sides counts there too.
+    """
+    exact = [alpha for at, alpha in knots.items() if at == alpha]
+    grid = np.union1d(np.union1d(alphas, progress), exact)
+    grid = grid[(grid >= max(alphas[0], progress[0])) & (grid <= min(alphas[-1], progress[-1]))]
+    here, there = np.interp(grid, alphas, path), np.interp(grid, progress, measured)
+    side = np.sign(here - there)
+    side[np.isin(grid, exact)] = 0.0  # they meet there up to the last bits, whatever these are
+    places = [float(grid[i]) for i in np.flatnonzero(side == 0)]
+    for i in np.flatnonzero(side[:-1] * side[1:] < 0):
+        before, after = here[i] - there[i], here[i + 1] - there[i + 1]
+        places.append(float(grid[i] + before / (before - after) * (grid[i + 1] - grid[i])))
+    return [
+        {
+            "alpha": place,
+            "loss": float(np.interp(place, progress, measured)),
+            "by_construction": any(min(at, alpha) <= place <= max(at, alpha) for at, alpha in knots.items()),
+        }
+        for place in sorted(places)
+        if 0.0 < place < 1.0
+    ]

@@ -1,0 +1,155 @@
+"""A study's result, filled training by training: laid out, or opened again and checked, as `examination` does for points."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from thetascope.errors import ResultError
+from thetascope.evaluation.engine import Request, probe
+from thetascope.evaluation.objective import Objective
+from thetascope.evaluation.preserve import preserved_threads
+from thetascope.experiments.examination import OutPath
+from thetascope.experiments.provenance import check_same_call, provenance_attrs, sweep_beside
+from thetascope.geometry.paths import stored_points
+from thetascope.results.result import Result
+from thetascope.results.store import Block, Layout, Store
+from thetascope.state import State
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The dimensions of what is scored with their labels, and how many points are stored at once."""
+
+    dims: tuple[str, ...]
+    labels: Mapping[str, ArrayLike | range]
+    unit: int = 1
+
+    @property
+    def coords(self) -> dict[str, Any]:
+        """The labels as arrays."""
+        return {dim: np.asarray(self.labels[dim]) for dim in self.dims}
+
+    def block(self, names: tuple[str, ...]) -> Block:
+        """For a layout."""
+        return Block("", self.dims, tuple(len(self.coords[dim]) for dim in self.dims), names, self.unit)
+
+
+@dataclass
+class Study:
+    """A study before it is run, and its result after.
+
+    Args:
+        name: of the function that users call.
+        title: one line for people.
+        objective: what scores the models.
+        state: whose scores show whether the model and the data still give what they gave when a result was stored.
+        reference: these scores.
+        reference_name: what stands before their names in the result: "initial" or "full".
+        identity: what a stored result must agree with to be gone on with, beside the objective and the state.
+        grid: what is scored.
+        attrs: what else the result should say.
+    """
+
+    name: str
+    title: str
+    objective: Objective
+    state: State
+    reference: Mapping[str, float]
+    reference_name: str
+    identity: Mapping[str, Any]
+    grid: Grid
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    """How long one scoring takes; known once it is opened."""
+    _closed: Result | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The loss and the metrics."""
+        return tuple(self.reference)
+
+    @property
+    def result(self) -> Result:
+        """What was found; there once `opened` has ended."""
+        assert self._closed is not None
+        return self._closed
+
+    @contextmanager
+    def opened(self, out: OutPath) -> Iterator[Store]:
+        """The store to fill: a new one, or that of an earlier same call, with the batch size and threads that it records.
+
+        Raises:
+            ResultError: what lies at `out` is of another call, or does not come out again.
+            NotDeterministicError: two passes over the state disagree.
+        """
+        path = None if out is None else Path(out)
+        fingerprint = {"experiment": self.name, **self.objective.fingerprint(), "state": self.state.digest(), **self.identity}
+        with preserved_threads():
+            store = self._laid_out(path, fingerprint) if path is None or not path.exists() else self._gone_on(path, fingerprint)
+            try:
+                yield store
+            finally:
+                self._closed = store.close()
+
+    def check_again(self, stored: Mapping[str, float], found: Mapping[str, float]) -> None:
+        """Whether what was stored came out again.
+
+        Raises:
+            ResultError: it did not.
+        """
+        tolerance = 1e-9 if "float64" in str(self.objective.dtype) else 1e-5
+        if not all(_same(stored[name], found[name], tolerance) for name in self.names):
+            old, new = (", ".join(f"{name}={values[name]:.9g}" for name in self.names) for values in (stored, found))
+            raise ResultError(
+                f"a stored score does not come out again: stored {old}, now {new}. The model's code, a library or the machine changed "
+                "what it computes; choose another out="
+            )
+
+    def _gone_on(self, path: Path, fingerprint: Mapping[str, Any]) -> Store:
+        store = Store.open(path)
+        try:
+            attrs = store.data.attrs
+            check_same_call(path, attrs["fingerprint"], fingerprint)
+            torch.set_num_threads(attrs["threads"])
+            self.objective.batches.rebatched(attrs["batch_size"])
+            start = time.perf_counter()
+            found = {name: float(value) for name, value in self.objective.score(self.state).items()}
+            self.seconds = time.perf_counter() - start
+            self.check_again({name: float(store.data[f"{self.reference_name}_{name}"]) for name in self.names}, found)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _laid_out(self, path: Path | None, fingerprint: Mapping[str, Any]) -> Store:
+        if path is not None:
+            sweep_beside(path)
+        with self.objective.model.running():
+            probed = probe(self.objective, Request(stored_points([self.state], tuple(self.state)), ("state",), (1,), as_recorded=True))
+        self.seconds = probed.seconds
+        engine = {"name": "eager", "reason": "each trained model is scored with a full pass"}
+        state = {"label": self.state.label, "step": self.state.step, "epoch": self.state.epoch, "digest": self.state.digest()}
+        attrs = {
+            "experiment": self.name,
+            "title": self.title,
+            "loss_name": self.objective.loss,
+            **self.attrs,
+            **provenance_attrs(self.objective, fingerprint, engine, probed.samples),
+            "states": [state],
+        }
+        constants: dict[str, tuple[tuple[str, ...], float]] = {f"{self.reference_name}_{n}": ((), v) for n, v in self.reference.items()}
+        return Store.create(path, Layout([self.grid.block(self.names)], self.grid.coords, constants, attrs))
+
+
+def _same(a: float, b: float, tolerance: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)

@@ -1,0 +1,166 @@
+"""The two paths against what was measured, and the detail where they meet (thesis figure 6.19)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thetascope.errors import ResultError
+from thetascope.figures.path import epoch_axis
+from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, quantity_label, wants_log
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as PlotlyFigure
+
+    from thetascope.results import Result
+
+Floats = NDArray[np.float64]
+
+STYLES: dict[str, tuple[str, Any]] = {"linear": (ORANGE, (0, (5, 1.5))), "quadratic": (BLUE, "-")}
+MEASURED = VERMILION
+
+
+@dataclass(frozen=True)
+class ComparisonInfo:
+    """All that the figure shows. `crossings`: (path, α, loss, by construction)."""
+
+    title: str
+    subtitle: str
+    alphas: Floats
+    progress: Floats
+    epochs: Floats
+    values: dict[str, dict[str, Floats]]
+    axis_labels: dict[str, str]
+    crossings: tuple[tuple[str, float, float, bool], ...]
+    log: bool
+    detail: tuple[tuple[float, float], tuple[float, float]]
+
+
+def info(result: Result) -> ComparisonInfo:
+    """Gather what the figure shows."""
+    data, attrs = result.data, result.data.attrs
+    order = np.argsort(data["alpha"].values)
+    names = [name for name in attrs["scored"] if name != "loss_standard_error"]
+    alphas, progress = data["alpha"].values[order], data["progress"].values
+    values = {
+        name: {
+            "linear": data[f"linear_{name}"].values[order],
+            "quadratic": data[f"quadratic_{name}"].values[order],
+            "measured": data[f"actual_{name}"].values,
+        }
+        for name in names
+    }
+    gaps = attrs["gaps"]
+    told = ", ".join(f"{kind} {gaps[kind]:.2f}" for kind in ("linear", "quadratic"))
+    steps = ", ".join(f"{knot['step']:,}" for knot in attrs["knots"])
+    return ComparisonInfo(
+        title="Linear and quadratic path against what was measured",
+        subtitle=f"knots at steps {steps}; {attrs['samples_scored']:,} samples; mean |log10| gap at {gaps['states']} other states: {told}",
+        alphas=alphas,
+        progress=progress,
+        epochs=data["epoch"].values,
+        values=values,
+        axis_labels={name: quantity_label(name, attrs["loss_name"]) for name in names},
+        crossings=tuple((kind, c["alpha"], c["loss"], c["by_construction"]) for kind, found in attrs["crossings"].items() for c in found),
+        log=wants_log(*values["loss"].values()),
+        detail=_detail(alphas, progress, values["loss"]),
+    )
+
+
+def _detail(alphas: Floats, progress: Floats, losses: dict[str, Floats]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Where the paths meet the measured curve: the second part of α, from the lowest loss to four times the measured ones."""
+    left = 0.35
+    measured = losses["measured"][(progress >= left) & np.isfinite(losses["measured"])]
+    paths = [losses[kind][alphas >= left] for kind in STYLES]
+    shown = np.concatenate([measured, *(path[np.isfinite(path)] for path in paths)])
+    if not len(measured):
+        return (left, 1.0), (float(shown.min(initial=0.0)), float(shown.max(initial=1.0)))
+    low, top = float(shown.min()), float(measured.max())
+    return (left, 1.02), (low - 0.1 * abs(low), top + 3 * max(top - low, 0.1 * abs(top)))
+
+
+def draw_matplotlib(found: ComparisonInfo, ax: Axes | None = None, variable: str = "loss") -> Axes | Figure:
+    """Draw one `variable` on `ax`; or a new figure: each variable on the left, the detail of the loss on the right."""
+    if ax is not None:
+        if variable not in found.values:
+            raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(found.values)}')
+        _draw(ax, found, variable)
+        ax.legend()
+        return ax
+    from matplotlib.figure import Figure
+
+    count = len(found.values) + 1
+    figure = Figure(figsize=(4.3 * count, 4.6), layout="constrained")
+    axes = figure.subplots(1, count)
+    names = ["loss", "loss", *(name for name in found.values if name != "loss")]
+    for place, (axis, name) in enumerate(zip(axes, names, strict=True)):
+        _draw(axis, found, name, linear_scale=place == 1)
+        if place == 1:
+            axis.set_xlim(*found.detail[0])
+            axis.set_ylim(*found.detail[1])
+            axis.set_title("detail where they meet", fontsize="small", color=GREY)
+        else:
+            epoch_axis(axis, found.progress, found.epochs)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize="small")
+    figure.suptitle(f"{found.title}\n{found.subtitle}", fontsize="medium")
+    return figure
+
+
+def _draw(ax: Axes, found: ComparisonInfo, name: str, *, linear_scale: bool = False) -> None:
+    curves = found.values[name]
+    for kind, (color, dashes) in STYLES.items():
+        ax.plot(found.alphas, curves[kind], color=color, linestyle=dashes, label=f"{kind} path")
+    ax.plot(found.progress, curves["measured"], color=MEASURED, marker="D", markersize=4, linestyle=":", linewidth=1, label="measured")
+    if name == "loss":
+        for by_construction, marker, label in ((False, "o", "crosses what was measured"), (True, "s", "meets it by construction")):
+            at = [(a, loss) for _, a, loss, made in found.crossings if made is by_construction]
+            if at:
+                ax.plot(*zip(*at, strict=True), marker, markersize=9, markerfacecolor="none", color="black", label=label)
+        if found.log and not linear_scale:
+            ax.set_yscale("log")
+    ax.set_xlabel("α, share of the steps for measured")
+    ax.set_ylabel(found.axis_labels[name])
+
+
+def draw_plotly(found: ComparisonInfo) -> PlotlyFigure:
+    """All variables below one another."""
+    from html import escape
+
+    from plotly.graph_objects import Scatter
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=len(found.values), cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    colors = {kind: color for kind, (color, _) in STYLES.items()} | {"measured": MEASURED}
+    for row, (name, curves) in enumerate(found.values.items(), 1):
+        for kind, curve in curves.items():
+            measured = kind == "measured"
+            figure.add_trace(
+                Scatter(
+                    x=found.progress if measured else found.alphas,
+                    y=curve,
+                    mode="lines+markers" if measured else "lines",
+                    name=kind if measured else f"{kind} path",
+                    legendgroup=kind,
+                    showlegend=row == 1,
+                    line={"color": colors[kind], "dash": {"measured": "dot", "linear": "dash"}.get(kind, "solid")},
+                    hovertemplate="%{x:.3f}<br>%{y:.5g}<extra></extra>",
+                ),
+                row=row,
+                col=1,
+            )
+        log = found.log and name == "loss"
+        figure.update_yaxes(title_text=escape(found.axis_labels[name]), type="log" if log else "linear", row=row, col=1)
+    for kind, alpha, loss, made in found.crossings:
+        text = f"{kind} path {'meets what was measured by construction' if made else 'crosses what was measured'} at α = {alpha:.3f}"
+        marker = {"symbol": "square-open" if made else "circle-open", "size": 11, "color": "black"}
+        trace = Scatter(x=[alpha], y=[loss], mode="markers", marker=marker, showlegend=False, hovertemplate=f"{text}<extra></extra>")
+        figure.add_trace(trace, row=1, col=1)
+    figure.update_xaxes(title_text="α for the paths, share of the training's steps for measured states", row=len(found.values), col=1)
+    figure.update_layout(title={"text": f"{found.title}<br><sub>{escape(found.subtitle)}</sub>"}, template="plotly_white", height=660)
+    return figure

@@ -1,0 +1,239 @@
+"""Robust and ambient layers, ranked: what re-initialising and re-randomising each of them costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thetascope.errors import ResultError
+from thetascope.figures.layer_roles_info import Floats, LayerRolesInfo, Panel, info, labels_of
+from thetascope.figures.style import BLUE, GREY, VERMILION
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as PlotlyFigure
+
+__all__ = ["draw_matplotlib", "draw_plotly", "info"]
+
+BAR = 0.36
+"""A bar's height, of a row's."""
+FAR = 12
+"""With more rows the scale stands above them too."""
+INK, LIGHT_ORANGE = "#333333", "#F5CC7F"
+
+
+def draw_matplotlib(found: LayerRolesInfo, ax: Axes | None = None, variable: str = "loss") -> Axes | Figure:
+    """Draw one `variable` on `ax`, or all of them beside one another in a new figure that grows with the layers.
+
+    Raises:
+        ResultError: there is no such variable.
+    """
+    if ax is not None:
+        panels = [panel for panel in found.panels if panel.name == variable]
+        if not panels:
+            raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(panel.name for panel in found.panels)}')
+        _draw_panel(ax, found, panels[0])
+        _label_rows(ax, found)
+        _legend_within(ax, len(found.rows))
+        return ax
+    from matplotlib.figure import Figure
+
+    names = labels_of(found.rows)
+    heading = _wrapped([found.subtitle, *found.notes], 50 * len(found.panels))
+    width = 0.4 + 0.075 * max(16, *map(len, names)) + 3.1 * len(found.panels)
+    figure = Figure(figsize=(width, 2.1 + 0.42 * len(found.rows) + 0.16 * len(heading)), layout="constrained")
+    axes = figure.subplots(1, len(found.panels), sharey=True, squeeze=False)[0]
+    for panel, axis in zip(found.panels, axes, strict=True):
+        _draw_panel(axis, found, panel)
+    _label_rows(axes[0], found)
+    by_label = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    shown = _in_order(by_label)
+    figure.legend([by_label[label] for label in shown], shown, loc="outside lower center", ncols=3 if width > 7 else 2, fontsize="small")
+    figure.suptitle(found.title, fontsize="large")
+    axes[0].set_title("\n".join(heading), loc="left", fontsize="small", color=GREY, parse_math=False, gid="heading")
+    return figure
+
+
+def _in_order(labels: Iterable[str]) -> list[str]:
+    """The bars come first in a legend."""
+    return sorted(labels, key=lambda label: not label.startswith("re-"))
+
+
+def _legend_within(ax: Axes, rows: int) -> None:
+    """A legend on the axes, in a band kept free below the rows: it covers no data and is not cut off."""
+    by_label = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    shown = _in_order(by_label)
+    extent, dpi = ax.get_window_extent(), ax.figure.dpi
+    columns = 2 if extent.width / dpi > 4.2 else 1
+    band = min(0.2 + 0.16 * -(-len(shown) // columns), 0.6 * extent.height / dpi)
+    ax.set_ylim(rows - 0.4 + rows * band / (extent.height / dpi - band), -0.6)
+    ax.legend([by_label[label] for label in shown], shown, loc="lower center", ncols=columns, fontsize="x-small", framealpha=1.0)
+
+
+def _wrapped(lines: Sequence[str], width: int) -> list[str]:
+    return [part for line in lines for part in wrap(line, width)]
+
+
+def _label_rows(ax: Axes, found: LayerRolesInfo) -> None:
+    """Names, roles and shares at the left edge, the first row on top."""
+    texts = [f"{name}\n{row.verdict}" for name, row in zip(labels_of(found.rows), found.rows, strict=True)]
+    ax.set_yticks(range(len(texts)), texts, fontsize="small")
+    for label in ax.get_yticklabels():
+        label.set_parse_math(False)  # a name is text, also with dollar signs
+    ax.set_ylim(len(texts) - 0.4, -0.6)
+
+
+def _draw_panel(ax: Axes, found: LayerRolesInfo, panel: Panel) -> None:
+    """Bars from the final state's value: their length is what the change of the layer costs."""
+    place = np.arange(len(found.rows), dtype=np.float64)
+    if panel.log:
+        ax.set_xscale("log")
+    _bars(ax, place - BAR / 2, panel.reinit, panel.base, color=BLUE, label="re-initialised: its first values")
+    mean = f"re-randomised: mean of {found.draws} draws" if found.draws > 1 else "re-randomised: one draw"
+    _bars(ax, place + BAR / 2, panel.rerandom_mean, panel.base, color=LIGHT_ORANGE, hatch="////", label=mean)
+    _draws(ax, place + BAR / 2, panel)
+    _not_finite(ax, found, panel)
+    ax.axvline(panel.final, color=INK, linewidth=1.2, label="final state, where the bars start")
+    ax.axvline(panel.initial, color=INK, linewidth=1.2, linestyle="--", label="initial state")
+    values = [f"final {panel.final:.3g}", f"initial {panel.initial:.3g}"]
+    if panel.threshold is not None:
+        label = f"threshold: {100 * found.share_threshold:g} % of the gain in loss"
+        ax.axvline(panel.threshold, color=VERMILION, linewidth=1.5, linestyle=(0, (4, 1.5, 1, 1.5)), label=label)
+        values.append(f"threshold {panel.threshold:.3g}")
+    ax.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.use_sticky_edges = False
+    ax.margins(x=0.04)
+    ax.tick_params(axis="y", length=0)
+    if len(found.rows) > FAR:
+        ax.tick_params(axis="x", top=True, labeltop=True)
+    ax.set_xlabel(f"{panel.label}\n{', '.join(values)}", fontsize="small", parse_math=False)
+
+
+def _bars(ax: Axes, place: Floats, values: Floats, base: float, **style: Any) -> None:
+    """An edge shows a bar without length too."""
+    shown = np.where(np.isfinite(values), values, np.nan)
+    ax.barh(place, shown - base, BAR, left=np.where(np.isnan(shown), np.nan, base), edgecolor=INK, linewidth=0.7, **style)
+
+
+def _draws(ax: Axes, place: Floats, panel: Panel) -> None:
+    """Every draw as a dot, and a line from the lowest to the highest."""
+    if panel.rerandom.shape[1] == 1:
+        return
+    finite = np.where(np.isfinite(panel.rerandom), panel.rerandom, np.nan)
+    rows = np.isfinite(finite).any(axis=1)
+    ax.hlines(place[rows], np.nanmin(finite[rows], axis=1), np.nanmax(finite[rows], axis=1), color=INK, linewidth=1.0, zorder=3)
+    x, y = finite.ravel(), np.repeat(place, finite.shape[1])
+    ax.plot(x, y, linestyle="", marker="o", markersize=3.2, markerfacecolor="white", markeredgecolor=INK, markeredgewidth=0.7,
+            zorder=4, label="each draw, lowest to highest")  # fmt: skip
+
+
+def _not_finite(ax: Axes, found: LayerRolesInfo, panel: Panel) -> None:
+    """Values that are not finite stand at the right edge of their row, so that they are not overlooked."""
+    place = np.arange(len(found.rows), dtype=np.float64)
+    bad = panel.rerandom_not_finite.sum(axis=1)
+    rows = np.concatenate([place[panel.reinit_not_finite] - BAR / 2, place[bad > 0] + BAR / 2])
+    if not len(rows):
+        return
+    ax.plot(np.full(len(rows), 0.97), rows, marker="X", markersize=7, linestyle="", markerfacecolor=VERMILION, markeredgecolor="white",
+            transform=ax.get_yaxis_transform(), zorder=5, label="not finite (with how many of the draws)")  # fmt: skip
+    for row in np.flatnonzero(bad):
+        text = f"{bad[row]} of {panel.rerandom.shape[1]}"
+        ax.text(0.94, float(row) + BAR / 2, text, transform=ax.get_yaxis_transform(), ha="right", va="center", fontsize="x-small",
+                color=INK, zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8})  # fmt: skip
+
+
+def draw_plotly(found: LayerRolesInfo) -> PlotlyFigure:
+    """All variables beside one another, with the values on hovering."""
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(rows=1, cols=len(found.panels), shared_yaxes=True, horizontal_spacing=0.04)
+    for col, panel in enumerate(found.panels, 1):
+        for trace in _traces(found, panel, first=col == 1):
+            figure.add_trace(trace, row=1, col=col)
+        figure.update_xaxes(title_text=_html(panel.label), type="log" if panel.log else "linear", row=1, col=col)
+    names = [_html(name) for name in labels_of(found.rows)]
+    texts = [f"{name}<br>{row.verdict}" for name, row in zip(names, found.rows, strict=True)]
+    figure.update_yaxes(tickvals=list(range(len(texts))), ticktext=texts, range=[len(texts) - 0.4, -0.6], automargin=True, ticks="")
+    heading = "".join(f"<br><sub>{_html(line)}</sub>" for line in _wrapped([found.subtitle, *found.notes], 110))
+    above = 110 + 18 * heading.count("<br>")
+    figure.update_layout(
+        title={"text": f"{found.title}{heading}", "yref": "container", "y": 1.0, "yanchor": "top", "pad": {"t": 16}},
+        template="plotly_white",
+        barmode="overlay",
+        height=above + 150 + 46 * len(found.rows),
+        legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0.0, "x": 0},
+        margin={"t": above - 50, "b": 150},
+    )
+    return figure
+
+
+def _traces(found: LayerRolesInfo, panel: Panel, *, first: bool) -> list[Any]:
+    from plotly.graph_objects import Bar, Scatter
+
+    place = np.arange(len(found.rows), dtype=np.float64)
+    hover = [
+        f"{_html(row.name)}<br>{row.verdict}<br>distance {row.distance:.4g}<br>drawn by {row.redraw}".replace("by both", "by both ways")
+        for row in found.rows
+    ]
+
+    def bars(name: str, shift: float, values: Floats, marker: dict[str, Any]) -> Any:
+        shown = np.where(np.isfinite(values), values, np.nan)
+        return Bar(
+            x=shown - panel.base, base=np.where(np.isnan(shown), np.nan, panel.base),
+            y=place + shift, width=BAR, orientation="h", name=name,
+            legendgroup=name, showlegend=first, marker={"line": {"color": INK, "width": 1}, **marker}, text=hover, textposition="none",
+            customdata=values, hovertemplate="%{text}<br>" + name + ": %{customdata:.5g}<extra></extra>",
+        )  # fmt: skip
+
+    def dots(name: str, x: Floats, y: Floats, text: list[str], marker: dict[str, Any]) -> Any:
+        return Scatter(
+            x=x, y=y, mode="markers", name=name, legendgroup=name, showlegend=first, text=text, marker=marker,
+            hovertemplate="%{text}<extra></extra>",
+        )  # fmt: skip
+
+    def line(name: str, value: float, style: dict[str, Any]) -> Any:
+        return Scatter(
+            x=[value, value], y=[-0.6, len(place) - 0.4], mode="lines", name=name, legendgroup=name, showlegend=first, line=style,
+            hovertemplate=f"{name}: {value:.5g}<extra></extra>",
+        )  # fmt: skip
+
+    count = panel.rerandom.shape[1]
+    each = [f"{_html(row.name)}<br>draw {d}: {panel.rerandom[i, d]:.5g}" for i, row in enumerate(found.rows) for d in range(count)]
+    hatched = {"color": LIGHT_ORANGE, "pattern": {"shape": "/", "fgcolor": INK, "size": 5}}
+    white = {"color": "white", "size": 5, "line": {"color": INK, "width": 1}}
+    drawn = np.where(np.isfinite(panel.rerandom), panel.rerandom, np.nan)
+    traces = [
+        bars("re-initialised", -BAR / 2, panel.reinit, {"color": BLUE}),
+        bars("re-randomised, mean", BAR / 2, panel.rerandom_mean, hatched),
+        dots("each draw", drawn.ravel(), np.repeat(place + BAR / 2, count), each, white),
+        line("final state", panel.final, {"color": INK, "width": 1.5}),
+        line("initial state", panel.initial, {"color": INK, "width": 1.5, "dash": "dash"}),
+    ]
+    if panel.threshold is not None:
+        name = f"threshold: {100 * found.share_threshold:g} % of the gain in loss"
+        traces.append(line(name, panel.threshold, {"color": VERMILION, "width": 2, "dash": "dashdot"}))
+    bad = panel.rerandom_not_finite.sum(axis=1)
+    rows = np.concatenate([place[panel.reinit_not_finite] - BAR / 2, place[bad > 0] + BAR / 2])
+    if len(rows):
+        texts = [f"{_html(found.rows[i].name)}<br>re-initialised: not finite" for i in np.flatnonzero(panel.reinit_not_finite)]
+        texts += [f"{_html(found.rows[i].name)}<br>re-randomised: {bad[i]} of {count} draws not finite" for i in np.flatnonzero(bad)]
+        traces.append(dots("not finite", np.full(len(rows), _edge(panel)), rows, texts, {"color": VERMILION, "symbol": "x", "size": 10}))
+    return traces
+
+
+def _edge(panel: Panel) -> float:
+    """The highest finite value, where what is not finite is marked."""
+    values = np.concatenate([panel.reinit, panel.rerandom.ravel(), [panel.initial, panel.final]])
+    finite = values[np.isfinite(values)]
+    return float(finite.max()) if finite.size else 1.0
+
+
+def _html(text: str) -> str:
+    """As plotly shows it: it reads tags and entities."""
+    return escape(text, quote=False)

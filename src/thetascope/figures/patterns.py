@@ -1,0 +1,138 @@
+"""The patterns of single parameters (thesis figures 6.20 to 6.25): each one found, with examples and its share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thetascope.errors import ResultError
+from thetascope.figures.comparison import STYLES
+from thetascope.figures.style import GREY, quantity_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from plotly.graph_objects import Figure as PlotlyFigure
+
+    from thetascope.results import Result
+
+Floats = NDArray[np.float64]
+EXAMPLES = 3
+"""How many examples of each pattern are shown: those whose loss varies most."""
+
+
+@dataclass(frozen=True)
+class PatternInfo:
+    """Both curves ``[E, A]`` of each parameter, and its pattern."""
+
+    title: str
+    subtitle: str
+    axis_label: str
+    labels: tuple[str, ...]
+    patterns: tuple[str, ...]
+    midpoints: Floats
+    alphas: Floats
+    curves: dict[str, Floats]
+    shares: dict[str, float]
+
+    def examples(self, pattern: str) -> list[int]:
+        """The parameters of a pattern, the most varying first."""
+        mine = [i for i, found in enumerate(self.patterns) if found == pattern]
+        return sorted(mine, key=lambda i: -float(np.ptp(self.curves["linear"][i])))
+
+
+def info(result: Result) -> PatternInfo:
+    """Gather what the figure shows."""
+    data, attrs = result.data, result.data.attrs
+    order = np.argsort(data["alpha"].values)
+    return PatternInfo(
+        title="Patterns of the linear and the quadratic path of single parameters",
+        subtitle=f"{data.sizes['parameter']:,} parameters, α from {data['alpha'].values.min():g} to {data['alpha'].values.max():g}, "
+        f"{attrs['samples_scored']:,} samples; dotted: first and last state",
+        axis_label=quantity_label("loss", attrs["loss_name"]),
+        labels=tuple(map(str, data["parameter"].values)),
+        patterns=tuple(map(str, data["pattern"].values)),
+        midpoints=data["midpoint"].values,
+        alphas=data["alpha"].values[order],
+        curves={kind: data[f"{kind}_loss"].values[:, order] for kind in STYLES},
+        shares=dict(attrs["pattern_shares"]),
+    )
+
+
+def draw_matplotlib(found: PatternInfo, ax: Axes | None = None, parameter: str | None = None) -> Axes | Figure:
+    """Draw one `parameter`'s two curves on `ax`; or a new figure with a row of examples for each pattern found."""
+    if ax is not None or parameter is not None:
+        return _one(found, ax, parameter)
+    from matplotlib.figure import Figure
+
+    rows = [name for name, share in found.shares.items() if share > 0]
+    figure = Figure(figsize=(8.4, 1.0 + 1.75 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), EXAMPLES, squeeze=False)
+    for axes, name in zip(grid, rows, strict=True):
+        examples = found.examples(name)[:EXAMPLES]
+        for axis, i in zip(axes, examples, strict=False):
+            _draw(axis, found, i)
+            axis.set_title(found.labels[i], fontsize="x-small")
+            axis.tick_params(labelsize="xx-small")
+            axis.ticklabel_format(axis="y", useOffset=True)
+            axis.yaxis.get_offset_text().set_fontsize("xx-small")
+            axis.locator_params(axis="y", nbins=3)
+        for axis in axes[len(examples) :]:
+            axis.set_axis_off()
+        axes[0].set_ylabel(f"{name}\n{found.shares[name]:.1%}", fontsize="small")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
+    figure.suptitle(f"{found.title}\n{found.subtitle}", fontsize="small")
+    return figure
+
+
+def _one(found: PatternInfo, ax: Axes | None, parameter: str | None) -> Axes | Figure:
+    if parameter not in found.labels:
+        raise ResultError(f'name one parameter of this result: parameter="…". There are: {", ".join(found.labels[:20])}')
+    i = found.labels.index(parameter)
+    figure: Figure | None = None
+    if ax is None:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(5.4, 3.8), layout="constrained")
+        ax = figure.subplots()
+    _draw(ax, found, i)
+    ax.set_title(f"{parameter}: {found.patterns[i]}, midpoint {found.midpoints[i]:.3g}", fontsize="medium")
+    ax.set_xlabel("α of the parameter")
+    ax.set_ylabel(found.axis_label)
+    ax.legend()
+    return ax if figure is None else figure
+
+
+def _draw(ax: Axes, found: PatternInfo, i: int) -> None:
+    for kind, (color, dashes) in STYLES.items():
+        ax.plot(found.alphas, found.curves[kind][i], color=color, linestyle=dashes, label=f"{kind} path")
+    for end in (0.0, 1.0):
+        ax.axvline(end, color=GREY, linewidth=0.6, linestyle=(0, (1, 3)), zorder=0)
+
+
+def draw_plotly(found: PatternInfo) -> PlotlyFigure:
+    """The shares as bars; the parameters of each pattern on hovering."""
+    from html import escape
+
+    from plotly.graph_objects import Bar, Figure
+
+    rows = [name for name, share in found.shares.items() if share > 0]
+    examples = [", ".join(found.labels[i] for i in found.examples(name)[:EXAMPLES]) for name in rows]
+    bars = Bar(
+        x=[found.shares[name] for name in rows],
+        y=rows,
+        orientation="h",
+        text=[f"{found.shares[name]:.1%}" for name in rows],
+        customdata=[escape(text) for text in examples],
+        hovertemplate="%{y}: %{x:.1%}<br>such as %{customdata}<extra></extra>",
+        marker={"color": STYLES["quadratic"][0]},
+    )
+    figure = Figure(bars)
+    figure.update_xaxes(title_text="share of the parameters", tickformat=".0%")
+    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(title={"text": f"{found.title}<br><sub>{escape(found.subtitle)}</sub>"}, template="plotly_white", height=420)
+    return figure

@@ -1,0 +1,76 @@
+"""Redraws: one state in which one group of tensors at a time holds freshly drawn values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from thetascope.errors import GeometryError
+from thetascope.state import State
+
+
+@dataclass(frozen=True, eq=False)
+class Redraws:
+    """G·D points: `state` with the tensors of group g drawn for the d-th time, at flat index ``g · D + d``.
+
+    Args:
+        state: what all other tensors come from.
+        groups: the names that are drawn, a tuple a group.
+        draws: D, how many times each group is drawn.
+        draw: makes group g's tensors of draw d; the same ones each time it is asked.
+        recipe: whatever decides what `draw` makes; the digest covers it.
+
+    A draw is made when one of its tensors is asked for; only the latest is held.
+
+    Raises:
+        GeometryError: there is no draw.
+    """
+
+    state: State
+    groups: tuple[tuple[str, ...], ...]
+    draws: int
+    draw: Callable[[int, int], Mapping[str, Tensor]]
+    recipe: str
+    _latest: dict[int, Mapping[str, Tensor]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise GeometryError(f"draws must be at least 1. Got {self.draws} instead.")
+
+    @property
+    def basis(self) -> tuple[State, ...]:
+        """The one state that the rest comes from."""
+        return (self.state,)
+
+    def __len__(self) -> int:
+        return len(self.groups) * self.draws
+
+    def uses(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Every point needs the one state."""
+        return np.array([len(self)])
+
+    def needs(self, k: int, name: str) -> tuple[int, ...]:
+        """The one state; of a drawn tensor it tells the dtype and the device."""
+        return (0,)
+
+    def tensor(self, k: int, name: str, parts: Mapping[int, Tensor]) -> Tensor:
+        """The state's own tensor, or a copy of the drawn one in its dtype and on its device."""
+        if name not in self.groups[k // self.draws]:
+            return parts[0]
+        if k not in self._latest:
+            self._latest.clear()
+            self._latest[k] = self.draw(*divmod(k, self.draws))
+        return self._latest[k][name].to(parts[0].device, parts[0].dtype, copy=True)
+
+    def holding_buffers(self) -> Redraws:
+        """Buffers are the state's anyway."""
+        return self
+
+    def digest(self) -> str:
+        """SHA-256 over the groups, the number of draws and the recipe."""
+        return hashlib.sha256(repr((self.groups, self.draws, self.recipe)).encode()).hexdigest()

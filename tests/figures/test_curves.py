@@ -1,0 +1,106 @@
+"""Figures of layers, of single parameters, of the comparison and of the patterns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import nn
+
+import thetascope as ts
+from thetascope.errors import ResultError
+from thetascope.experiments.compare_paths import compare_paths
+from thetascope.figures import draw_plotly
+from thetascope.testing.models import case
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, ts.Result]:
+    chosen = case("linear")
+    objective = ts.Objective(chosen.model(), chosen.data(20))
+    trajectory = ts.Trajectory.from_states(chosen.states(5), epochs=[0, 1, 2, 3, 4])
+    return {
+        "layer": ts.interpolate(objective, trajectory, level="layer", alphas=5, progress=False),
+        "parameter": ts.interpolate(objective, trajectory, level="parameter", alphas=5, parameters=3, progress=False),
+        "comparison": compare_paths(objective, trajectory, alphas=21, progress=False),
+        "patterns": compare_paths(objective, trajectory, "parameter", alphas=21, parameters=3, progress=False),
+    }
+
+
+@pytest.mark.parametrize("name", ["layer", "parameter", "comparison", "patterns"])
+def test_every_figure_is_drawn_twice(results: dict[str, ts.Result], name: str, tmp_path: Path) -> None:
+    figure = results[name].plot()
+    assert isinstance(figure, Figure)
+    figure.savefig(tmp_path / "a.png")
+    assert all(ax.get_xlabel() or ax.get_ylabel() or ax.get_title() or not ax.axison for ax in figure.axes)
+    assert len(results[name].figure().data) > 0
+
+
+def test_one_layer_alone(results: dict[str, ts.Result]) -> None:
+    ax = Figure().subplots()
+    drawn = results["layer"].plot(ax, layer="2", variable="accuracy")
+    assert isinstance(drawn, Axes)
+    np.testing.assert_array_equal(drawn.lines[0].get_ydata(), results["layer"].data["accuracy"].sel(layer="2"))
+    with pytest.raises(ResultError, match='no layer "9" in this result; there are: 0, 2'):
+        results["layer"].plot(layer="9")
+
+
+def test_the_farther_travelled_the_more_opaque(results: dict[str, ts.Result]) -> None:
+    result = results["parameter"]
+    drawn = result.plot(Figure().subplots(), layer="0")
+    assert isinstance(drawn, Axes)
+    opacities = [float(line.get_alpha() or 0) for line in drawn.lines[:3]]
+    assert opacities == sorted(opacities)
+    close = result.plot(parameter=str(result.data["parameter"].values[0]))
+    assert isinstance(close, Figure)
+    assert [ax.get_ylabel() for ax in close.axes] == ["loss (cross-entropy, nats)", "accuracy"]
+    with pytest.raises(ResultError, match="no parameters of the layer"):
+        result.plot(layer="9")
+
+
+def test_crossings_are_marked(results: dict[str, ts.Result]) -> None:
+    figure = results["comparison"].plot()
+    assert isinstance(figure, Figure)
+    crossings = [c for found in results["comparison"].data.attrs["crossings"].values() for c in found]
+    marked = [line for line in figure.axes[0].lines if line.get_marker() in {"o", "s"}]
+    assert sorted(x for line in marked for x in np.asarray(line.get_xdata())) == sorted(c["alpha"] for c in crossings)
+
+
+def test_one_parameter_s_pattern(results: dict[str, ts.Result]) -> None:
+    label = str(results["patterns"].data["parameter"].values[1])
+    drawn = results["patterns"].plot(Figure().subplots(), parameter=label)
+    assert isinstance(drawn, Axes)
+    assert str(results["patterns"].data["pattern"].values[1]) in drawn.get_title()
+    with pytest.raises(ResultError, match="name one parameter"):
+        results["patterns"].plot(Figure().subplots())
+
+
+def test_many_layers_stay_readable() -> None:
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(30)))
+    objective = ts.Objective(model, case("linear").data())
+    states = [{n: t * s for n, t in model.state_dict().items()} for s in (0.5, 1.0)]
+    figure = ts.interpolate(objective, ts.Trajectory.from_states(states), level="layer", alphas=3, progress=False).plot()
+    assert isinstance(figure, Figure)
+    assert len(figure.legends[0].get_texts()) == 12
+
+
+def test_hostile_layer_names_are_shown_as_text() -> None:
+    model = nn.Sequential()
+    model.add_module(HOSTILE.replace(".", ""), nn.Linear(4, 3))
+    objective = ts.Objective(model, case("linear").data())
+    states = [{n: t * s for n, t in model.state_dict().items()} for s in (0.5, 0.9, 1.0)]
+    trajectory = ts.Trajectory.from_states(states)
+    for result in (
+        ts.interpolate(objective, trajectory, level="layer", alphas=3, progress=False),
+        ts.interpolate(objective, trajectory, level="parameter", alphas=3, progress=False),
+        compare_paths(objective, trajectory, "parameter", alphas=9, progress=False),
+    ):
+        figure = draw_plotly(result)
+        assert "<img" not in figure.to_html(include_plotlyjs=False)
+        assert "<img" not in str(figure.to_plotly_json())
+        assert isinstance(result.plot(), Figure)
