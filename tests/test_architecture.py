@@ -25,12 +25,12 @@ ALLOWED = {
     "geometry": {"errors", "state"},
     "evaluation": {"errors", "state", "recording", "geometry"},
     "results": {"errors", "files", "figures"},  # figures: only Result.plot and .figure, when they are called
-    "experiments": {"errors", "_version", "files", "progress", "state", "trajectory", "geometry", "evaluation", "results"},
+    "experiments": {"errors", "_version", "files", "progress", "state", "trajectory", "geometry", "evaluation", "results", "figures"},
     "figures": {"errors", "results"},
-    "demo": {"errors", "progress", "recording", "trajectory", "evaluation", "experiments", "results"},
+    "demo": {"errors", "progress", "recording", "trajectory", "evaluation", "experiments"},
     "specification": {"errors"},
     "testing": {"errors", "state", "recording", "trajectory", "geometry", "evaluation", "demo", "__init__"},
-    "cli": {"errors", "_version", "specification", "demo", "__init__"},
+    "cli": {"errors", "_version", "specification", "demo", "experiments", "figures", "__init__"},
     "__init__": {"errors", "_version", "state", "recording", "trajectory", "evaluation", "experiments", "results"},
 }
 TORCH_FREE = {"results", "figures", "errors", "files", "progress", "cli", "__init__", "specification", "_version"}

@@ -25,7 +25,7 @@ def test_the_readme_s_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def train_one_epoch(model: nn.Module) -> None:
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter *= 0.9
+                parameter.mul_(0.9)
 
     names = {"model": model, "epochs": 4, "train_one_epoch": train_one_epoch, "test_inputs": test_inputs, "test_targets": test_targets}
     for block in blocks:

@@ -370,3 +370,13 @@ class TestArguments:
     def test_says_what_it_is(self) -> None:
         text = repr(Objective(LINEAR.model(), LINEAR.data(), device="cpu"))
         assert text == "Objective(Sequential, 43 parameters, loss=cross_entropy, metrics=accuracy, device=cpu)"
+
+
+def test_a_model_that_writes_to_its_inputs_is_given_copies() -> None:
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 3))
+    inputs, targets = torch.randn(7, 4), torch.randint(3, (7,))
+    before = inputs.clone()
+    objective = Objective(model, (inputs, targets), batch_size=3)
+    scores = [objective.score(model.state_dict()) for _ in range(2)]
+    assert torch.equal(inputs, before)
+    assert scores[0] == scores[1]

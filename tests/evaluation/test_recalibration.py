@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tests.evaluation.plain import Batch, loaded, recalibrate
 from thetascope.errors import ObjectiveError
 from thetascope.evaluation.backends.eager import EagerBackend
+from thetascope.evaluation.binding import BoundModel
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.recalibration import recalibrated
 from thetascope.testing.contracts import line, scored
@@ -58,6 +61,20 @@ def test_data_that_are_loaded_anew_on_each_walk_give_the_same(monkeypatch: pytes
         found.append(scored(EagerBackend, objective, line(objective, BLOCK.states(2), (0.0, 0.3, 0.8))))
     assert found[0] == found[1]
     assert generator.get_state().equal(before)
+
+
+def test_each_point_is_calibrated_once_however_the_data_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thetascope.evaluation.batches._memory_budget", lambda device: 0.0)
+    calibrated = []
+
+    def counting(model: BoundModel, tensors: dict[str, Tensor], data: Iterable[Any]) -> dict[str, Tensor]:
+        calibrated.append(model)
+        return recalibrated(model, tensors, data)
+
+    monkeypatch.setattr("thetascope.evaluation.backends.eager.recalibrated", counting)
+    objective = Objective(BLOCK.model(), batches(4, 4, 2), buffers="recalibrate")
+    scored(EagerBackend, objective, line(objective, BLOCK.states(2), (0.0, 0.3, 0.8)))
+    assert len(calibrated) == 3
 
 
 def test_what_was_there_before_does_not_show() -> None:

@@ -26,7 +26,7 @@ def test_the_two_paths_are_those_of_interpolate() -> None:
     objective, trajectory = bowl()
     both = compare_paths(objective, trajectory, alphas=9, progress=False)
     for kind in ("linear", "quadratic"):
-        alone = ts.interpolate(objective, trajectory, kind, alphas=9, progress=False)  # type: ignore[arg-type]
+        alone = ts.interpolate(objective, trajectory, kind, alphas=9, progress=False)
         np.testing.assert_array_equal(both.data[f"{kind}_loss"], alone.data["loss"])
         np.testing.assert_array_equal(both.data["actual_loss"], alone.data["actual_loss"])
 

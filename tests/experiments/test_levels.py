@@ -165,7 +165,7 @@ def test_one_state_is_no_path() -> None:
     chosen = case("linear")
     for level in ("model", "layer", "parameter"):
         with pytest.raises(TrajectoryError, match="needs 2 recorded states; this trajectory has 1"):
-            ts.interpolate(objective_of(chosen), trajectory_of(chosen, 1), level=level, progress=False)  # type: ignore[arg-type]
+            ts.interpolate(objective_of(chosen), trajectory_of(chosen, 1), level=level, progress=False)
 
 
 def test_tied_weights_move_once() -> None:

@@ -80,7 +80,8 @@ def test_a_curve_that_is_not_finite_is_called_so() -> None:
 def test_scale_and_shift_do_not_matter(scale: float, shift: float) -> None:
     alphas = np.linspace(-0.5, 1.5, 41)
     for name, curves in CURVES.items():
-        assert pattern(alphas, *(scale * (f(alphas) + shift) for f in curves)) == name
+        linear, quadratic = (scale * (f(alphas) + shift) for f in curves)
+        assert pattern(alphas, linear, quadratic) == name
 
 
 def test_smoothing_finds_the_noise() -> None:

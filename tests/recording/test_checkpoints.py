@@ -126,6 +126,15 @@ def test_what_is_read_is_a_copy_of_its_own(tmp_path: Path, kind: str) -> None:
     assert_same(read(path), TENSORS)
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_was_read_does_not_change_with_the_file(tmp_path: Path, kind: str) -> None:
+    path = save(TENSORS, tmp_path / "a.pt", kind)
+    found = read(path)
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    assert_same(found, TENSORS)
+
+
 def test_a_file_that_was_replaced_by_another_says_so(tmp_path: Path) -> None:
     source = open_checkpoint(save(TENSORS, tmp_path / "a.pt"), key=None, prefix=None, allow=())
     save({"fc.weight": torch.zeros(1)}, tmp_path / "a.pt")
@@ -158,6 +167,9 @@ def usual(tmp_path: Path) -> Callable[[str], Path]:
         "args": argparse.Namespace(lr=0.1),
     }
     return lambda kind: save(content, tmp_path / f"{kind}.pt", kind)
+
+
+ADVICE = 'If the file comes from someone you trust and these are plain data classes, admit them with  allow=["argparse.Namespace"]'
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -193,6 +205,10 @@ def test_following_the_advice_leads_to_the_state(usual: Callable[[str], Path], k
         except CheckpointError as error:
             allow += str(error).split("allow=[")[1].rstrip("]").replace('"', "").split(", ")
     assert_same(found, TENSORS)
+
+
+def test_a_refusal_names_only_what_is_not_admitted_yet(usual: Callable[[str], Path]) -> None:
+    assert refusal(usual(ZIP), ["numpy.dtype"]).endswith('besides tensors it holds "argparse.Namespace". ' + ADVICE)
 
 
 def test_admitting_lasts_for_one_file_only(usual: Callable[[str], Path]) -> None:

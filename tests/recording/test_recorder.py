@@ -380,6 +380,14 @@ def test_a_run_whose_states_were_never_written_starts_anew(run: Path) -> None:
     assert_holds(run, 0, 2)
 
 
+def test_a_log_that_a_crash_tore_is_mended_on_re_entering(run: Path) -> None:
+    record_steps(run, 1)
+    with (run / "log.jsonl").open("ab") as log:
+        log.write(b'{"event":"record","ordin')
+    record_steps(run, 2)
+    assert_holds(run, 0, 1, 2)
+
+
 # --- thinning ---------------------------------------------------------------------------------------------
 
 

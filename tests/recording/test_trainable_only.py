@@ -101,6 +101,15 @@ def test_what_is_unfrozen_later_is_recorded_from_then_on(run: Path) -> None:
     assert written(run, 4) == REST | {"first.weight"}
 
 
+def test_what_is_unfrozen_is_recorded_however_it_is_changed(run: Path) -> None:
+    model = half_frozen()
+    with Recorder(run, model, trainable_only=True) as recorder:
+        model.first.weight.requires_grad_(True)
+        model.first.weight.data.fill_(5)  # past autograd, which counts no new version
+        recorder.record()
+    assert [float(state["first.weight"][0, 0]) for state in Trajectory(run)] == [0, 5]
+
+
 def test_a_frozen_parameter_that_was_written_to_is_recorded_all_the_same(run: Path) -> None:
     model = half_frozen()
     with Recorder(run, model, trainable_only=True) as recorder:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import thetascope as ts
-from thetascope.testing.killable import examine
+from thetascope.testing.killable import SLEEP, examine
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["thetascope.testing.killable", "thetascope.results.store", "zarr", "xarray"])
@@ -43,12 +43,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> ts.Result:
     return examine(folder / "result", folder / "counts")
 
 
-def run_and_kill(out: Path, counts: Path, seconds: float) -> None:
+def run_and_kill(out: Path, counts: Path, after: int, seconds: float) -> None:
+    """Kill the run some `seconds` after it has made so many passes: at any moment, however loaded the machine is."""
     process = FORKS.Process(target=examine, args=(out, counts))
     process.start()
-    # the clock starts with the first pass over the data, so that the moments spread over the run and not its start-up
-    deadline = time.monotonic() + 60
-    while passes(counts) == 0 and process.is_alive() and time.monotonic() < deadline:
+    while passes(counts) < after and process.is_alive():
         time.sleep(0.0005)
     time.sleep(seconds)
     process.kill()
@@ -60,7 +59,7 @@ def test_killed_at_random_moments(whole: ts.Result, tmp_path: Path) -> None:
     interrupted = 0
     for kill in range(KILLS):
         out, counts = tmp_path / f"result{kill}", tmp_path / f"counts{kill}"
-        run_and_kill(out, counts, random_moments.uniform(0.0, 0.45))
+        run_and_kill(out, counts, random_moments.randint(1, 40), random_moments.uniform(0.0, 3 * SLEEP))
         before, stored = passes(counts), stored_points(out)
         interrupted += 0 < stored < 44
         again = examine(out, counts)
@@ -85,7 +84,7 @@ def test_killed_again_and_again(whole: ts.Result, tmp_path: Path) -> None:
     out, counts = tmp_path / "result", tmp_path / "counts"
     for _ in range(5):
         counts.unlink(missing_ok=True)
-        run_and_kill(out, counts, 0.05)
+        run_and_kill(out, counts, 5, 0.0)
     result = examine(out, counts)
     assert_same_bits(whole, result)
     assert np.isfinite(result.data["loss"]).all()

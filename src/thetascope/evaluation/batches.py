@@ -101,7 +101,7 @@ class Batches:
         seed: int,
     ) -> None:
         _check_data(data)
-        if samples is not None and samples < 2:
+        if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 2):
             raise ObjectiveError(f"samples must be at least 2, so that their spread is known. Got {samples} instead.")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ObjectiveError(f"batch_size must be a whole number of at least 1. Got {batch_size!r} instead.")
@@ -110,11 +110,6 @@ class Batches:
         self._generators = [(g, g.get_state()) for g in _generators_of(data)]
         self._resident: list[Any] | None = None
         self._survey: Survey | None = None
-
-    @property
-    def cuts_batches(self) -> bool:
-        """Whether `batch_size` decides the batches, rather than the data themselves."""
-        return is_pair(self._data) or _is_dataset(self._data) or self._samples is not None
 
     def cast(self, dtype: torch.dtype | None) -> Batches:
         """The same data with floating inputs in another dtype."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from thetascope.errors import ObjectiveError, StateError
+from thetascope.evaluation.batches import map_tensors, tensors_of
 from thetascope.evaluation.metrics import RESERVED, Step
 from thetascope.evaluation.preserve import untouched
 from thetascope.evaluation.scores import Column, column
@@ -38,6 +39,7 @@ class BoundModel:
             raise ObjectiveError("a TorchScript model cannot be given other parameters; pass the nn.Module that it was made from")
         self.model = unwrapped(model)
         self.device, self.dtype = device, dtype
+        self._writes_inputs: bool | None = None
         self._stepper = _Stepper(self.model, step)
         self.space = ParameterSpace.of_model(self.model)
         self._own = {n: t for n, t in _tensors_of(self.model).items() if n not in self.space.tensors and n not in self.space.ties}
@@ -120,7 +122,8 @@ class BoundModel:
         """Score one batch with `tensors` in the model's place. Call it within `running`.
 
         Buffers are copied for each batch, so that a pass that writes to them changes no other; with
-        `writable_buffers` the pass writes to those in `tensors`.
+        `writable_buffers` the pass writes to those in `tensors`. A model that writes to its inputs (ReLU in place,
+        say) is noticed at the first pass and given copies.
         """
         values = {f"model.{name}": tensor for name, tensor in tensors.items()}
         for name in () if writable_buffers else self.space.buffers:
@@ -128,7 +131,11 @@ class BoundModel:
         for name, tensor in self._own.items():
             dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
             values[f"model.{name}"] = tensor.detach().to(self.device, dtype, copy=True)
-        returned = functional_call(self._stepper, values, (batch,))
+        given = batch if self._writes_inputs is False else map_tensors(batch, lambda tensor: tensor.clone())
+        before = [tensor._version for tensor in tensors_of(given)]
+        returned = functional_call(self._stepper, values, (given,))
+        if self._writes_inputs is None:
+            self._writes_inputs = before != [tensor._version for tensor in tensors_of(given)]
         return _columns(returned)
 
 

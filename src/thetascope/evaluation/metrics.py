@@ -21,7 +21,11 @@ Step = Callable[[nn.Module, Any], Mapping[str, Any]]
 IGNORED = -100
 """The target that torch's classification losses leave out, as in padded token sequences."""
 
-RESERVED = ("loss", "status", "samples", "weight", "loss_standard_error")
+RESERVED = (
+    *("loss", "status", "samples", "weight", "loss_standard_error"),
+    *("alpha", "state", "step", "epoch", "progress", "distance", "layer", "parameter", "midpoint", "pattern", "role", "share"),
+)
+"""Names that results use themselves."""
 
 FROM_STEP = """
     def step(model, batch):

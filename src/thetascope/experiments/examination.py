@@ -90,7 +90,8 @@ def _gone_on(objective: Objective, experiment: Experiment, path: Path, fingerpri
         stored = {**attrs["fingerprint"], "engine": attrs["engine"]["name"]}
         check_same_call(path, stored, {**fingerprint, "engine": backend})
         torch.set_num_threads(attrs["threads"])
-        objective.batches.rebatched(attrs["batch_size"])
+        for batches in (objective.batches, objective.calibration):
+            batches.rebatched(attrs["batch_size"])
         for request in experiment.requests:
             done = np.flatnonzero(store.done(request.prefix))
             if len(done):

@@ -82,8 +82,8 @@ def recommended_train_size(
     number = _first_within(sizes, medians, limit)
     return Recommendation(
         number,
-        f"{number:,} samples: the fewest examined whose median loss is at most {limit:.4g}, which keeps {100 - 100 * tolerance:.3g} % of what training on "
-        f"{sizes[-1]:,} gains ({initial_loss:.4g} before, {full:.4g} after)",
+        f"{number:,} samples: the fewest examined whose median loss is at most {limit:.4g}, which keeps "
+        f"{100 - 100 * tolerance:.3g} % of what training on {sizes[-1]:,} gains ({initial_loss:.4g} before, {full:.4g} after)",
         limit,
     )
 
@@ -102,7 +102,10 @@ def recommended_test_size(
     stated = f"{100 * TEST_SIZE_TOLERANCE:.3g} % of the loss on all {total:,}, {full_loss:.4g}" if tolerance is None else "as asked for"
     repeats = np.shape(losses)[1]
     number = _first_within(sizes, spread_of_rows(losses), limit)
-    rule = f"whose loss has a standard deviation of at most {limit:.3g} ({stated}) over {repeats} random subsets (on all samples it is 0 by construction)"
+    rule = (
+        f"whose loss has a standard deviation of at most {limit:.3g} ({stated}) over {repeats} random subsets "
+        "(on all samples it is 0 by construction)"
+    )
     if number is None:
         return Recommendation(None, f"no size is recommended: there is none among {', '.join(f'{size:,}' for size in sizes)} {rule}", limit)
     return Recommendation(number, f"{number:,} samples: the fewest examined {rule}", limit)

@@ -119,11 +119,11 @@ class TrainingPath:
     def distance(self, names: Sequence[str]) -> float:
         """Euclidean distance of some tensors from the first to the last state, in float64 (Němcová 2021, equation 6.3)."""
         first, last = self.states[0].tensors(names), self.states[-1].tensors(names)
-        squares = []
+        norms = []
         for name in names:
             wide = torch.complex128 if last[name].is_complex() else torch.float64
-            squares.append(torch.linalg.vector_norm(last[name].to(wide) - first[name].to(wide)).item() ** 2)
-        return math.sqrt(math.fsum(squares))
+            norms.append(torch.linalg.vector_norm(last[name].to(wide) - first[name].to(wide)).item())
+        return math.hypot(*norms)
 
     def attrs(self) -> dict[str, Any]:
         """What a result says of the path."""

@@ -40,7 +40,7 @@ class EagerBackend:
         """Score the points `rows`, in order. Call it within the model's `running`."""
         sums = [Sums() for _ in rows]
         batches = self._objective.batches
-        if batches.resident or len(rows) == 1:
+        if batches.resident or len(rows) == 1 or self._calibrates:  # calibrating walks the data anyway, once a point
             for k, total in zip(rows, sums, strict=True):
                 tensors = self._point(k)
                 for batch in batches:

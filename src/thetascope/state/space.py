@@ -1,12 +1,11 @@
-"""States and the space they live in: named tensors, their layers, groups and ties."""
+"""The space that states live in: names, shapes, dtypes, ties, layers, groups."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -264,168 +263,6 @@ def _in_order(registered: Sequence[str], call_order: Sequence[str] | None) -> li
         position = rank.get(name, position)
         keyed.append((position, i, name))
     return [name for _, _, name in sorted(keyed)]
-
-
-class TensorSource(Protocol):
-    """Where a state's tensors come from: memory, a file, a seed."""
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        """What there is to read."""
-        ...
-
-    def read(self, names: Sequence[str]) -> dict[str, Tensor]:
-        """Read the tensors `names`, on the CPU unless they are held elsewhere."""
-        ...
-
-
-class _Held:
-    """Tensors in memory."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._tensors = dict(tensors)
-        self.specs: Mapping[str, TensorSpec] = {n: TensorSpec.of(t) for n, t in self._tensors.items()}
-
-    def read(self, names: Sequence[str]) -> dict[str, Tensor]:
-        return {name: self._tensors[name] for name in names}
-
-
-class _Renamed:
-    """Another source's tensors under other names; `names` maps each new name to the old one."""
-
-    def __init__(self, source: TensorSource, names: Mapping[str, str], kinds: Mapping[str, TensorSpec]) -> None:
-        self._source, self._names = source, dict(names)
-        specs = source.specs
-        self.specs: Mapping[str, TensorSpec] = {
-            new: TensorSpec(specs[old].shape, specs[old].dtype, kinds[new].kind if new in kinds else specs[old].kind)
-            for new, old in self._names.items()
-        }
-
-    def read(self, names: Sequence[str]) -> dict[str, Tensor]:
-        found = self._source.read([self._names[name] for name in names])
-        return {name: found[self._names[name]] for name in names}
-
-
-class State(Mapping[str, Tensor]):
-    """Named tensors of a model at one moment of its training, read when they are asked for.
-
-    A mapping of names to tensors. `step`, `epoch` and `metrics` are what was recorded with it, `label` how
-    messages and figures call it.
-    """
-
-    def __init__(
-        self,
-        source: TensorSource,
-        *,
-        label: str = "state",
-        step: int | None = None,
-        epoch: float | None = None,
-        metrics: Mapping[str, float] | None = None,
-        expected_digest: str | None = None,
-    ) -> None:
-        self._source = source
-        self._digest: str | None = None
-        self._expected_digest = expected_digest
-        self.label, self.step, self.epoch = label, step, epoch
-        self.metrics: Mapping[str, float] = dict(metrics or {})
-
-    @classmethod
-    def of(
-        cls,
-        tensors: Mapping[str, Tensor],
-        *,
-        label: str = "state",
-        step: int | None = None,
-        epoch: float | None = None,
-    ) -> State:
-        """A state of tensors in memory, which are kept, not copied.
-
-        Raises:
-            StateError: a value is not a tensor.
-        """
-        if isinstance(tensors, State):
-            return tensors
-        for name, value in tensors.items():
-            if not isinstance(value, Tensor):
-                raise StateError(f'a state maps names to tensors; "{name}" is a {type(value).__name__}. Pass model.state_dict()')
-        return cls(_Held({n: t.detach() for n, t in tensors.items()}), label=label, step=step, epoch=epoch)
-
-    @property
-    def specs(self) -> Mapping[str, TensorSpec]:
-        """Names, shapes, dtypes and kinds, without reading the values where the source can tell them."""
-        return self._source.specs
-
-    def tensors(self, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Read several tensors at once (all by default), opening what they lie in only once."""
-        return self._source.read(list(self.specs if names is None else names))
-
-    def renamed(self, names: Mapping[str, str], kinds: Mapping[str, TensorSpec] | None = None) -> State:
-        """The same state under other names: `names` maps each new name to the old one; others are left out."""
-        unchanged = names.keys() == self.specs.keys() and all(new == old for new, old in names.items())
-        return State(
-            _Renamed(self._source, names, kinds or {}),
-            label=self.label,
-            step=self.step,
-            epoch=self.epoch,
-            metrics=self.metrics,
-            expected_digest=self._expected_digest if unchanged else None,
-        )
-
-    def digest(self) -> str:
-        """SHA-256 over names, dtypes, shapes and bytes, whatever their order.
-
-        Raises:
-            StateError: the values are not those that were recorded (the file was altered since).
-        """
-        if self._digest is None:
-            found = digest_of(self)
-            if self._expected_digest not in (None, found):
-                raise StateError(
-                    f"{self.label} does not hold what was recorded: its digest is {found[:12]}, "
-                    f"recorded was {self._expected_digest[:12] if self._expected_digest else ''}. The file was altered; restore it"
-                )
-            self._digest = found
-        return self._digest
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self.specs:
-            raise KeyError(f'no tensor "{name}" in {self.label}; there are: {", ".join(self.specs)}')
-        return self._source.read([name])[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.specs)
-
-    def __len__(self) -> int:
-        return len(self.specs)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.specs
-
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other  # element-wise equality of tensors has no single truth value
-
-    def __repr__(self) -> str:
-        values = sum(spec.size for spec in self.specs.values())
-        return f"State({self.label}, step={self.step}, {len(self)} tensors, {values:,} values)"
-
-
-def tensor_bytes(tensor: Tensor) -> memoryview:
-    """The bytes of `tensor` in row-major order."""
-    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().data
-
-
-def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of `tensors`, whatever their order."""
-    total = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        spec = TensorSpec.of(tensor)
-        total.update(f"{name}\0{spec.dtype}\0{spec.shape}\0".encode())
-        total.update(tensor_bytes(tensor))
-    return total.hexdigest()
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
