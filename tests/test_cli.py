@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 import thetascope as ts
 from thetascope.cli import main
 from thetascope.errors import UsageError
+from thetascope.experiments.catalog import CATALOG
 from thetascope.specification import provided
 from thetascope.testing.models import case
 
@@ -105,3 +106,81 @@ def test_ctrl_c_says_that_nothing_is_lost(folder: Path, capsys: pytest.CaptureFi
 
 def test_a_module_on_the_path_provides_too(folder: Path) -> None:
     assert isinstance(provided("mine:objective", ts.Objective, "--objective"), ts.Objective)
+
+
+def test_examine_runs_experiments_by_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["examine", "e0.safetensors", "e1.safetensors", "e2.safetensors", "roles", "line", "--objective", "mine.py:objective"]
+    assert main([*arguments, "--alphas", "5", "--draws", "2"]) == 0
+    said = capsys.readouterr()
+    assert [Path(line).stem for line in said.out.splitlines() if line.endswith(".png")] == ["line", "roles"]
+    assert ts.load_result("results/line").data.sizes["alpha"] == 5
+    assert ts.load_result("results/roles").data.sizes["draw"] == 2
+    assert Path("figures/roles.html").exists()
+
+
+def test_examine_runs_everything_with_a_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine.py").write_text(
+        SPEC
+        + """
+import torch
+
+def training():
+    chosen = case("linear")
+    return ts.Training(chosen.build, chosen.data(20), chosen.data(20), lambda p: torch.optim.SGD(p, lr=0.1), epochs=2, batch_size=5)
+"""
+    )
+    arguments = ["examine", "e0.safetensors", "e1.safetensors", "e2.safetensors", "--objective", "mine.py:objective", "--all"]
+    assert main([*arguments, "--training", "mine.py:training", "--alphas", "9", "--draws", "1", "--parameters", "1", "--repeats", "1"]) == 0
+    found = [Path(line).stem for line in capsys.readouterr().out.splitlines() if line.endswith(".png")]
+    assert found == list(CATALOG)
+
+
+def test_options_may_stand_in_a_toml_file(folder: Path) -> None:
+    (folder / "thetascope.toml").write_text('[interpolate]\nobjective = "mine.py:objective"\nkind = "quadratic"\nalphas = [3]\n')
+    assert main(["interpolate", "e0.safetensors", "e1.safetensors", "e2.safetensors"]) == 0
+    assert ts.load_result("results/interpolate-quadratic-model").data.sizes["alpha"] == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "place", "dim"),
+    [
+        (["compare", "--level", "parameter", "--parameters", "2", "--alphas", "9"], "compare-parameter", "parameter"),
+        (["layers", "--draws", "1", "--layers", "0"], "layer-roles", "layer"),
+        (["interpolate", "--level", "layer", "--alphas", "0", "1"], "interpolate-linear-layer", "layer"),
+        (
+            ["interpolate", "--level", "parameter", "--parameters", "0.bias[1]", "--alphas", "3"],
+            "interpolate-linear-parameter",
+            "parameter",
+        ),
+    ],
+)
+def test_each_experiment_has_its_command(folder: Path, command: list[str], place: str, dim: str) -> None:
+    files = ["e0.safetensors", "e1.safetensors", "e2.safetensors"]
+    assert main([command[0], *files, "--objective", "mine.py:objective", *command[1:]]) == 0
+    assert dim in ts.load_result(f"results/{place}").data.dims
+    assert Path(f"figures/{place}.png").exists()
+
+
+def test_studies_have_a_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "test-size", "e0.safetensors", "--objective", "mine.py:objective", "--sizes", "3", "10", "--repeats", "4"]) == 0
+    assert ts.load_result("results/study-test-size").data.sizes["size"] == 2
+    assert main(["study", "epochs"]) == 2
+    assert "--training" in capsys.readouterr().err
+    assert main(["study", "test-size"]) == 2
+    assert "--objective" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["examine", "line", "--objective", "mine.py:objective"], "name a run directory"),
+        (
+            ["examine", "e0.safetensors", "e1.safetensors", "line", "--all", "--objective", "mine.py:objective"],
+            "--all runs every experiment",
+        ),
+        (["examine", "e0.safetensors", "e1.safetensors", "epochs", "--objective", "mine.py:objective"], "--training SPEC"),
+    ],
+)
+def test_examine_s_own_errors(folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err

@@ -399,17 +399,21 @@ def test_renaming_keeps_everything_else() -> None:
     assert (renamed.label, renamed.step, renamed.epoch, renamed.metrics) == ("mine", 3, 1.0, {"loss": 0.5})
 
 
-class _Altered:
-    """A source whose values are not those that were recorded."""
+class _Ones:
+    """A source of ones that counts how often it is read."""
 
-    specs: Mapping[str, TensorSpec] = {"a": TensorSpec((1,), "float32")}
+    specs: Mapping[str, TensorSpec] = {name: TensorSpec((1,), "float32") for name in "ab"}
+
+    def __init__(self) -> None:
+        self.reads = 0
 
     def read(self, names: list[str]) -> dict[str, Tensor]:
+        self.reads += 1
         return {name: torch.ones(1) for name in names}
 
 
 def altered_state() -> State:
-    return State(_Altered(), label="step 3", expected_digest=digest_of({"a": torch.zeros(1)}))  # type: ignore[arg-type]
+    return State(_Ones(), label="step 3", expected_digest=digest_of({"a": torch.zeros(1), "b": torch.zeros(1)}))  # type: ignore[arg-type]
 
 
 def test_values_that_were_altered_are_an_error() -> None:
@@ -418,10 +422,17 @@ def test_values_that_were_altered_are_an_error() -> None:
 
 
 def test_a_state_bound_to_a_model_still_knows_its_digest() -> None:
-    bound = altered_state().renamed({"a": "a"}, {"a": TensorSpec((1,), "float32", "parameter")})
+    bound = altered_state().renamed({"b": "b", "a": "a"}, {"a": TensorSpec((1,), "float32", "parameter")})
     with pytest.raises(StateError, match="step 3 does not hold what was recorded"):
         bound.digest()
-    assert altered_state().renamed({"b": "a"}).digest() == digest_of({"b": torch.ones(1)})
+    assert altered_state().renamed({"c": "a"}).digest() == digest_of({"c": torch.ones(1)})
+
+
+def test_a_digest_reads_everything_at_once() -> None:
+    """Some files must be opened and parsed anew for each reading."""
+    source = _Ones()
+    State(source).digest()  # type: ignore[arg-type]
+    assert source.reads == 1
 
 
 # --- wrappers ---------------------------------------------------------------------------------------------

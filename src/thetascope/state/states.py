@@ -127,7 +127,7 @@ class State(Mapping[str, Tensor]):
             StateError: the values are not those that were recorded (the file was altered since).
         """
         if self._digest is None:
-            found = digest_of(self)
+            found = digest_of(self.tensors())
             if self._expected_digest not in (None, found):
                 raise StateError(
                     f"{self.label} does not hold what was recorded: its digest is {found[:12]}, "
