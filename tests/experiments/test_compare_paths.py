@@ -97,7 +97,7 @@ def test_one_parameter_s_curves_are_one_function() -> None:
     result = compare_paths(objective, trajectory, "parameter", alphas=[0.0, 0.5, 1.0], parameters=["position[0]"], progress=False)
     share = float(result.data["midpoint"][0])
     line = ts.interpolate(objective, trajectory, level="parameter", alphas=[share], parameters=["position[0]"], progress=False)
-    assert float(result.data["quadratic_loss"].sel(alpha=0.5)) == pytest.approx(line.data["loss"].item(), rel=1e-14)
+    assert result.data["quadratic_loss"].sel(alpha=0.5).item() == pytest.approx(line.data["loss"].item(), rel=1e-14)
 
 
 def test_the_noise_floor_is_that_of_the_arithmetic() -> None:

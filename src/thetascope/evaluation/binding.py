@@ -18,6 +18,9 @@ from thetascope.evaluation.scores import Column, column
 from thetascope.recording.checkpoints import fitted_names
 from thetascope.state import ParameterSpace, State, unwrapped
 
+_READ_AT_ONCE = 32
+"""So many tensors of a state are read together: few enough to hold, many enough to open its file seldom."""
+
 
 class _Stepper(nn.Module):
     """Makes a whole step the forward pass of one module, so that the model in it can be used in any way."""
@@ -116,7 +119,13 @@ class BoundModel:
 
     def tensors_of(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state's tensors on the device and in the dtype of the evaluation, as copies of their own."""
-        return {name: state[name].detach().to(self.device, self.target_dtype(name), copy=True) for name in self.space.tensors}
+        names, copies = list(self.space.tensors), {}
+        for start in range(0, len(names), _READ_AT_ONCE):
+            part = names[start : start + _READ_AT_ONCE]
+            read = state.tensors(part) if isinstance(state, State) else {name: state[name] for name in part}
+            for name, tensor in read.items():
+                copies[name] = tensor.detach().to(self.device, self.target_dtype(name), copy=True)
+        return copies
 
     def evaluate(self, tensors: Mapping[str, Tensor], batch: Any, *, writable_buffers: bool = False) -> dict[str, Column]:
         """Score one batch with `tensors` in the model's place. Call it within `running`.

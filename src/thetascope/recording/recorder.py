@@ -44,7 +44,8 @@ class Recorder:
         model: the model in training. Wrappers (DataParallel, torch.compile) are looked through. It is only read.
         max_states: keep at most this many states, at least 2, evenly spread over the records; the first and the
             last are always among them. Every record's metrics are kept. None keeps all states.
-        trainable_only: write what does not require a gradient only once, and each time what does.
+        trainable_only: write what does not require a gradient only once, and each time what does, or what was changed
+            in place since. A frozen tensor that is changed through ``.data`` or replaced is not noticed.
 
     Raises:
         RecordingError: the directory belongs to another model or format, or another process records into it.
