@@ -65,6 +65,13 @@ def test_noise_alone_is_unresolved(count: int) -> None:
     assert found == ["unresolved"] * 200
 
 
+def test_a_line_that_only_rises_makes_no_bump() -> None:
+    alphas = np.linspace(-0.5, 1.5, 41)
+    two_valleys = np.abs(np.abs(alphas - 0.5) - 0.8) ** 1.5
+    assert pattern(alphas, (alphas - 0.3) ** 2, two_valleys) == "bump"
+    assert pattern(alphas, alphas, two_valleys) == "other"
+
+
 def test_constant_curves_are_unresolved() -> None:
     alphas = np.linspace(-0.5, 1.5, 41)
     assert pattern(alphas, np.full(41, 0.3), np.full(41, 0.3)) == "unresolved"

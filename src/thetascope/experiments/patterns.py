@@ -8,7 +8,7 @@ wave
     linear rises throughout, convexly and steeply (its second half rises at least twice as much as its first);
     quadratic has an inner maximum and an inner minimum
 bump
-    linear is convex and rises again before α = 1; quadratic has an inner maximum between two inner minima
+    linear is convex, falls, and rises again before α = 1; quadratic has an inner maximum between two inner minima
 flat
     linear is convex and falls throughout; quadratic has a flat stretch inside the range: at least a quarter of the
     range of α long, within 2 % of the curve's range, touching neither end
@@ -144,10 +144,10 @@ def _steep(alphas: Floats, curve: Floats) -> bool:
 
 
 def _rises_before_the_end(alphas: Floats, curve: Floats) -> bool:
-    """Whether the curve is above its minimum again at α = 1."""
-    before = alphas < 1.0
-    at_end = float(np.interp(1.0, alphas, curve))
-    return bool(before.any() and at_end - curve[before].min() > TOLERANCE * np.ptp(curve))
+    """Whether the curve has fallen to a minimum and is above it again at α = 1."""
+    before = curve[alphas < 1.0]
+    step = TOLERANCE * np.ptp(curve)
+    return bool(len(before) and np.interp(1.0, alphas, curve) - before.min() > step and curve[0] - before.min() > step)
 
 
 def _flat_inside(alphas: Floats, curve: Floats) -> bool:

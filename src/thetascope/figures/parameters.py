@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from thetascope.results import Result
 
-FAINTEST = 0.15
+FAINTEST = 0.25
 
 
 def info(result: Result) -> Family:

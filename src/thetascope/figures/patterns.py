@@ -80,6 +80,7 @@ def draw_matplotlib(found: PatternInfo, ax: Axes | None = None, parameter: str |
             axis.ticklabel_format(axis="y", useOffset=True)
             axis.yaxis.get_offset_text().set_fontsize("xx-small")
             axis.locator_params(axis="y", nbins=3)
+            axis.locator_params(axis="x", nbins=4)
         for axis in axes[len(examples) :]:
             axis.set_axis_off()
         axes[0].set_ylabel(f"{name}\n{found.shares[name]:.1%}", fontsize="small")
