@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
 
 from thetascope.errors import ObjectiveError
-from thetascope.evaluation.batches import Batches, map_tensors, rows_of, tensors_of
+from thetascope.evaluation.batches import Batches
+from thetascope.evaluation.nests import map_tensors, rows_of, tensors_of
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import RandomStates
 from thetascope.testing.models import case

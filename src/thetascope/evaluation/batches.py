@@ -3,60 +3,22 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from thetascope.errors import ObjectiveError
+from thetascope.evaluation.nests import DataHash, like, map_tensors, rows_of, select_rows, tensors_of
 from thetascope.evaluation.preserve import RandomStates, preserved_random_states, seed_all
-from thetascope.state import tensor_bytes
 
 RESIDENT_SHARE = 0.25
 """How much of the free memory the data may take to stay on the device."""
-
-
-def map_tensors(batch: Any, change: Callable[[Tensor], Any]) -> Any:
-    """The same nest of mappings, lists and tuples with `change` applied to each tensor."""
-    if isinstance(batch, Tensor):
-        return change(batch)
-    if isinstance(batch, Mapping):
-        return _like(batch, {key: map_tensors(value, change) for key, value in batch.items()})
-    if isinstance(batch, list | tuple):
-        return _like(batch, [map_tensors(value, change) for value in batch])
-    return batch
-
-
-def _like(batch: Any, content: Any) -> Any:
-    """`content` as the kind of container that `batch` is (a named tuple, a tokenizer's mapping)."""
-    if type(batch) is type(content):
-        return content
-    if hasattr(batch, "_fields"):
-        return type(batch)(*content)
-    try:
-        return type(batch)(content)
-    except TypeError:
-        return content
-
-
-def tensors_of(batch: Any) -> list[Tensor]:
-    """All tensors of a batch in a fixed order."""
-    found: list[Tensor] = []
-    map_tensors(batch, found.append)
-    return found
-
-
-def rows_of(batch: Any) -> int | None:
-    """N where all tensors of a batch share their first dimension, else None."""
-    sizes = {tensor.shape[0] for tensor in tensors_of(batch) if tensor.ndim}
-    return sizes.pop() if len(sizes) == 1 else None
 
 
 def is_pair(data: Any) -> bool:
@@ -151,7 +113,7 @@ class Batches:
 
     def fingerprint_again(self) -> str:
         """The fingerprint of one more walk; it differs where the data are random."""
-        total = _DataHash()
+        total = DataHash()
         for batch in self:
             total.add(batch)
         return total.hexdigest()
@@ -159,7 +121,7 @@ class Batches:
     def _surveyed(self) -> Survey:
         held: list[Any] | None = []
         budget = _memory_budget(self._device)
-        total, count, rows, size = _DataHash(), 0, 0, 0
+        total, count, rows, size = DataHash(), 0, 0, 0
         known = True
         for batch in self._walk():
             total.add(batch)
@@ -231,7 +193,7 @@ class Batches:
             mine = chosen[(chosen >= start) & (chosen < start + size)] - start
             start += size
             if len(mine):
-                yield _rows(batch, mine, size)
+                yield select_rows(batch, mine, size)
 
     def _placed(self, batch: Any) -> Any:
         """The batch on the device, its floating inputs in the dtype of the evaluation."""
@@ -241,7 +203,7 @@ class Batches:
             return tensor.to(self._device, self._dtype) if casts else tensor.to(self._device)
 
         if isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(p, Tensor) for p in batch):
-            return _like(batch, (place(batch[0]), batch[1].to(self._device)))  # targets keep their precision
+            return like(batch, (place(batch[0]), batch[1].to(self._device)))  # targets keep their precision
         if not isinstance(batch, Tensor | Mapping | list | tuple) and hasattr(batch, "to"):
             return batch.to(self._device)  # a graph, say, that knows how to move itself
         return map_tensors(batch, place)
@@ -276,52 +238,6 @@ def _generators_of(data: Any) -> list[torch.Generator]:
     inner = getattr(getattr(data, "batch_sampler", None), "sampler", None)
     found = {id(g): g for owner in (data, sampler, inner) if isinstance(g := getattr(owner, "generator", None), torch.Generator)}
     return list(found.values())
-
-
-def _rows(batch: Any, chosen: Tensor, size: int) -> Any:
-    """Some rows of every tensor, array and list of `size` in a batch."""
-    if isinstance(batch, Tensor):
-        return batch[chosen.to(batch.device)] if batch.ndim else batch
-    if isinstance(batch, Mapping):
-        return _like(batch, {key: _rows(value, chosen, size) for key, value in batch.items()})
-    if isinstance(batch, list | tuple):
-        if len(batch) == size and all(isinstance(value, str | int | float) for value in batch):
-            return _like(batch, [batch[i] for i in chosen.tolist()])
-        return _like(batch, [_rows(value, chosen, size) for value in batch])
-    return batch[chosen.numpy()] if isinstance(batch, np.ndarray) and len(batch) == size else batch
-
-
-class _DataHash:
-    """A hash of the data row by row, whatever batches they come in."""
-
-    def __init__(self) -> None:
-        self._leaves: list[Any] = []
-        self._shapes: list[object] = []
-
-    def add(self, batch: Any) -> None:
-        for place, leaf in enumerate([*tensors_of(batch), *_plain_values(batch)]):
-            if place == len(self._leaves):
-                self._leaves.append(hashlib.sha256())
-                self._shapes.append(None)
-            shape = (str(leaf.dtype), tuple(leaf.shape[1:])) if isinstance(leaf, Tensor) else type(leaf).__name__
-            if shape != self._shapes[place]:
-                self._leaves[place].update(repr(shape).encode())
-                self._shapes[place] = shape
-            self._leaves[place].update(tensor_bytes(leaf) if isinstance(leaf, Tensor) else repr(leaf).encode())
-
-    def hexdigest(self) -> str:
-        return hashlib.sha256("".join(leaf.hexdigest() for leaf in self._leaves).encode()).hexdigest()
-
-
-def _plain_values(batch: Any) -> Iterator[str | int | float]:
-    """The strings and numbers in a batch."""
-    if isinstance(batch, Mapping):
-        batch = list(batch.values())
-    if isinstance(batch, list | tuple):
-        for value in batch:
-            yield from _plain_values(value)
-    elif isinstance(batch, str | int | float):
-        yield batch
 
 
 def _memory_budget(device: torch.device) -> float:

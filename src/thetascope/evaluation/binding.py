@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from thetascope.errors import ObjectiveError, StateError
-from thetascope.evaluation.batches import map_tensors, tensors_of
 from thetascope.evaluation.metrics import RESERVED, Step
+from thetascope.evaluation.nests import map_tensors, tensors_of
 from thetascope.evaluation.preserve import untouched
 from thetascope.evaluation.scores import Column, column
 from thetascope.recording.checkpoints import fitted_names

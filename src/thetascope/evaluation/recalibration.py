@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
 from thetascope.errors import ObjectiveError
-from thetascope.evaluation.batches import rows_of
 from thetascope.evaluation.binding import BoundModel
+from thetascope.evaluation.nests import rows_of
 
 
 def recalibrated(model: BoundModel, tensors: dict[str, Tensor], batches: Iterable[Any]) -> dict[str, Tensor]:

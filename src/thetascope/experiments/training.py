@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from thetascope.errors import TrainingError
-from thetascope.evaluation.batches import Batches, is_pair, map_tensors
+from thetascope.evaluation.batches import Batches, is_pair
 from thetascope.evaluation.metrics import Loss, Metrics
+from thetascope.evaluation.nests import map_tensors
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import RandomStates, preserved_random_states, seed_all
 from thetascope.experiments.optimization import MEAN_LOSSES, learning_rates, mean_loss, optimization

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetascope.errors import ResultError
 from thetascope.figures.layer_roles_info import Floats, LayerRolesInfo, Panel, info, labels_of
-from thetascope.figures.style import BLUE, GREY, VERMILION
+from thetascope.figures.style import BLUE, GREY, VERMILION, panel_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,10 +33,7 @@ def draw_matplotlib(found: LayerRolesInfo, ax: Axes | None = None, variable: str
         ResultError: there is no such variable.
     """
     if ax is not None:
-        panels = [panel for panel in found.panels if panel.name == variable]
-        if not panels:
-            raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(panel.name for panel in found.panels)}')
-        _draw_panel(ax, found, panels[0])
+        _draw_panel(ax, found, panel_of(found.panels, variable))
         _label_rows(ax, found)
         _legend_within(ax, len(found.rows))
         return ax

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thetascope.errors import ResultError
-from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, quantity_label, wants_log
+from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, panel_of, quantity_label, wants_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,10 +82,7 @@ def draw_matplotlib(found: PathInfo, ax: Axes | None = None, variable: str = "lo
         ResultError: there is no such variable.
     """
     if ax is not None:
-        panels = [panel for panel in found.panels if panel.name == variable]
-        if not panels:
-            raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(panel.name for panel in found.panels)}')
-        _draw_panel(ax, found, panels[0])
+        _draw_panel(ax, found, panel_of(found.panels, variable))
         ax.set_xlabel("α")
         ax.legend()
         return ax

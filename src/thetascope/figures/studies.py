@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetascope.errors import ResultError
 from thetascope.figures.study_info import UNITS, Floats, Panel, StudyInfo, info
-from thetascope.figures.style import BLUE, GREY, ORANGE, SKY, VERMILION
+from thetascope.figures.style import BLUE, GREY, ORANGE, SKY, VERMILION, panel_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,10 +32,7 @@ def draw_matplotlib(found: StudyInfo, ax: Axes | None = None, variable: str = "l
         ResultError: there is no such variable.
     """
     if ax is not None:
-        panels = [panel for panel in found.panels if panel.name == variable]
-        if not panels:
-            raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(panel.name for panel in found.panels)}')
-        _draw_panel(ax, found, panels[0])
+        _draw_panel(ax, found, panel_of(found.panels, variable))
         _label_x(ax, found)
         handles, labels = _legend([ax])
         ax.legend(handles, labels, fontsize="small")

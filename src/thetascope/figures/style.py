@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
+
+from thetascope.errors import ResultError
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F",
@@ -18,6 +23,30 @@ def wants_log(*series: NDArray[np.float64]) -> bool:
     values = np.concatenate([np.ravel(part) for part in series])
     finite = values[np.isfinite(values)]
     return bool(finite.size and finite.min() > 0 and finite.max() / finite.min() > LOG_RATIO)
+
+
+class Named(Protocol):
+    """A panel of a figure, as far as choosing one goes."""
+
+    @property
+    def name(self) -> str:
+        """Of the variable that it shows."""
+        ...
+
+
+P = TypeVar("P", bound=Named)
+
+
+def panel_of(panels: Sequence[P], variable: str) -> P:
+    """The panel that shows `variable`.
+
+    Raises:
+        ResultError: there is none.
+    """
+    for panel in panels:
+        if panel.name == variable:
+            return panel
+    raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(panel.name for panel in panels)}')
 
 
 def quantity_label(name: str, loss_name: str = "") -> str:
