@@ -94,6 +94,9 @@ def draw_plotly(found: Family, layer: str | None = None) -> PlotlyFigure:
             )
     figure.update_xaxes(title_text="α of the layer")
     figure.update_layout(
-        title={"text": f"{escape(shown.title)}<br><sub>{escape(shown.subtitle)}</sub>"}, template="plotly_white", height=480
+        title={"text": f"{escape(shown.title)}<br><sub>{escape(shown.subtitle)}</sub>"},
+        template="plotly_white",
+        height=480,
+        margin={"t": 120},
     )
     return figure

@@ -126,7 +126,10 @@ def draw_plotly(found: Family, layer: str | None = None, parameter: str | None =
             )
     figure.update_xaxes(title_text="α of the parameter")
     figure.update_layout(
-        title={"text": f"{escape(shown.title)}<br><sub>{escape(shown.subtitle)}</sub>"}, template="plotly_white", height=480
+        title={"text": f"{escape(shown.title)}<br><sub>{escape(shown.subtitle)}</sub>"},
+        template="plotly_white",
+        height=480,
+        margin={"t": 120},
     )
     for end in (0.0, 1.0):
         figure.add_vline(x=end, line_width=1, line_dash="dot", line_color=GREY)

@@ -168,7 +168,7 @@ def draw_plotly(found: PathInfo) -> PlotlyFigure:
     for knot in found.knots:
         figure.add_vline(x=float(knot), line_width=1, line_dash="dot", line_color=GREY)
     figure.update_xaxes(
-        title_text="α along the path; share of the training's steps for measured states",
+        title_text=X_LABEL,
         row=len(found.panels),
         col=1,
     )
