@@ -147,8 +147,7 @@ def examine(
         raise UsageError("name a run directory or checkpoint files before the experiments")
     if every and names:
         raise UsageError(f"--all runs every experiment; leave it out to run {', '.join(names)}")
-    trajectory = (checkpoints or Checkpoints()).trajectory(paths)
-    scored = provided(objective, ts.Objective, "--objective")
+    scored, trajectory = _loaded(paths, objective, checkpoints)
     trained = None if training is None else provided(training, ts.Training, "--training")
     effort = Effort(alphas, parameters, draws, repeats)
     subject = Subject(scored, trajectory, _home(paths) / "results", trained, effort, progress)
@@ -173,11 +172,9 @@ def interpolate(
 ) -> None:
     """Score the model along a path through its training, and draw it."""
     import thetascope as ts
-    from thetascope.specification import provided
 
     output, name = output or Output(), f"interpolate-{kind}-{level}"
-    trajectory = (checkpoints or Checkpoints()).trajectory(run)
-    scored = provided(objective, ts.Objective, "--objective")
+    scored, trajectory = _loaded(run, objective, checkpoints)
     result = ts.interpolate(
         scored,
         trajectory,
@@ -208,11 +205,9 @@ def compare(
 ) -> None:
     """Compare the linear and the quadratic path with one another and with what was measured."""
     import thetascope as ts
-    from thetascope.specification import provided
 
     output, name = output or Output(), f"compare-{level}"
-    trajectory = (checkpoints or Checkpoints()).trajectory(run)
-    scored = provided(objective, ts.Objective, "--objective")
+    scored, trajectory = _loaded(run, objective, checkpoints)
     result = ts.compare_paths(
         scored,
         trajectory,
@@ -242,11 +237,9 @@ def layers(
 ) -> None:
     """Tell robust layers from ambient ones: put each back, and draw each anew."""
     import thetascope as ts
-    from thetascope.specification import provided
 
     output = output or Output()
-    trajectory = (checkpoints or Checkpoints()).trajectory(run)
-    scored = provided(objective, ts.Objective, "--objective")
+    scored, trajectory = _loaded(run, objective, checkpoints)
     place = output.place(run, "layer-roles")
     result = ts.layer_roles(scored, trajectory, draws, threshold, seed, layers, out=place, engine=output.engine, progress=output.progress)
     output.finish(result, run, "layer-roles")
@@ -292,6 +285,15 @@ def study(
         else:
             result = ts.study_train_size(described, sizes, out=place, progress=output.progress, **repeated)
     output.finish(result, home, name)
+
+
+def _loaded(run: Sequence[Path], objective: str, checkpoints: Checkpoints | None) -> tuple[ts.Objective, ts.Trajectory]:
+    """What to score, and the states to score."""
+    import thetascope as ts
+    from thetascope.specification import provided
+
+    trajectory = (checkpoints or Checkpoints()).trajectory(run)
+    return provided(objective, ts.Objective, "--objective"), trajectory
 
 
 def _home(run: Sequence[Path]) -> Path:

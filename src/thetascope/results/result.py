@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,9 +146,3 @@ def _extent(variable: xr.DataArray) -> str:
     place = int(np.flatnonzero(values == lowest)[0])
     ends = f"{values[0]:.4g} → {values[-1]:.4g}"
     return f"{ends}, lowest {lowest:.4g} at {dim} {at[place]:g}" if at.dtype.kind in "iuf" else f"{lowest:.4g} to {highest:.4g}"
-
-
-def provenance_of(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a result's attrs that says where it comes from."""
-    keys = ("versions", "created", "device", "threads", "engine", "fingerprint", "states", "samples_scored")
-    return {key: attrs[key] for key in keys if key in attrs}
