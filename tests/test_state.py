@@ -411,6 +411,9 @@ class _Ones:
         self.reads += 1
         return {name: torch.ones(1) for name in names}
 
+    def piece(self, name: str, start: int, stop: int) -> Tensor:
+        return torch.ones(1)[start:stop]
+
 
 def altered_state() -> State:
     return State(_Ones(), label="step 3", expected_digest=digest_of({"a": torch.zeros(1), "b": torch.zeros(1)}))  # type: ignore[arg-type]

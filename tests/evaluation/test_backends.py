@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+from typing import Any, ClassVar, cast
+
+import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.evaluation.plain import combined, loaded, plain_scores, recalibrate
 from thetascope.errors import ObjectiveError
-from thetascope.evaluation.backends import BACKENDS, chosen_backend
+from thetascope.evaluation.backends import BACKENDS, Engine, chosen_engine
 from thetascope.evaluation.backends.eager import EagerBackend
+from thetascope.evaluation.backends.prefix import PrefixBackend
+from thetascope.evaluation.backends.settings import Settings
 from thetascope.evaluation.objective import Objective
-from thetascope.geometry.points import Points
-from thetascope.testing.contracts import BackendContract
-from thetascope.testing.models import Case
+from thetascope.evaluation.tuning import tuned
+from thetascope.geometry.points import Points, PointSet
+from thetascope.testing.contracts import BackendContract, assert_close, line, scored
+from thetascope.testing.models import CASES, Case, case
 
 
 class TestEagerBackend(BackendContract):
@@ -33,17 +40,168 @@ class TestEagerBackend(BackendContract):
         return found
 
 
+class TestPrefixBackend(BackendContract):
+    backend = PrefixBackend
+
+
+class RowsOfThree(PrefixBackend):
+    """Batches in chunks, of which the last is shorter, and channels last."""
+
+    def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False) -> None:
+        super().__init__(objective, points, as_recorded=as_recorded, settings=Settings(rows=3, channels_last=True))
+
+
+class TestPrefixBackendInChunks(BackendContract):
+    backend = RowsOfThree
+
+
 def test_every_backend_goes_by_its_name() -> None:
     assert all(backend.name == name for name, backend in BACKENDS.items())
 
 
-def test_a_backend_is_chosen_with_a_reason() -> None:
-    assert chosen_backend("eager") == (EagerBackend, "asked for")
-    backend, reason = chosen_backend("auto")
-    assert backend in BACKENDS.values()
-    assert reason
+def objective_of(name: str, **options: Any) -> Objective:
+    chosen = case(name)
+    return Objective(chosen.model(), chosen.data(), chosen.loss, **options)
+
+
+def engine_of(objective: Objective, engine: str = "auto") -> Engine:
+    with objective.model.running():
+        return chosen_engine(engine, objective)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_backend_is_chosen_with_a_reason(case: Case) -> None:
+    chosen = engine_of(Objective(case.model(), case.data(), case.loss))
+    if case.name == "untraceable":
+        assert chosen.backend is EagerBackend
+        assert "torch.fx cannot trace it" in chosen.reason
+    else:
+        assert chosen.backend is PrefixBackend
+    assert Engine.from_json(chosen.to_json()) == chosen
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.name != "untraceable"], ids=lambda case: case.name)
+def test_what_can_be_traced_does_not_fall_back(case: Case) -> None:
+    objective = Objective(case.model(), case.data(), case.loss)
+    backend = PrefixBackend(objective, line(objective, case.states(2), (0.3, 0.6)))
+    with objective.model.running():
+        backend.evaluate([0, 1])
+    assert backend.fallback is None
+
+
+def test_what_a_graph_does_not_show_is_noticed() -> None:
+    class Switching(nn.Module):
+        """Counts its calls in Python, which tracing writes down as they were at that moment."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.calls = nn.Linear(4, 3), 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            outputs: Tensor = self.layer(x) * (2.0 if self.calls % 2 else 2.5)
+            return outputs
+
+    data = case("linear").data()
+    objective = Objective(Switching(), data)
+    backend = PrefixBackend(objective, line(objective, [Switching().state_dict() for _ in range(2)], (0.3, 0.6)))
+    with objective.model.running():
+        backend.evaluate([0, 1])
+    assert backend.fallback is not None
+    assert "other values" in backend.fallback
+
+
+def test_a_step_of_ones_own_and_recalibration_leave_it_to_full_passes() -> None:
+    linear = case("linear")
+    own = Objective.from_step(linear.model(), [linear.data()], lambda model, batch: {"loss": model(batch[0]).square().sum(1)})
+    assert "user's own" in engine_of(own).reason
+    assert "recalibrated" in engine_of(objective_of("BatchNorm ResNet block", buffers="recalibrate")).reason
+
+
+class Counting(nn.Module):
+    """Counts how often its first layer, and what follows, is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = CountedLinear(4, 5), CountedLinear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.second(self.first(x).relu()))
+
+
+class CountedLinear(nn.Linear):
+    calls: ClassVar[dict[int, int]] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls[self.in_features] = self.calls.get(self.in_features, 0) + 1
+        return super().forward(x)
+
+
+CountedLinear.__module__ = "torch.nn.modules.linear"  # a leaf of the graph
+
+
+def test_layers_that_points_share_are_computed_once_a_batch() -> None:
+    torch.manual_seed(0)
+    objective = Objective(Counting(), case("linear").data(), batch_size=5)  # 2 batches
+    states = [{name: torch.randn_like(t) for name, t in Counting().state_dict().items()} for _ in range(2)]
+    basis = tuple(objective.bind(state) for state in states)
+    names = ["second.weight", "second.bias"]
+    coeffs = np.array([[[1 - a, a]] for a in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)])
+    backend = PrefixBackend(objective, Points(basis, coeffs, dict.fromkeys(names, 0)))
+    with objective.model.running():
+        backend.evaluate([0])  # verifies
+        CountedLinear.calls.clear()
+        backend.evaluate(range(7))
+    assert CountedLinear.calls == {4: 2, 5: 14}
+
+
+def test_points_of_other_layers_share_what_comes_before_each() -> None:
+    objective = Objective(Counting(), case("linear").data(), batch_size=10)
+    basis = tuple(objective.bind({name: torch.randn_like(t) for name, t in Counting().state_dict().items()}) for _ in range(2))
+    coeffs = np.array([[[0.5, 0.5], [0, 1]], [[0, 1], [0.5, 0.5]], [[0, 1], [0.2, 0.8]], [[0, 1], [0.3, 0.7]]])
+    backend = PrefixBackend(objective, Points(basis, coeffs, {"first.weight": 0, "second.weight": 1}))
+    with objective.model.running():
+        backend.evaluate([1])
+        CountedLinear.calls.clear()
+        backend.evaluate(range(4))
+    assert CountedLinear.calls == {4: 2, 5: 4}
+
+
+def test_layers_that_write_to_their_inputs_spoil_no_other_point() -> None:
+    def model() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 5), nn.Identity(), nn.ReLU(inplace=True), nn.Linear(5, 3))
+
+    objective = Objective(model(), case("linear").data(), batch_size=4)
+    states = [{name: torch.randn_like(t) for name, t in model().state_dict().items()} for _ in range(2)]
+    basis = tuple(objective.bind(state) for state in states)
+    points = Points(basis, np.array([[[1 - a, a]] for a in (0.1, 0.5, 0.9)]), {"3.weight": 0})
+    assert_close(scored(PrefixBackend, objective, points), scored(EagerBackend, objective, points), 1e-6)
+
+
+@pytest.mark.parametrize("engine", ["prefix:rows=0", "prefix:rows=x", "prefix:fast=yes", "prefix:channels_last=maybe"])
+def test_settings_that_are_off_say_what_there_is(engine: str) -> None:
+    with pytest.raises(ObjectiveError, match=r"rows=N and channels_last=yes\|no"):
+        engine_of(objective_of("linear"), engine)
+
+
+def test_settings_may_be_given() -> None:
+    assert engine_of(objective_of("linear"), "prefix:rows=7,channels_last=yes").settings == Settings(7, True)
+    assert engine_of(objective_of("linear"), "eager").backend is EagerBackend
 
 
 def test_unknown_engine_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(ObjectiveError, match=r'engine must be "auto" or one of eager.*Got "warp"'):
-        chosen_backend("warp")
+        engine_of(objective_of("linear"), "warp")
+
+
+def test_settings_are_measured_where_work_is_ahead() -> None:
+    lenet = case("LeNet")
+    inputs, targets = lenet.data()
+    objective = Objective(lenet.model(), (inputs.repeat(20, 1, 1, 1), targets.repeat(20)), lenet.loss)
+    points = line(objective, lenet.states(2), (0.0, 0.3))
+    with objective.model.running():
+        engine = chosen_engine("auto", objective)
+        assert tuned(engine, objective, points, seconds=1.0) == engine
+        measured = tuned(engine, objective, points, seconds=100.0)
+    assert measured.settings is not None
+    assert "fastest on the first batch" in measured.reason

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from thetascope.errors import ObjectiveError, StateError
 from thetascope.evaluation.binding import BoundModel
-from thetascope.evaluation.metrics import Step, supervised_step
+from thetascope.evaluation.metrics import Step, SupervisedStep
 from thetascope.evaluation.objective import Objective
 from thetascope.testing.contracts import every_case
 from thetascope.testing.models import Case, case
 from thetascope.testing.snapshots import unchanged
 
-STEP = supervised_step("cross_entropy", {"accuracy": "accuracy"})
+STEP = SupervisedStep("cross_entropy", {"accuracy": "accuracy"})
 
 
 def bound(model: nn.Module, dtype: torch.dtype | None = None, step: Step = STEP) -> BoundModel:
@@ -91,7 +91,7 @@ class TestLayers:
     @every_case
     def test_watching_leaves_no_hook_and_no_trace(self, case: Case) -> None:
         module = case.model()
-        step = supervised_step(case.loss, {})
+        step = SupervisedStep(case.loss, {})
         with unchanged(module):
             bound(module, step=step).watch_calls(case.data())
 

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from thetascope.errors import NotDeterministicError, ObjectiveError, ResultError
-from thetascope.evaluation.backends import Backend
+from thetascope.evaluation.backends import Backend, Engine
 from thetascope.evaluation.backends.eager import EagerBackend
+from thetascope.evaluation.backends.settings import Settings
 from thetascope.evaluation.engine import UNIT_SECONDS, Request, pending_units, probe, recheck, run, unit_size
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.scores import Sums
 from thetascope.geometry.paths import stored_points
-from thetascope.geometry.points import PointSet
+from thetascope.geometry.points import Points, PointSet
 from thetascope.testing.contracts import line
 from thetascope.testing.models import QuadraticBowl, case
 from thetascope.testing.snapshots import unchanged
@@ -204,7 +205,7 @@ class TestUnits:
         ],
     )
     def test_are_about_as_long_as_wanted_and_never_longer_than_a_row(self, seconds: float, resident: bool, expected: int) -> None:
-        assert unit_size(request(bowl(), 3, 40), seconds, resident=resident) == expected
+        assert unit_size(request(bowl(), 3, 40), seconds, resident=resident, shares=False) == expected
 
     @given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 12))
     def test_hold_each_point_once_and_cross_no_row(self, rows: int, columns: int, size: int) -> None:
@@ -217,12 +218,15 @@ class TestUnits:
         assert list(pending_units(request(bowl(), 6), sink)) == [range(2, 4), range(4, 6)]
 
 
+EAGER = Engine(EagerBackend, "asked for")
+
+
 class TestRun:
     def test_stores_every_point_of_every_request(self) -> None:
         objective, sink, advanced = bowl(), MemorySink(size=4), list[int]()
         requests = [request(objective, 6), request(objective, 6, prefix="other_")]
         with objective.model.running():
-            run(objective, requests, sink, EagerBackend, advanced.append)
+            run(objective, requests, sink, EAGER, advanced.append)
         for prefix in ("", "other_"):
             assert sink.losses(prefix) == {k: pytest.approx(alpha**2) for k, alpha in enumerate(ALPHAS)}
         assert advanced == [4, 2, 4, 2]
@@ -233,11 +237,11 @@ class TestRun:
 
         objective, sink = bowl(), MemorySink(size=2)
         with pytest.raises(KeyboardInterrupt), objective.model.running():
-            run(objective, [request(objective, 6)], sink, EagerBackend, stop)
+            run(objective, [request(objective, 6)], sink, EAGER, stop)
         assert list(sink.losses()) == [0, 1]  # finished means stored
         made, rows = list[int](), list[int]()
         with objective.model.running():
-            run(objective, [request(objective, 6)], sink, counting(made, rows), lambda _: None)
+            run(objective, [request(objective, 6)], sink, Engine(counting(made, rows), "asked for"), lambda _: None)
         assert rows == [2, 3, 4, 5]
         assert made == [6]
         assert sink.losses() == {k: pytest.approx(alpha**2) for k, alpha in enumerate(ALPHAS)}
@@ -246,7 +250,7 @@ class TestRun:
         objective = bowl()
         sink = MemorySink(size=2, stored={"": {k: {"loss": 0.0} for k in range(6)}})
         made, rows = list[int](), list[int]()
-        run(objective, [request(objective, 6)], sink, counting(made, rows), lambda _: None)
+        run(objective, [request(objective, 6)], sink, Engine(counting(made, rows), "asked for"), lambda _: None)
         assert made == rows == []
 
     def test_stored_states_are_scored_as_recorded(self) -> None:
@@ -256,13 +260,13 @@ class TestRun:
         points = stored_points(states, tuple(objective.space.tensors))
         sink = MemorySink(size=2, total=2)
         with objective.model.running():
-            run(objective, [Request(points, ("state",), (2,), as_recorded=True)], sink, EagerBackend, lambda _: None)
+            run(objective, [Request(points, ("state",), (2,), as_recorded=True)], sink, EAGER, lambda _: None)
         assert sink.losses() == {k: objective.score(state)["loss"] for k, state in enumerate(states)}
 
     def test_carries_the_standard_error_where_samples_are_drawn(self) -> None:
         objective, sink = bowl(samples=2), MemorySink(size=6)
         with objective.model.running():
-            run(objective, [request(objective, 6)], sink, EagerBackend, lambda _: None)
+            run(objective, [request(objective, 6)], sink, EAGER, lambda _: None)
         assert set(sink.stored[""][3]) == {"loss", "loss_standard_error"}
 
     def test_a_step_that_changes_its_metrics_is_told(self) -> None:
@@ -274,15 +278,70 @@ class TestRun:
         objective = Objective.from_step(QuadraticBowl([2.0], [0.0]), data, step=step)
         points = request(objective, 6)
         with objective.model.running(), pytest.raises(ObjectiveError, match="the same values; got loss, late after loss"):
-            run(objective, [points], MemorySink(size=2), EagerBackend, lambda _: None)
+            run(objective, [points], MemorySink(size=2), EAGER, lambda _: None)
+
+
+class TestMemory:
+    def failing_above(self, rows: int, error: Exception) -> type[Backend]:
+        """A backend whose passes fail with more than so many rows a batch."""
+
+        class Failing(EagerBackend):
+            def evaluate(self, wanted: Sequence[int]) -> list[Sums]:
+                if self._objective.batches.batch_size > rows:
+                    raise error
+                return super().evaluate(wanted)
+
+        return Failing
+
+    @pytest.mark.parametrize(
+        "error", [torch.OutOfMemoryError("no"), MemoryError(), RuntimeError("[…] can't allocate memory")]
+    )
+    def test_that_runs_out_halves_the_batch_and_goes_on(self, error: Exception) -> None:
+        linear = case("linear")
+        objective, whole = (Objective(linear.model(), linear.data(), batch_size=10) for _ in range(2))
+        sink, oracle = MemorySink(size=2), MemorySink(size=2)
+        points = layer_line(objective)
+        with objective.model.running():
+            notes = run(objective, [points], sink, Engine(self.failing_above(3, error), ""), lambda _: None)
+            assert run(whole, [points], oracle, EAGER, lambda _: None) == {}
+        assert notes == {"batch_size": 2, "memory_ran_out": True}
+        assert sink.losses() == {k: pytest.approx(loss, rel=1e-6) for k, loss in oracle.losses().items()}
+
+    def test_that_runs_out_with_one_sample_says_what_to_do(self) -> None:
+        linear = case("linear")
+        objective = Objective(linear.model(), linear.data(), batch_size=10)
+        with objective.model.running(), pytest.raises(ObjectiveError, match=r"one sample \(no\).*more memory"):
+            run(
+                objective, [layer_line(objective)], MemorySink(size=2), Engine(self.failing_above(0, MemoryError("no")), ""), lambda _: None
+            )
+
+    def test_batches_of_the_callers_are_not_cut(self) -> None:
+        linear = case("linear")
+        objective = Objective(linear.model(), [linear.data()])
+        backend = self.failing_above(0, MemoryError("no"))
+        with objective.model.running(), pytest.raises(ObjectiveError, match="as the data give them"):
+            run(objective, [layer_line(objective)], MemorySink(size=2), Engine(backend, ""), lambda _: None)
+
+    def test_other_errors_are_not_swallowed(self) -> None:
+        objective = bowl()
+        backend = self.failing_above(0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+        with objective.model.running(), pytest.raises(RuntimeError, match="shapes"):
+            run(objective, [request(objective, 6)], MemorySink(size=2), Engine(backend, ""), lambda _: None)
+
+
+def layer_line(objective: Objective) -> Request:
+    """Six points on the line between two states."""
+    basis = tuple(objective.bind(state) for state in case("linear").states(2))
+    coeffs = np.array([[[1 - a, a]] for a in ALPHAS])
+    return Request(Points(basis, coeffs, dict.fromkeys(objective.space.parameters, 0)), ("alpha",), (6,))
 
 
 def counting(made: list[int], rows: list[int]) -> type[Backend]:
     """The eager backend that notes for how many points it is made, and which it is asked for."""
 
     class Counting(EagerBackend):
-        def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False) -> None:
-            super().__init__(objective, points, as_recorded=as_recorded)
+        def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False, settings: Settings | None = None) -> None:
+            super().__init__(objective, points, as_recorded=as_recorded, settings=settings)
             made.append(len(points))
 
         def evaluate(self, wanted: Sequence[int]) -> list[Sums]:

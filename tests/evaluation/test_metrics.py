@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from thetascope.errors import ObjectiveError
-from thetascope.evaluation.metrics import IGNORED, RESERVED, Loss, accuracy, chosen_metrics, cross_entropy, mse, nll, supervised_step
+from thetascope.evaluation.metrics import IGNORED, RESERVED, Loss, SupervisedStep, accuracy, chosen_metrics, cross_entropy, mse, nll
 from thetascope.evaluation.scores import Column, Sums
 
 
@@ -39,7 +39,7 @@ def scored(loss: Loss, outputs: Any, targets: Any, **metrics: Loss) -> dict[str,
         def forward(self, _: object) -> Any:
             return outputs
 
-    return dict(supervised_step(loss, metrics)(Fixed(), (torch.zeros(len(targets)), targets)))
+    return dict(SupervisedStep(loss, metrics)(Fixed(), (torch.zeros(len(targets)), targets)))
 
 
 class TestAgainstTorch:
@@ -196,7 +196,7 @@ class TestChosenMetrics:
         with pytest.raises(ObjectiveError, match=r'unknown metric "acc"; there are accuracy, cross_entropy.*or pass a function'):
             chosen_metrics(("acc",), "cross_entropy", classes(3))
         with pytest.raises(ObjectiveError, match=r'unknown loss "hinge"; there are cross_entropy, nll, mse'):
-            supervised_step("hinge", {})
+            SupervisedStep("hinge", {})
 
     @pytest.mark.parametrize("name", RESERVED)
     def test_names_that_results_use_are_refused(self, name: str) -> None:

@@ -77,7 +77,8 @@ def test_a_stored_result_loads_as_it_was(tmp_path: Path) -> None:
     loaded = ts.load_result(tmp_path / "r")
     assert loaded.data.drop_encoding().identical(result.data)
     attrs = loaded.data.attrs
-    assert attrs["engine"] == {"name": "eager", "reason": "every point is scored with full passes"}
+    assert attrs["engine"]["name"] == "prefix"
+    assert attrs["engine"]["settings"] is None
     assert {"thetascope", "torch", "numpy", "python"} <= attrs["versions"].keys()
     assert [state["digest"] for state in attrs["states"]] == [
         objective.bind(s).digest() for s in (trajectory[0], trajectory[2], trajectory[1])
@@ -202,7 +203,7 @@ def test_an_exception_leaves_what_was_finished(tmp_path: Path) -> None:
         patch.setattr("thetascope.evaluation.engine.UNIT_SECONDS", 1e-9)  # a point a unit
         with pytest.raises(KeyboardInterrupt):
             ts.interpolate(objective, trajectory, out=tmp_path / "r", progress=False)
-        assert ts.load_result(tmp_path / "r").status_counts()["evaluated"] == 27  # 30 less the check's two and the one that failed
+        assert ts.load_result(tmp_path / "r").status_counts()["evaluated"] == 25  # 30 less the checks' four and the one that failed
         result = ts.interpolate(objective, trajectory, out=tmp_path / "r", progress=False)
     assert result.status_counts() == {"missing": 0, "evaluated": 46, "not finite": 0, "estimated": 0}
 

@@ -128,6 +128,7 @@ def test_levels_are_stored_and_gone_on_with(tmp_path: Path) -> None:
     objective, trajectory = objective_of(chosen), trajectory_of(chosen)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("thetascope.evaluation.engine.UNIT_SECONDS", 1e-9)
+        patch.setattr("thetascope.evaluation.engine.SHARING_POINTS", 1)
         whole = ts.interpolate(objective, trajectory, level="layer", alphas=5, out=tmp_path / "r", progress=False)
     status = tmp_path / "r" / "status" / "c" / "2"
     assert sorted(p.name for p in status.iterdir()) == ["0", "1", "2", "3", "4"]  # a unit a point

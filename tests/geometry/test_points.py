@@ -102,17 +102,20 @@ class TestTensor:
 class TestUses:
     def test_counts_the_points_that_need_each_state(self) -> None:
         table = points([[[1.0, 0.0, 0.0]], [[1.0, 0.0, 2.0]], [[0.5, 0.0, 0.0]]])
-        assert table.uses([WEIGHT]).tolist() == [3, 0, 1]
+        assert table.uses(WEIGHT).tolist() == [3, 0, 1]
 
     def test_every_point_needs_the_anchor_for_names_left_out(self) -> None:
         table = points([[[1, 0, 0]], [[0, 0, 1]]], anchor=1)
-        assert table.uses([WEIGHT, "fc.bias"]).tolist() == [1, 2, 1]
+        assert table.uses("fc.bias").tolist() == [0, 2, 0]
+        assert table.uses(WEIGHT).tolist() == [1, 0, 1]
 
     def test_coefficients_that_cancel_count(self) -> None:
-        assert points([[[1, 1, 0]], [[-1, 1, 0]]]).uses([WEIGHT]).tolist() == [2, 2, 0]
+        assert points([[[1, 1, 0]], [[-1, 1, 0]]]).uses(WEIGHT).tolist() == [2, 2, 0]
 
-    def test_a_point_counts_once_whatever_its_groups(self) -> None:
-        assert points([[[1, 0], [1, 1]]], {WEIGHT: 0, "fc.bias": 1}).uses([WEIGHT, "fc.bias"]).tolist() == [1, 1]
+    def test_each_group_has_its_own_counts(self) -> None:
+        table = points([[[1, 0], [1, 1]]], {WEIGHT: 0, "fc.bias": 1})
+        assert table.uses(WEIGHT).tolist() == [1, 0]
+        assert table.uses("fc.bias").tolist() == [1, 1]
 
 
 class TestHoldingBuffers:

@@ -79,6 +79,11 @@ class Batches:
         other._dtype, other._resident, other._survey = dtype, None, None
         return other
 
+    @property
+    def can_rebatch(self) -> bool:
+        """Whether the batches are cut here, and not given."""
+        return is_pair(self._data) or _is_dataset(self._data)
+
     def rebatched(self, batch_size: int) -> None:
         """Use another batch size from now on."""
         if batch_size != self.batch_size:

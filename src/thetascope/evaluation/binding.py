@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,10 +16,7 @@ from thetascope.evaluation.nests import map_tensors, tensors_of
 from thetascope.evaluation.preserve import untouched
 from thetascope.evaluation.scores import Column, column
 from thetascope.recording.checkpoints import fitted_names
-from thetascope.state import ParameterSpace, State, unwrapped
-
-_READ_AT_ONCE = 32
-"""So many tensors of a state are read together: few enough to hold, many enough to open its file seldom."""
+from thetascope.state import READ_AT_ONCE, ParameterSpace, State, unwrapped
 
 
 class _Stepper(nn.Module):
@@ -28,10 +25,10 @@ class _Stepper(nn.Module):
     def __init__(self, model: nn.Module, step: Step) -> None:
         super().__init__()
         self.model = model
-        self._step = step
+        self.step = step
 
     def forward(self, batch: Any) -> Mapping[str, Any]:
-        return self._step(self.model, batch)
+        return self.step(self.model, batch)
 
 
 class BoundModel:
@@ -49,7 +46,7 @@ class BoundModel:
 
     def evaluated_in(self, dtype: torch.dtype | None) -> BoundModel:
         """The same model and step in another dtype."""
-        return BoundModel(self.model, self._stepper._step, self.device, dtype)
+        return BoundModel(self.model, self._stepper.step, self.device, dtype)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -117,15 +114,32 @@ class BoundModel:
                     "this state is of a model without the tie"
                 )
 
-    def tensors_of(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The state's tensors on the device and in the dtype of the evaluation, as copies of their own."""
-        names, copies = list(self.space.tensors), {}
-        for start in range(0, len(names), _READ_AT_ONCE):
-            part = names[start : start + _READ_AT_ONCE]
+    def tensors_of(self, state: Mapping[str, Tensor], names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """The state's tensors (all by default) on the device and in the dtype of the evaluation, as copies of their own."""
+        names, copies = list(self.space.tensors if names is None else names), {}
+        for start in range(0, len(names), READ_AT_ONCE):
+            part = names[start : start + READ_AT_ONCE]
             read = state.tensors(part) if isinstance(state, State) else {name: state[name] for name in part}
             for name, tensor in read.items():
                 copies[name] = tensor.detach().to(self.device, self.target_dtype(name), copy=True)
         return copies
+
+    def guarded(self, batch: Any) -> Any:
+        """The batch, or a copy where the model writes to its inputs (or it is not known yet that it does not)."""
+        return batch if self._writes_inputs is False else map_tensors(batch, lambda tensor: tensor.clone())
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Copies of the tensors that no state holds (non-persistent buffers), where and in which dtype a pass wants them."""
+        copies = {}
+        for name, tensor in self._own.items():
+            dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
+            copies[name] = tensor.detach().to(self.device, dtype, copy=True)
+        return copies
+
+    @property
+    def step(self) -> Step:
+        """How a batch is scored."""
+        return self._stepper.step
 
     def evaluate(self, tensors: Mapping[str, Tensor], batch: Any, *, writable_buffers: bool = False) -> dict[str, Column]:
         """Score one batch with `tensors` in the model's place. Call it within `running`.
@@ -137,10 +151,8 @@ class BoundModel:
         values = {f"model.{name}": tensor for name, tensor in tensors.items()}
         for name in () if writable_buffers else self.space.buffers:
             values[f"model.{name}"] = tensors[name].clone()
-        for name, tensor in self._own.items():
-            dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
-            values[f"model.{name}"] = tensor.detach().to(self.device, dtype, copy=True)
-        given = batch if self._writes_inputs is False else map_tensors(batch, lambda tensor: tensor.clone())
+        values |= {f"model.{name}": tensor for name, tensor in self.own_tensors().items()}
+        given = self.guarded(batch)
         before = [tensor._version for tensor in tensors_of(given)]
         returned = functional_call(self._stepper, values, (given,))
         if self._writes_inputs is None:

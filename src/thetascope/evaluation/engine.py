@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from thetascope.errors import NotDeterministicError, ResultError
-from thetascope.evaluation.backends import Backend
+from thetascope.errors import NotDeterministicError, ObjectiveError, ResultError
+from thetascope.evaluation.backends import Backend, Engine
 from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import RandomStates, seed_all
@@ -23,6 +24,9 @@ from thetascope.geometry.points import PointSet
 
 UNIT_SECONDS = 0.5
 """About how long a unit takes: what is lost at most when a run is stopped, against what storing it costs."""
+
+SHARING_POINTS = 48
+"""So many points make a unit where they share layers, which each unit computes once."""
 
 Values = dict[str, float]
 
@@ -98,10 +102,23 @@ def recheck(objective: Objective, request: Request, row: int, stored: Values) ->
     return Probe(tuple(again.values), again.samples, seconds)
 
 
-def unit_size(request: Request, seconds: float, *, resident: bool) -> int:
-    """How many points make a unit: about `UNIT_SECONDS` of work, or more where each unit loads the data anew."""
-    wanted = max(1, math.ceil(UNIT_SECONDS / max(seconds, 1e-9)), 1 if resident else 16)
+def unit_size(request: Request, seconds: float, *, resident: bool, shares: bool) -> int:
+    """How many points make a unit: about `UNIT_SECONDS` of work, more where each unit loads data or computes shared layers anew."""
+    least = SHARING_POINTS if shares and shares_layers(request) else (1 if resident else 16)
+    wanted = max(1, math.ceil(UNIT_SECONDS / max(seconds, 1e-9)), least)
     return min(request.shape[-1], wanted)
+
+
+def shares_layers(request: Request) -> bool:
+    """Whether the points of a row of the last dimension share tensors, as those do of which one layer moves."""
+    points, last = request.points, request.shape[-1]
+    if last < 3 or not len(points):
+        return False
+    names = list({name for state in points.basis for name in state.specs})
+    start = (len(points) // last // 2) * last
+    rows = (start, start + last // 2)
+    same = sum(points.signature(rows[0], name) == points.signature(rows[1], name) for name in names)
+    return same > len(names) / 2
 
 
 def pending_units(request: Request, sink: Sink) -> Iterator[range]:
@@ -114,25 +131,67 @@ def pending_units(request: Request, sink: Sink) -> Iterator[range]:
                 yield unit
 
 
-def run(
-    objective: Objective,
-    requests: Sequence[Request],
-    sink: Sink,
-    backend: type[Backend],
-    advance: Callable[[int], None],
-) -> None:
-    """Score all that is not stored yet, unit by unit. Call it within the model's `running`."""
+def run(objective: Objective, requests: Sequence[Request], sink: Sink, engine: Engine, advance: Callable[[int], None]) -> dict[str, Any]:
+    """Score all that is not stored yet, unit by unit. Call it within the model's `running`.
+
+    Where memory runs out, the batch is halved and the unit scored again.
+
+    Returns:
+        What the result should say besides: why a backend fell back on the oracle, to how many rows a batch came down.
+    """
+    notes: dict[str, Any] = {}
     for request in requests:
         scorer: Backend | None = None
         for unit in pending_units(request, sink):
-            if scorer is None:
-                scorer = backend(objective, request.points, as_recorded=request.as_recorded)
+            while True:
+                if scorer is None:
+                    scorer = engine.backend(objective, request.points, as_recorded=request.as_recorded, settings=engine.settings)
+                try:
+                    scored = scorer.evaluate(unit)
+                    break
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error):
+                        raise
+                    scorer, problem = None, str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                engine = halved(objective, engine, problem)
+                notes["batch_size"] = objective.batches.batch_size
+                notes["memory_ran_out"] = True
             columns: dict[str, list[float]] = {}
-            for sums in scorer.evaluate(unit):
+            for sums in scored:
                 for name, value in sums.means(standard_error=objective.samples is not None).items():
                     columns.setdefault(name, []).append(value)
             sink.write(request.prefix, unit.start, columns)
             advance(len(unit))
+        if scorer is not None and scorer.fallback is not None:
+            notes["fell_back"] = scorer.fallback
+    return notes
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in ("out of memory", "can't allocate memory"))
+
+
+def halved(objective: Objective, engine: Engine, problem: str) -> Engine:
+    """Make the objective's batches half as large from now on.
+
+    Raises:
+        ObjectiveError: they hold one sample already, or are the caller's own.
+    """
+    batches = objective.batches
+    size = batches.batch_size // 2
+    if size < 1 or not batches.can_rebatch:
+        what = "a batch of one sample" if batches.can_rebatch else "the batches, which are as the data give them,"
+        raise ObjectiveError(
+            f"memory ran out with {what} ({problem}). Score fewer samples or a smaller dtype, give smaller batches, or use a machine with "
+            "more memory"
+        )
+    for each in (batches, objective.calibration):
+        each.rebatched(size)
+    rows = None if engine.settings is None or engine.settings.rows is None else max(1, min(engine.settings.rows, size))
+    return replace(engine, settings=None if engine.settings is None else replace(engine.settings, rows=rows))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ IGNORED = -100
 RESERVED = (
     *("loss", "status", "samples", "weight", "loss_standard_error"),
     *("alpha", "state", "step", "epoch", "progress", "distance", "layer", "parameter", "midpoint", "pattern", "role", "share"),
+    *("x", "y", "component", "training", "off_plane"),
 )
 """Names that results use themselves."""
 
@@ -121,20 +122,25 @@ def chosen_metrics(metrics: Metrics, loss: Loss, targets: Any) -> dict[str, Loss
     return chosen
 
 
-def supervised_step(loss: Loss, metrics: Mapping[str, Loss]) -> Step:
-    """The step that feeds inputs to the model and scores its outputs against the targets."""
-    measures = {"loss": _known(loss, LOSSES, "loss")} | {n: _known(m, METRICS, "metric") for n, m in metrics.items()}
+class SupervisedStep:
+    """Feeds inputs to the model and scores its outputs against the targets."""
 
-    def step(model: nn.Module, batch: Any) -> dict[str, Any]:
+    def __init__(self, loss: Loss, metrics: Mapping[str, Loss]) -> None:
+        self._measures = {"loss": _known(loss, LOSSES, "loss")} | {n: _known(m, METRICS, "metric") for n, m in metrics.items()}
+        self._needs_tensor = any(isinstance(m, str) for m in [loss, *metrics.values()])
+
+    def __call__(self, model: nn.Module, batch: Any) -> dict[str, Column]:
+        """Score one batch of (inputs, targets)."""
         inputs, targets = batch
-        outputs = model(inputs)
-        if not isinstance(outputs, Tensor) and any(isinstance(m, str) for m in [loss, *metrics.values()]):
+        return self.measure(model(inputs), targets)
+
+    def measure(self, outputs: Any, targets: Any) -> dict[str, Column]:
+        """The loss and each metric of a batch's outputs."""
+        if not isinstance(outputs, Tensor) and self._needs_tensor:
             raise ObjectiveError(
                 f"the model returned a {type(outputs).__name__}, not a tensor. Say how it is scored with a step of your own:\n{FROM_STEP}"
             )
-        return {name: _measured(name, measure, outputs, targets) for name, measure in measures.items()}
-
-    return step
+        return {name: _measured(name, measure, outputs, targets) for name, measure in self._measures.items()}
 
 
 def _measured(name: str, measure: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Column:

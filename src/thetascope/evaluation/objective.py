@@ -15,7 +15,7 @@ from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.batches import Batches
 from thetascope.evaluation.binding import BoundModel
 from thetascope.evaluation.descriptions import described, described_model
-from thetascope.evaluation.metrics import FROM_STEP, Loss, Metrics, Step, chosen_metrics, supervised_step
+from thetascope.evaluation.metrics import FROM_STEP, Loss, Metrics, Step, SupervisedStep, chosen_metrics
 from thetascope.geometry.paths import stored_points
 from thetascope.state import ParameterSpace, State
 
@@ -70,7 +70,7 @@ class Objective:
         self._set(model, data, None, options)
         targets = _checked_pair(self.batches.first())[1]
         chosen = chosen_metrics(metrics, loss, targets)
-        self._bound = BoundModel(model, supervised_step(loss, chosen), self.device, self.dtype)
+        self._bound = BoundModel(model, SupervisedStep(loss, chosen), self.device, self.dtype)
         self.loss, self.metrics = (
             described(loss),
             {name: described(metric) for name, metric in chosen.items()},

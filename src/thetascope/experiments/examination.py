@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from thetascope.evaluation.backends import chosen_backend
+from thetascope.evaluation.backends import Engine, chosen_engine
+from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.engine import Probe, Request, pending_units, probe, recheck, run, unit_size
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import preserved_threads
+from thetascope.evaluation.tuning import tuned
 from thetascope.experiments.provenance import check_same_call, provenance_attrs, sweep_beside
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
 from thetascope.results.result import Result
@@ -61,20 +63,25 @@ def examine(objective: Objective, experiment: Experiment, *, out: OutPath, engin
         ResultError: what lies at `out` is of another call; the message lists every difference.
         NotDeterministicError: two passes over one point disagree.
     """
-    backend, reason = chosen_backend(engine)
     fingerprint = _fingerprint(objective, experiment)
     path = None if out is None else Path(out)
     with preserved_threads(), objective.model.running():
+        chosen = chosen_engine(engine, objective)
         if path is not None and path.exists():
-            store, probed = _gone_on(objective, experiment, path, fingerprint, backend.name)
+            store, probed = _gone_on(objective, experiment, path, fingerprint, None if engine == "auto" else chosen.backend.name)
+            chosen = Engine.from_json(store.data.attrs["engine"])
         else:
             if path is not None:
                 sweep_beside(path)
             probed = probe(objective, experiment.requests[0])
-            provenance = _provenance(objective, fingerprint, experiment, {"name": backend.name, "reason": reason}, probed)
-            store = Store.create(path, _layout(objective, experiment, probed, provenance))
+            work = probed.seconds * sum(len(request.points) for request in experiment.requests)
+            chosen = tuned(chosen, objective, max(experiment.requests, key=lambda request: len(request.points)).points, work)
+            provenance = _provenance(objective, fingerprint, experiment, chosen.to_json(), probed)
+            store = Store.create(path, _layout(objective, experiment, probed, provenance, shares=chosen.backend is not EagerBackend))
         try:
-            _score(objective, experiment, store, probed, progress, backend)
+            notes = _score(objective, experiment, store, probed, progress, chosen)
+            if notes:
+                store.add({}, notes)
             if experiment.derived is not None:
                 store.add(*experiment.derived(store.data))
         finally:
@@ -82,13 +89,15 @@ def examine(objective: Objective, experiment: Experiment, *, out: OutPath, engin
     return result
 
 
-def _gone_on(objective: Objective, experiment: Experiment, path: Path, fingerprint: Mapping[str, Any], backend: str) -> tuple[Store, Probe]:
-    """Open the stored result, with the batch size and threads it was made with, and check one of its points."""
+def _gone_on(
+    objective: Objective, experiment: Experiment, path: Path, fingerprint: Mapping[str, Any], backend: str | None
+) -> tuple[Store, Probe]:
+    """Open the stored result, with the engine, batch size and threads it was made with, and check one of its points."""
     store = Store.open(path)
     try:
         attrs = store.data.attrs
         stored = {**attrs["fingerprint"], "engine": attrs["engine"]["name"]}
-        check_same_call(path, stored, {**fingerprint, "engine": backend})
+        check_same_call(path, stored, {**fingerprint, "engine": backend or stored["engine"]})
         torch.set_num_threads(attrs["threads"])
         for batches in (objective.batches, objective.calibration):
             batches.rebatched(attrs["batch_size"])
@@ -103,24 +112,25 @@ def _gone_on(objective: Objective, experiment: Experiment, path: Path, fingerpri
         raise
 
 
-def _score(objective: Objective, experiment: Experiment, store: Store, probed: Probe, progress: bool, backend: Any) -> None:
+def _score(objective: Objective, experiment: Experiment, store: Store, probed: Probe, progress: bool, engine: Engine) -> dict[str, Any]:
     left = sum(len(unit) for request in experiment.requests for unit in pending_units(request, store))
     total = sum(len(request.points) for request in experiment.requests)
     seconds = left * probed.seconds
     shown = progress and seconds > LONG_SECONDS
     stored = f" ({total - left:,} of {total:,} are stored already)" if left < total else ""
     say(
-        f"{experiment.title}: {left:,} points to score{stored} on {probed.samples:,} samples with the {backend.name} engine on "
+        f"{experiment.title}: {left:,} points to score{stored} on {probed.samples:,} samples with the {engine.backend.name} engine on "
         f"{objective.device}, about {duration(seconds)} ({duration(probed.seconds)} a point, measured on one)",
         shown=shown,
     )
     with progress_bar(experiment.name, left, shown=shown) as advance:
-        run(objective, experiment.requests, store, backend, advance)
+        return run(objective, experiment.requests, store, engine, advance)
 
 
-def _layout(objective: Objective, experiment: Experiment, probed: Probe, provenance: Mapping[str, Any]) -> Layout:
+def _layout(objective: Objective, experiment: Experiment, probed: Probe, provenance: Mapping[str, Any], *, shares: bool) -> Layout:
     resident = objective.batches.resident
-    blocks = [Block(r.prefix, r.dims, r.shape, probed.names, unit_size(r, probed.seconds, resident=resident)) for r in experiment.requests]
+    units = [unit_size(request, probed.seconds, resident=resident, shares=shares) for request in experiment.requests]
+    blocks = [Block(r.prefix, r.dims, r.shape, probed.names, unit) for r, unit in zip(experiment.requests, units, strict=True)]
     attrs = {"experiment": experiment.name, "title": experiment.title, **experiment.attrs, **provenance}
     return Layout(blocks, experiment.coords, experiment.constants, attrs)
 
@@ -140,7 +150,7 @@ def _provenance(
     objective: Objective,
     fingerprint: Mapping[str, Any],
     experiment: Experiment,
-    engine: Mapping[str, str],
+    engine: Mapping[str, Any],
     probed: Probe,
 ) -> dict[str, Any]:
     states = {s.digest(): s for request in experiment.requests for s in request.points.basis}

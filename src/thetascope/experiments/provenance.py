@@ -18,7 +18,7 @@ from thetascope.evaluation.objective import Objective
 from thetascope.files import PARTIAL
 
 
-def provenance_attrs(objective: Objective, fingerprint: Mapping[str, Any], engine: Mapping[str, str], samples: int) -> dict[str, Any]:
+def provenance_attrs(objective: Objective, fingerprint: Mapping[str, Any], engine: Mapping[str, Any], samples: int) -> dict[str, Any]:
     """What every result says of where it comes from, but for its states."""
     return {
         "fingerprint": dict(fingerprint),

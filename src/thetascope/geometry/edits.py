@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +131,7 @@ class ScalarEdits:
     def __len__(self) -> int:
         return self.values.size
 
-    def uses(self, names: Sequence[str]) -> NDArray[np.int64]:
+    def uses(self, name: str) -> NDArray[np.int64]:
         """Every point needs the one state."""
         return np.array([len(self)])
 
@@ -147,6 +148,19 @@ class ScalarEdits:
         changed = parts[0].clone()
         changed[parameter.index] = float(self.values[edit, a])
         return changed
+
+    def signature(self, k: int, name: str) -> Hashable:
+        """The point itself for the tensor that it edits; None for the rest."""
+        return k if self.parameters[k // self.values.shape[1]].name == name else None
+
+    def is_stored(self, k: int) -> bool:
+        """Whether the value is the one that the state holds."""
+        edit, a = divmod(k, self.values.shape[1])
+        return bool(self.values[edit, a] == self._own_values[edit])
+
+    @cached_property
+    def _own_values(self) -> Floats:
+        return parameter_values([self.state], self.parameters)[:, 0]
 
     def holding_buffers(self) -> ScalarEdits:
         """Buffers are the state's anyway."""

@@ -8,8 +8,9 @@ K points of P parameters are described by K·G·B numbers; a point is made only 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from thetascope.errors import GeometryError
 from thetascope.state import State
 
 Floats = NDArray[np.float64]
+_PIECE = 2**20
 
 
 class PointSet(Protocol):
@@ -33,8 +35,8 @@ class PointSet(Protocol):
 
     def __len__(self) -> int: ...
 
-    def uses(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """How many points need each basis state ``[B]`` for the tensors `names`."""
+    def uses(self, name: str) -> NDArray[np.int64]:
+        """How many points need each basis state ``[B]`` for the tensor `name`."""
         ...
 
     def needs(self, k: int, name: str) -> tuple[int, ...]:
@@ -43,6 +45,14 @@ class PointSet(Protocol):
 
     def tensor(self, k: int, name: str, parts: Mapping[int, Tensor]) -> Tensor:
         """The tensor `name` of point `k`; it may be one of `parts` itself."""
+        ...
+
+    def signature(self, k: int, name: str) -> Hashable:
+        """What decides the tensor `name` of point `k`: points with one signature have one tensor."""
+        ...
+
+    def is_stored(self, k: int) -> bool:
+        """Whether every tensor of point `k` is a stored one, so that it must score as stored states do, bit for bit."""
         ...
 
     def holding_buffers(self) -> PointSet:
@@ -100,11 +110,18 @@ class Points:
             coeffs[:, group, self.anchor] = 1.0
         return Points(self.basis, coeffs, self.groups, self.buffer_groups, self.anchor)
 
-    def uses(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """How many points need each basis state ``[B]`` for the tensors `names`."""
-        counts: NDArray[np.int64] = (self.coeffs != 0).any(axis=1).sum(axis=0)
-        if any(name not in self.groups for name in names):
-            counts[self.anchor] = len(self)
+    def uses(self, name: str) -> NDArray[np.int64]:
+        """How many points need each basis state ``[B]`` for the tensor `name`."""
+        if name in self.groups:
+            counts: NDArray[np.int64] = self._uses_of_groups[self.groups[name]]
+            return counts
+        alone = np.zeros(len(self.basis), np.int64)
+        alone[self.anchor] = len(self)
+        return alone
+
+    @cached_property
+    def _uses_of_groups(self) -> NDArray[np.int64]:
+        counts: NDArray[np.int64] = (self.coeffs != 0).sum(axis=0)
         return counts
 
     def needs(self, k: int, name: str) -> tuple[int, ...]:
@@ -118,6 +135,16 @@ class Points:
         if group is None:
             return parts[self.anchor % len(self.basis)]
         return combine({b: float(self.coeffs[k, group, b]) for b in parts}, parts)
+
+    def signature(self, k: int, name: str) -> Hashable:
+        """The tensor's row of coefficients; None where it comes from the anchor."""
+        group = self.groups.get(name)
+        return None if group is None else self.coeffs[k, group].tobytes()
+
+    def is_stored(self, k: int) -> bool:
+        """Whether every group's row is zeros and one 1."""
+        rows = self.coeffs[k]
+        return bool(((rows != 0).sum(axis=1) == 1).all() and (rows.sum(axis=1) == 1).all())
 
     def digest(self) -> str:
         """SHA-256 over the table and the groups, without the basis."""
@@ -136,10 +163,26 @@ def combine(coefficients: Mapping[int, float], parts: Mapping[int, Tensor]) -> T
         if coefficient == 1.0:
             return parts[b]
     example = next(iter(parts.values()))
+    if example.numel() <= _PIECE or not all(part.is_contiguous() for part in parts.values()):
+        return _combined(coefficients, parts, example)
+    # in pieces, so that the wide copies of a large tensor never exist whole
+    total = torch.empty_like(example)
+    flat, flat_parts = total.view(-1), {b: part.view(-1) for b, part in parts.items()}
+    for start in range(0, example.numel(), _PIECE):
+        piece = slice(start, start + _PIECE)
+        flat[piece] = _combined(coefficients, {b: part[piece] for b, part in flat_parts.items()}, example)
+    return total
+
+
+def _combined(coefficients: Mapping[int, float], parts: Mapping[int, Tensor], example: Tensor) -> Tensor:
     wide = _wider(example.dtype)
-    total = torch.zeros(example.shape, dtype=wide, device=example.device)
+    total: Tensor | None = None
     for b, coefficient in coefficients.items():
-        total.add_(parts[b].to(wide), alpha=coefficient)
+        if total is None:
+            total = parts[b].to(wide) * coefficient
+        else:
+            total.add_(parts[b].to(wide), alpha=coefficient)
+    assert total is not None
     return total.to(example.dtype)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,7 +50,7 @@ class Redraws:
     def __len__(self) -> int:
         return len(self.groups) * self.draws
 
-    def uses(self, names: Sequence[str]) -> NDArray[np.int64]:
+    def uses(self, name: str) -> NDArray[np.int64]:
         """Every point needs the one state."""
         return np.array([len(self)])
 
@@ -66,6 +66,14 @@ class Redraws:
             self._latest.clear()
             self._latest[k] = self.draw(*divmod(k, self.draws))
         return self._latest[k][name].to(parts[0].device, parts[0].dtype, copy=True)
+
+    def signature(self, k: int, name: str) -> Hashable:
+        """The point itself for a tensor that it draws; None for the rest."""
+        return k if name in self.groups[k // self.draws] else None
+
+    def is_stored(self, k: int) -> bool:
+        """Never: each point holds a draw."""
+        return False
 
     def holding_buffers(self) -> Redraws:
         """Buffers are the state's anyway."""

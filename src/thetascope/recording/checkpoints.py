@@ -61,6 +61,10 @@ class PickledSource:
             raise CheckpointError(f'"{self.path}" changed since it was opened: it now lacks {", ".join(absent)}')
         return {name: tensors[name].detach().clone() for name in names}
 
+    def piece(self, name: str, start: int, stop: int) -> Tensor:
+        """Some values of one tensor; the file is mapped, not read, where torch can."""
+        return self._load()[name].detach().reshape(-1)[start:stop].clone()
+
     def _load(self) -> dict[str, Tensor]:
         found = _state_dict_in(load_weights_only(self.path, self._allow), self._key, self.path)
         return _without_prefix(found, self._prefix, self.path)
@@ -97,6 +101,9 @@ class _Prefixed:
     def read(self, names: Sequence[str]) -> dict[str, Tensor]:
         found = self._source.read([self._names[name] for name in names])
         return {name: found[self._names[name]] for name in names}
+
+    def piece(self, name: str, start: int, stop: int) -> Tensor:
+        return self._source.piece(self._names[name], start, stop)
 
 
 def load_weights_only(path: Path, allow: Sequence[str | type] = ()) -> Any:

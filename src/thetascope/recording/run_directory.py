@@ -200,3 +200,7 @@ class _Recorded:
         found = self._own.read(own)
         rest = [name for name in names if name not in found]
         return found | self._frozen.read(rest) if self._frozen and rest else found
+
+    def piece(self, name: str, start: int, stop: int) -> Tensor:
+        is_own = self._frozen is None or name in self._own.specs
+        return (self._own if is_own or self._frozen is None else self._frozen).piece(name, start, stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -48,6 +49,17 @@ class SafetensorsSource:
             if absent:
                 raise CheckpointError(f'"{self.path}" lacks {", ".join(absent)}; it is not the file that was written here. Restore it')
             return {name: file.get_tensor(name) for name in names}
+
+    def piece(self, name: str, start: int, stop: int) -> Tensor:
+        """Some values of one tensor; of a long tensor only the rows that they lie in are read."""
+        shape = self.specs[name].shape
+        if not shape:
+            return self.read([name])[name].reshape(-1)[start:stop]
+        row = max(1, math.prod(shape[1:]))
+        first, last = start // row, -(-stop // row)
+        with self._opened() as file:
+            rows: Tensor = file.get_slice(name)[first:last]
+            return rows.reshape(-1)[start - first * row : stop - first * row].clone()
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:

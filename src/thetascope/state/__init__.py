@@ -10,9 +10,10 @@ from thetascope.state.space import (
     named_tensors,
     unwrapped,
 )
-from thetascope.state.states import State, TensorSource, digest_of, tensor_bytes
+from thetascope.state.states import READ_AT_ONCE, State, TensorSource, digest_of, tensor_bytes
 
 __all__ = [
+    "READ_AT_ONCE",
     "ROOT_LAYER",
     "Kind",
     "Layer",

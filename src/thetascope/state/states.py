@@ -12,6 +12,9 @@ from torch import Tensor
 from thetascope.errors import StateError
 from thetascope.state.space import TensorSpec
 
+READ_AT_ONCE = 32
+"""So many tensors of a state are read together: few enough to hold, many enough to open its file seldom."""
+
 
 class TensorSource(Protocol):
     """Where a state's tensors come from: memory, a file, a seed."""
@@ -25,6 +28,10 @@ class TensorSource(Protocol):
         """Read the tensors `names`, on the CPU unless they are held elsewhere."""
         ...
 
+    def piece(self, name: str, start: int, stop: int) -> Tensor:
+        """The values `start` to `stop` of one tensor in row-major order, ``[stop - start]``."""
+        ...
+
 
 class _Held:
     """Tensors in memory."""
@@ -35,6 +42,9 @@ class _Held:
 
     def read(self, names: Sequence[str]) -> dict[str, Tensor]:
         return {name: self._tensors[name] for name in names}
+
+    def piece(self, name: str, start: int, stop: int) -> Tensor:
+        return self._tensors[name].reshape(-1)[start:stop]
 
 
 class _Renamed:
@@ -51,6 +61,9 @@ class _Renamed:
     def read(self, names: Sequence[str]) -> dict[str, Tensor]:
         found = self._source.read([self._names[name] for name in names])
         return {name: found[self._names[name]] for name in names}
+
+    def piece(self, name: str, start: int, stop: int) -> Tensor:
+        return self._source.piece(self._names[name], start, stop)
 
 
 class State(Mapping[str, Tensor]):
@@ -108,6 +121,10 @@ class State(Mapping[str, Tensor]):
         """Read several tensors at once (all by default), opening what they lie in only once."""
         return self._source.read(list(self.specs if names is None else names))
 
+    def piece(self, name: str, start: int, stop: int) -> Tensor:
+        """The values `start` to `stop` of one tensor in row-major order, ``[stop - start]``, without reading the rest where possible."""
+        return self._source.piece(name, start, stop)
+
     def renamed(self, names: Mapping[str, str], kinds: Mapping[str, TensorSpec] | None = None) -> State:
         """The same state under other names: `names` maps each new name to the old one; others are left out."""
         unchanged = names.keys() == self.specs.keys() and all(new == old for new, old in names.items())
@@ -127,7 +144,7 @@ class State(Mapping[str, Tensor]):
             StateError: the values are not those that were recorded (the file was altered since).
         """
         if self._digest is None:
-            found = digest_of(self.tensors())
+            found = self._found_digest()
             if self._expected_digest not in (None, found):
                 raise StateError(
                     f"{self.label} does not hold what was recorded: its digest is {found[:12]}, "
@@ -135,6 +152,13 @@ class State(Mapping[str, Tensor]):
                 )
             self._digest = found
         return self._digest
+
+    def _found_digest(self) -> str:
+        """As `digest_of`, with a few tensors in memory at a time."""
+        total, names = hashlib.sha256(), sorted(self.specs)
+        for start in range(0, len(names), READ_AT_ONCE):
+            _add_digest(total, self.tensors(names[start : start + READ_AT_ONCE]))
+        return total.hexdigest()
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.specs:
@@ -169,9 +193,13 @@ def tensor_bytes(tensor: Tensor) -> memoryview:
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, dtypes, shapes and bytes of `tensors`, whatever their order."""
     total = hashlib.sha256()
+    _add_digest(total, tensors)
+    return total.hexdigest()
+
+
+def _add_digest(total: hashlib._Hash, tensors: Mapping[str, Tensor]) -> None:
     for name in sorted(tensors):
         tensor = tensors[name]
         spec = TensorSpec.of(tensor)
         total.update(f"{name}\0{spec.dtype}\0{spec.shape}\0".encode())
         total.update(tensor_bytes(tensor))
-    return total.hexdigest()

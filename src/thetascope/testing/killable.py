@@ -36,7 +36,9 @@ def examine(out: Path, counts: Path, alphas: int = 41) -> ts.Result:
     torch.set_num_threads(1)
     engine.UNIT_SECONDS = 2.5 * SLEEP  # a few points a unit, so that a kill falls between and within units
     objective = ts.Objective(chosen.model(), chosen.data(), loss=loss)
-    return ts.interpolate(objective, ts.Trajectory.from_states(chosen.states(3)), alphas=alphas, out=out, progress=False)
+    trajectory = ts.Trajectory.from_states(chosen.states(3))
+    # the oracle, of which each pass is one point, so that passes can be counted
+    return ts.interpolate(objective, trajectory, alphas=alphas, out=out, engine="eager", progress=False)
 
 
 def main() -> None:

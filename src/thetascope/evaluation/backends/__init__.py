@@ -4,11 +4,15 @@ test class run over it. All must equal `EagerBackend` within rounding."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from thetascope.errors import ObjectiveError
 from thetascope.evaluation.backends.eager import EagerBackend
+from thetascope.evaluation.backends.prefix import PrefixBackend, reason_against
+from thetascope.evaluation.backends.settings import Settings, parsed
 from thetascope.evaluation.scores import Sums
+from thetascope.evaluation.tracing import NotTraceableError, TracedModel
 
 if TYPE_CHECKING:
     from thetascope.evaluation.objective import Objective
@@ -16,28 +20,61 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """Scores points; made for one set of them."""
+    """Scores points; made for one set of them. `fallback` says why it leaves all to the oracle, None where it does not."""
 
     name: str
+    fallback: str | None
 
-    def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False) -> None: ...
+    def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False, settings: Settings | None = None) -> None: ...
 
     def evaluate(self, rows: Sequence[int]) -> list[Sums]:
         """Score the points `rows`, in order."""
         ...
 
 
-BACKENDS: dict[str, type[Backend]] = {"eager": EagerBackend}
+BACKENDS: dict[str, type[Backend]] = {"eager": EagerBackend, "prefix": PrefixBackend}
 
 
-def chosen_backend(engine: str) -> tuple[type[Backend], str]:
-    """The backend for `engine` ("auto" or a name) and why it was chosen.
+@dataclass(frozen=True)
+class Engine:
+    """A chosen backend: which, why, and how it computes."""
+
+    backend: type[Backend]
+    reason: str
+    settings: Settings | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What a result says of it."""
+        return {
+            "name": self.backend.name,
+            "reason": self.reason,
+            "settings": None if self.settings is None else self.settings.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Engine:
+        """The engine that a result was made with."""
+        settings = stored.get("settings")
+        return cls(BACKENDS[stored["name"]], stored["reason"], None if settings is None else Settings(**settings))
+
+
+def chosen_engine(engine: str, objective: Objective) -> Engine:
+    """The backend for `engine`: "auto", a name, or a name with settings as in "prefix:rows=200". Call it within `running`.
 
     Raises:
         ObjectiveError: there is none of that name.
     """
-    if engine == "auto":
-        return EagerBackend, "every point is scored with full passes"
-    if engine not in BACKENDS:
-        raise ObjectiveError(f'engine must be "auto" or one of {", ".join(BACKENDS)}. Got "{engine}" instead.')
-    return BACKENDS[engine], "asked for"
+    name, settings = parsed(engine)
+    if name == "auto" and settings is None:
+        against = reason_against(objective)
+        if against is None:
+            try:
+                TracedModel(objective.model)
+            except NotTraceableError as error:
+                against = str(error)
+        if against is not None:
+            return Engine(EagerBackend, f"full passes, because {against}")
+        return Engine(PrefixBackend, "the model can be traced, so layers that points share are computed once")
+    if name not in BACKENDS:
+        raise ObjectiveError(f'engine must be "auto" or one of {", ".join(BACKENDS)}. Got "{name}" instead.')
+    return Engine(BACKENDS[name], "asked for", settings)

@@ -1,0 +1,209 @@
+"""A model as a graph of its steps, so that what does not depend on a tensor need not be computed again.
+
+Traced with torch.fx: data flows from node to node, modules of torch itself are single nodes. Which tensors a node depends
+on, directly or through what flows into it, is read off the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+
+from thetascope.errors import ObjectiveError
+from thetascope.evaluation.binding import BoundModel
+
+Environment = dict[fx.Node, Any]
+
+
+class NotTraceableError(ObjectiveError):
+    """The model's way through its layers cannot be written down as a graph; the message says why."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a pass, split by whether they depend on the tensors that vary.
+
+    Attributes:
+        fixed: what is computed once.
+        moving: what is computed for each point.
+        cut: nodes of `fixed` whose values `moving` needs: all of them, not only the last (skip connections).
+    """
+
+    fixed: tuple[fx.Node, ...]
+    moving: tuple[fx.Node, ...]
+    cut: tuple[fx.Node, ...]
+
+
+class TracedModel:
+    """The graph of a bound model. Make and run it within the model's `running`.
+
+    Raises:
+        NotTraceableError: the way depends on values, or on hooks that a graph does not show.
+    """
+
+    def __init__(self, model: BoundModel) -> None:
+        self._bound = model
+        self._graph_module = _traced(model.model)
+        self.nodes = tuple(self._graph_module.graph.nodes)
+        inputs = [node for node in self.nodes if node.op == "placeholder"]
+        if not inputs:
+            raise NotTraceableError("the model's forward takes no input")
+        self.input, self._further_inputs = inputs[0], inputs[1:]
+        self.output = next(node for node in self.nodes if node.op == "output")
+        self._own_tensors = model.own_tensors()
+
+    def place(self, node: fx.Node) -> int:
+        """Where in the order of steps `node` stands."""
+        return self._places[node]
+
+    @cached_property
+    def _places(self) -> dict[fx.Node, int]:
+        return {node: place for place, node in enumerate(self.nodes)}
+
+    @cached_property
+    def uses(self) -> dict[fx.Node, frozenset[str]]:
+        """The model's tensors that each node itself reads, by their first names."""
+        return {node: frozenset(self._names(node).values()) for node in self.nodes}
+
+    @cached_property
+    def depends(self) -> dict[fx.Node, frozenset[str]]:
+        """The model's tensors that each node's value depends on."""
+        found: dict[fx.Node, frozenset[str]] = {}
+        for node in self.nodes:
+            found[node] = self.uses[node].union(*(found[before] for before in node.all_input_nodes))
+        return found
+
+    def plan(self, varying: Iterable[str]) -> Plan:
+        """Split the steps for points that differ in the tensors `varying` only."""
+        wanted = set(varying)
+        return self.split(lambda node: bool(self.depends[node] & wanted))
+
+    def after(self, start: fx.Node) -> Plan:
+        """Split the steps for values that replace what `start` gives; `start` itself counts as computed."""
+        reached = {start}
+        for node in self.nodes:
+            if any(before in reached for before in node.all_input_nodes):
+                reached.add(node)
+        return self.split(lambda node: node in reached and node is not start)
+
+    def split(self, moves: Callable[[fx.Node], bool]) -> Plan:
+        """Split the steps by a rule."""
+        fixed = [node for node in self.nodes if not moves(node) and node.op != "output"]
+        moving = [node for node in self.nodes if node.op == "output" or moves(node)]
+        needed = {before for node in moving for before in node.all_input_nodes}
+        return Plan(tuple(fixed), tuple(moving), tuple(node for node in fixed if node in needed))
+
+    def run(
+        self, steps: Sequence[fx.Node], tensors: Mapping[str, Tensor], values: Environment, keep: Iterable[fx.Node] = ()
+    ) -> Environment:
+        """Compute `steps` from the `values` of earlier nodes; values that no later step needs are let go unless in `keep`.
+
+        Returns:
+            The values that are left, the output's under `output`.
+        """
+        kept, last = set(keep), self._last_uses(steps)
+        values = dict(values)
+        for node in steps:
+            values[node] = self._value(node, tensors, values)
+            for before in last.get(node, ()):
+                if before not in kept:
+                    values.pop(before, None)
+        return values
+
+    def _last_uses(self, steps: Sequence[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
+        """Which values each step is the last of `steps` to need; a step's own value where none does."""
+        last: dict[fx.Node, fx.Node] = {}
+        for node in steps:
+            last[node] = node
+            for before in node.all_input_nodes:
+                last[before] = node
+        found: dict[fx.Node, list[fx.Node]] = {}
+        for before, node in last.items():
+            if before.op != "output":
+                found.setdefault(node, []).append(before)
+        return found
+
+    def _value(self, node: fx.Node, tensors: Mapping[str, Tensor], values: Environment) -> Any:
+        if node.op == "placeholder":
+            return values[node] if node in values else next(iter(node.args), None)
+        if node.op == "get_attr":
+            names = self._names(node)
+            return tensors[names[""]] if names else self._constant(str(node.target))
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda before: values[before])
+        if node.op == "call_module":
+            return self._called(node, tensors, args, kwargs)
+        if node.op == "output":
+            return args[0]
+        function = getattr(args[0], str(node.target)) if node.op == "call_method" else node.target
+        assert callable(function)
+        return function(*(args[1:] if node.op == "call_method" else args), **kwargs)
+
+    def _called(self, node: fx.Node, tensors: Mapping[str, Tensor], args: Any, kwargs: Any) -> Any:
+        module = self.module(node)
+        held = {local: tensors[name] for local, name in self._names(node).items()}
+        if self._is_plain(module) and len(args) == 1 and not kwargs:
+            if type(module) is nn.Linear:
+                return F.linear(args[0], held["weight"], held.get("bias"))
+            if type(module) is nn.Conv2d:
+                return module._conv_forward(args[0], held["weight"], held.get("bias"))
+        for local, tensor in held.items():
+            if local in self._buffers_of(node):
+                held[local] = tensor.clone()  # a pass that writes to a buffer spoils no other
+        prefix = f"{node.target}."
+        held |= {name.removeprefix(prefix): tensor.clone() for name, tensor in self._own_tensors.items() if name.startswith(prefix)}
+        return functional_call(module, held, args, kwargs, tie_weights=True) if held else module(*args, **kwargs)
+
+    def module(self, node: fx.Node) -> nn.Module:
+        """The module that a node calls."""
+        return self._graph_module.get_submodule(str(node.target))
+
+    @staticmethod
+    def _is_plain(module: nn.Module) -> bool:
+        return not (module._forward_hooks or module._forward_pre_hooks)
+
+    def _buffers_of(self, node: fx.Node) -> frozenset[str]:
+        return frozenset(local for local, name in self._names(node).items() if self._bound.space.tensors[name].kind == "buffer")
+
+    def _constant(self, target: str) -> Any:
+        if target in self._own_tensors:
+            return self._own_tensors[target].clone()
+        found: Any = self._graph_module
+        for part in target.split("."):
+            found = getattr(found, part)
+        return found.to(self._bound.device) if isinstance(found, Tensor) else found
+
+    def _names(self, node: fx.Node) -> dict[str, str]:
+        """The model's tensors that a node reads: local name to first name."""
+        if node not in self._all_names:
+            self._all_names[node] = self._found_names(node)
+        return self._all_names[node]
+
+    @cached_property
+    def _all_names(self) -> dict[fx.Node, dict[str, str]]:
+        return {}
+
+    def _found_names(self, node: fx.Node) -> dict[str, str]:
+        space, target = self._bound.space, str(node.target)
+        known = [*space.tensors, *space.ties]
+        if node.op == "get_attr":
+            return {"": space.ties.get(target, target)} if target in known else {}
+        if node.op != "call_module":
+            return {}
+        prefix = f"{target}."
+        return {name.removeprefix(prefix): space.ties.get(name, name) for name in known if name.startswith(prefix)}
+
+
+def _traced(model: nn.Module) -> fx.GraphModule:
+    if model._forward_hooks or model._forward_pre_hooks:
+        raise NotTraceableError("the model has forward hooks of its own, which a graph does not show")
+    try:
+        return fx.GraphModule(model, fx.Tracer().trace(model))
+    except Exception as error:  # a model's forward may raise anything when it is given proxies
+        reason = str(error).strip().splitlines()
+        raise NotTraceableError(f"torch.fx cannot trace it ({type(error).__name__}: {reason[0] if reason else ''})") from error

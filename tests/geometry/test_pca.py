@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from thetascope.errors import GeometryError
+from thetascope.geometry import pca
+from thetascope.geometry.directions import cosine, norm
+from thetascope.geometry.pca import gram, principal_plane, random_walk_ratio, step_lengths
+from thetascope.recording import Recorder
+from thetascope.state import State
+from thetascope.trajectory import Trajectory
+
+NAMES = ["weight", "bias"]
+
+
+def states_of(rows: np.ndarray[Any, Any], dtype: torch.dtype = torch.float64) -> list[State]:
+    """Each row as a state of two tensors."""
+    half = rows.shape[1] // 2
+    return [
+        State.of(
+            {"weight": torch.tensor(row[:half], dtype=dtype).reshape(2, -1), "bias": torch.tensor(row[half:], dtype=dtype)},
+            label=f"state {i}",
+        )
+        for i, row in enumerate(rows)
+    ]
+
+
+def flat(state: State) -> np.ndarray[Any, Any]:
+    return np.concatenate([state[name].reshape(-1).numpy() for name in NAMES])
+
+
+def walk(steps: int, dimensions: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    return np.cumsum(np.random.default_rng(seed).normal(size=(steps, dimensions)), axis=0)
+
+
+@pytest.mark.parametrize("piece_bytes", [2**26, 2**9])
+def test_equals_scikit_learn(piece_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.decomposition import PCA
+
+    monkeypatch.setattr(pca, "PIECE_BYTES", piece_bytes)
+    rows = walk(30, 200)  # its leading components are well separated
+    states = states_of(rows)
+    plane = principal_plane(gram(states, NAMES))
+    oracle = PCA(svd_solver="full").fit(rows)
+    np.testing.assert_allclose(plane.explained, oracle.explained_variance_ratio_[:29], atol=1e-12)
+    projected = oracle.transform(rows)[:, :2]
+    projected -= projected[-1]
+    found = [flat(direction) for direction in plane.directions(states, NAMES)]
+    for i in range(2):
+        sign = np.sign(found[i] @ oracle.components_[i])
+        np.testing.assert_allclose(found[i], sign * oracle.components_[i], atol=1e-6)
+        np.testing.assert_allclose(plane.coordinates[:, i], sign * projected[:, i], atol=1e-6)
+    residual = rows - rows[-1] - plane.coordinates @ np.stack(found)
+    np.testing.assert_allclose(plane.off_plane, np.linalg.norm(residual, axis=1), atol=1e-6)
+
+
+def test_a_random_walk_shows_what_antognini_found() -> None:
+    states = states_of(walk(500, 5000))
+    ratio = principal_plane(gram(states, NAMES)).explained
+    assert [round(float(part), 2) for part in ratio[:3]] == [0.61, 0.15, 0.07]
+
+
+def test_the_walk_that_is_shown_beside_is_that_of_its_steps() -> None:
+    equal = random_walk_ratio([np.ones(499)])
+    assert equal[:3] == pytest.approx([6 / (np.pi * k) ** 2 for k in (1, 2, 3)], abs=3e-3)
+    shrinking = 0.7 ** np.arange(15)
+    drawn = np.cumsum(
+        np.concatenate([np.zeros((1, 20_000)), shrinking[:, None] * np.random.default_rng(0).normal(size=(15, 20_000))]), axis=0
+    )
+    seen = principal_plane(gram(states_of(drawn), NAMES)).explained
+    assert random_walk_ratio([shrinking])[:3] == pytest.approx(seen[:3], abs=0.02)
+    assert random_walk_ratio([shrinking])[0] > equal[0] + 0.05
+
+
+def test_two_walks_from_one_start() -> None:
+    generator = np.random.default_rng(1)
+    walks = [np.concatenate([np.zeros((1, 20_000)), np.cumsum(generator.normal(size=(20, 20_000)), axis=0)]) for _ in range(2)]
+    found = gram(states_of(np.concatenate(walks)), NAMES)
+    lengths = step_lengths(found.products, [list(range(21)), list(range(21, 42))])
+    assert all(own == pytest.approx(np.full(20, np.sqrt(20_000)), rel=0.05) for own in lengths)
+    assert random_walk_ratio(lengths)[:3] == pytest.approx(principal_plane(found).explained[:3], abs=0.02)
+
+
+def test_the_first_state_has_no_negative_coordinate_and_the_center_is_0() -> None:
+    for seed in range(6):
+        plane = principal_plane(gram(states_of(walk(12, 40, seed)), NAMES))
+        assert (plane.coordinates[0] >= 0).all()
+        assert plane.coordinates[-1].tolist() == [0.0, 0.0]
+        assert plane.off_plane[-1] == 0
+
+
+def test_directions_are_orthonormal_and_the_center_may_be_any_state() -> None:
+    states = states_of(walk(10, 60))
+    for center in (0, 4, -1):
+        found = gram(states, NAMES, center)
+        assert found.distances[center] == 0
+        pair = principal_plane(found).directions(states, NAMES)
+        assert [norm(d) for d in pair] == pytest.approx([1, 1])
+        assert abs(cosine(*pair)) < 1e-12
+
+
+def test_small_steps_far_from_the_origin_do_not_drown() -> None:
+    rows = 1000.0 + 1e-6 * walk(10, 60)
+    plane, small = principal_plane(gram(states_of(rows), NAMES)), principal_plane(gram(states_of(1e-6 * walk(10, 60)), NAMES))
+    assert plane.explained[:3] == pytest.approx(small.explained[:3], abs=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_states_on_one_line_are_an_error(dtype: torch.dtype) -> None:
+    generator = np.random.default_rng(0)
+    start, way = generator.normal(size=400), generator.normal(size=400)
+    with pytest.raises(GeometryError, match="one line"):
+        principal_plane(gram(states_of(np.stack([start + t * way for t in (0, 0.3, 0.5, 1)]), dtype), NAMES))
+
+
+def test_equal_states_and_too_few_are_errors() -> None:
+    same = np.repeat(walk(1, 20), 4, axis=0)
+    with pytest.raises(GeometryError, match="all states are equal"):
+        principal_plane(gram(states_of(same), NAMES))
+    with pytest.raises(GeometryError, match="at least 3 states"):
+        principal_plane(gram(states_of(walk(2, 20)), NAMES))
+
+
+def test_a_state_that_is_not_finite_is_named() -> None:
+    rows = walk(4, 20)
+    rows[2, 3] = np.nan
+    with pytest.raises(GeometryError, match="state 2"):
+        gram(states_of(rows), NAMES)
+
+
+def test_complex_parameters_count_as_pairs_of_real_ones() -> None:
+    rows = walk(5, 12)
+    states = [State.of({"w": torch.view_as_complex(torch.tensor(row).reshape(-1, 2))}) for row in rows]
+    np.testing.assert_allclose(gram(states, ["w"]).products, gram(states_of(rows), NAMES).products, atol=1e-12)
+    plane = principal_plane(gram(states, ["w"]))
+    assert norm(plane.directions(states, ["w"])[0]) == pytest.approx(1.0)
+
+
+def test_reads_a_run_directory_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.Linear(5, 3))
+    with Recorder(tmp_path / "run", model) as recorder:
+        for step in range(1, 5):
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.add_(torch.randn(parameter.shape))
+            recorder.record(step=step)
+    trajectory, names = Trajectory(tmp_path / "run"), [name for name, _ in model.named_parameters()]
+    whole = gram(list(trajectory), names).products
+    monkeypatch.setattr(pca, "PIECE_BYTES", 8 * 5 * 3)  # 3 values at a time, across the ends of rows
+    np.testing.assert_allclose(gram(list(trajectory), names).products, whole, rtol=1e-12)
