@@ -24,16 +24,17 @@ ALLOWED = {
     "trajectory": {"errors", "state", "recording"},
     "geometry": {"errors", "state"},
     "evaluation": {"errors", "state", "recording", "geometry"},
-    "results": {"errors", "files", "figures"},  # figures: only Result.plot and .figure, when they are called
+    "results": {"errors", "files", "figures", "exports"},  # the last two only when Result.plot, .figure and .export are called
     "experiments": {"errors", "_version", "files", "progress", "state", "trajectory", "geometry", "evaluation", "results", "figures"},
-    "figures": {"errors", "results"},
+    "figures": {"errors", "files", "results"},
+    "exports": {"errors", "files", "results", "figures"},
     "demo": {"errors", "progress", "recording", "trajectory", "evaluation", "experiments"},
     "specification": {"errors"},
     "testing": {"errors", "state", "recording", "trajectory", "geometry", "evaluation", "demo", "__init__"},
     "cli": {"errors", "_version", "specification", "demo", "experiments", "figures", "__init__"},
     "__init__": {"errors", "_version", "state", "recording", "trajectory", "evaluation", "experiments", "results"},
 }
-TORCH_FREE = {"results", "figures", "errors", "files", "progress", "cli", "__init__", "specification", "_version"}
+TORCH_FREE = {"results", "figures", "exports", "errors", "files", "progress", "cli", "__init__", "specification", "_version"}
 
 
 def room_of(file: Path) -> str:
@@ -113,6 +114,8 @@ def test_public_names_are_pinned() -> None:
         "study_epochs",
         "study_test_size",
         "study_train_size",
+        "surface",
+        "trajectory_plane",
     ]
     for name in thetascope.__all__:
         assert getattr(thetascope, name) is not None

@@ -184,3 +184,42 @@ def test_studies_have_a_command(folder: Path, capsys: pytest.CaptureFixture[str]
 def test_examine_s_own_errors(folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+FILES = [f"e{i}.safetensors" for i in range(3)]
+SPECIFIED = ["--objective", "mine.py:objective"]
+
+
+def test_surfaces_take_every_option(folder: Path) -> None:
+    grid = ["--x", "-1", "1", "3", "--y", "-0.5", "0.5", "2"]
+    assert (
+        main(["surface", *FILES, *SPECIFIED, *grid, "--normalize", "layer", "--orthogonal", "--seed", "3", "--export", "s.vti", "s.csv"])
+        == 0
+    )
+    data = ts.load_result("results/surface-random").data
+    assert data["loss"].shape == (2, 3)
+    directions = data.attrs["directions"]
+    assert (directions["normalize"], directions["orthogonal"], directions["seed"]) == ("layer", True, 3)
+    assert Path("s.vti").exists()
+    assert Path("s.csv").exists()
+    assert main(["surface", *FILES, *SPECIFIED, *grid, "--through", "0", "1"]) == 0
+    assert ts.load_result("results/surface-through-0-1").data.attrs["directions"]["kind"] == "states"
+    assert main(["surface", *FILES, *SPECIFIED, *grid, "--center", "1", "--out", "centered"]) == 0
+    assert "e1" in str(ts.load_result("centered").data.attrs["center"]["label"])
+    with (folder / "mine.py").open("a") as file:
+        file.write('\ndef pair():\n    import torch\n    return {"0.bias": torch.ones(5)}, {"2.bias": torch.ones(3)}\n')
+    assert main(["surface", *FILES, *SPECIFIED, *grid, "--directions", "mine.py:pair"]) == 0
+    assert ts.load_result("results/surface-own").data.attrs["directions"]["kind"] == "own"
+
+
+def test_an_unknown_step_says_what_was_recorded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["surface", *FILES, *SPECIFIED, "--center", "9"]) == 2
+    assert "no state was recorded at step 9; there are: 0, 1, 2" in capsys.readouterr().err
+
+
+def test_the_plane_of_a_training_and_of_several(folder: Path) -> None:
+    assert main(["plane", *FILES, *SPECIFIED, "--x", "4", "--y", "3", "--margin", "0.1", "--export", "way.vtp"]) == 0
+    data = ts.load_result("results/plane").data
+    assert data["loss"].shape == (3, 4)
+    assert data.sizes["state"] == 3
+    assert Path("way.vtp").exists()

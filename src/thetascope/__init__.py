@@ -26,6 +26,8 @@ _HOMES = {
     "study_epochs": "thetascope.experiments.studies",
     "study_test_size": "thetascope.experiments.studies",
     "study_train_size": "thetascope.experiments.studies",
+    "surface": "thetascope.experiments.surface",
+    "trajectory_plane": "thetascope.experiments.trajectory_plane",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - all are strings
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
     from thetascope.experiments.studies import study_epochs as study_epochs
     from thetascope.experiments.studies import study_test_size as study_test_size
     from thetascope.experiments.studies import study_train_size as study_train_size
+    from thetascope.experiments.surface import surface as surface
     from thetascope.experiments.training import Training as Training
+    from thetascope.experiments.trajectory_plane import trajectory_plane as trajectory_plane
     from thetascope.recording import Recorder as Recorder
     from thetascope.results import Result as Result
     from thetascope.results import load_result as load_result

@@ -66,6 +66,10 @@ class MemorySink:
         for offset, row in enumerate(zip(*values.values(), strict=True)):
             self.stored.setdefault(prefix, {})[start + offset] = dict(zip(values, row, strict=True))
 
+    def write_cells(self, prefix: str, cells: Sequence[int], values: Mapping[str, Sequence[float]]) -> None:
+        for n, cell in enumerate(cells):
+            self.write(prefix, cell, {name: column[n : n + 1] for name, column in values.items()})
+
     def losses(self, prefix: str = "") -> dict[int, float]:
         return {k: values["loss"] for k, values in sorted(self.stored[prefix].items())}
 
@@ -293,9 +297,7 @@ class TestMemory:
 
         return Failing
 
-    @pytest.mark.parametrize(
-        "error", [torch.OutOfMemoryError("no"), MemoryError(), RuntimeError("[…] can't allocate memory")]
-    )
+    @pytest.mark.parametrize("error", [torch.OutOfMemoryError("no"), MemoryError(), RuntimeError("[…] can't allocate memory")])
     def test_that_runs_out_halves_the_batch_and_goes_on(self, error: Exception) -> None:
         linear = case("linear")
         objective, whole = (Objective(linear.model(), linear.data(), batch_size=10) for _ in range(2))

@@ -21,10 +21,10 @@ from thetascope.trajectory import Trajectory
 Data = Literal["digits", "mnist"]
 
 EFFORTS = {
-    ("digits", False): Effort(parameters=3, repeats=2, sizes=(100, 200, 500, 1000, 1433)),
-    ("digits", True): Effort(alphas=11, parameters=1, draws=2, repeats=1, sizes=(200, 1433)),
+    ("digits", False): Effort(parameters=3, repeats=2, grid=31, sizes=(100, 200, 500, 1000, 1433)),
+    ("digits", True): Effort(alphas=11, parameters=1, draws=2, repeats=1, grid=9, sizes=(200, 1433)),
     ("mnist", False): Effort(),
-    ("mnist", True): Effort(alphas=11, parameters=1, draws=2, repeats=1),
+    ("mnist", True): Effort(alphas=11, parameters=1, draws=2, repeats=1, grid=11),
 }
 
 

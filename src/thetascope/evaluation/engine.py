@@ -20,6 +20,7 @@ from thetascope.evaluation.backends import Backend, Engine
 from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import RandomStates, seed_all
+from thetascope.evaluation.scores import Sums
 from thetascope.geometry.points import PointSet
 
 UNIT_SECONDS = 0.5
@@ -68,6 +69,10 @@ class Sink(Protocol):
 
     def write(self, prefix: str, start: int, values: Mapping[str, Sequence[float]]) -> None:
         """Take the points from flat index `start` on."""
+        ...
+
+    def write_cells(self, prefix: str, cells: Sequence[int], values: Mapping[str, Sequence[float]]) -> None:
+        """Take points that lie anywhere."""
         ...
 
 
@@ -131,40 +136,73 @@ def pending_units(request: Request, sink: Sink) -> Iterator[range]:
                 yield unit
 
 
-def run(objective: Objective, requests: Sequence[Request], sink: Sink, engine: Engine, advance: Callable[[int], None]) -> dict[str, Any]:
-    """Score all that is not stored yet, unit by unit. Call it within the model's `running`.
+class Runner:
+    """Scores points with a backend and stores them. Call it within the model's `running`.
 
-    Where memory runs out, the batch is halved and the unit scored again.
-
-    Returns:
-        What the result should say besides: why a backend fell back on the oracle, to how many rows a batch came down.
+    Where memory runs out, the batch is halved and the points are scored again. `notes` is what the result should say besides:
+    why a backend fell back on the oracle, to how many rows a batch came down.
     """
-    notes: dict[str, Any] = {}
+
+    def __init__(self, objective: Objective, sink: Sink, engine: Engine, advance: Callable[[int], None]) -> None:
+        self._objective, self._sink, self._engine, self._advance = objective, sink, engine, advance
+        self._scorer: tuple[Request, Backend] | None = None
+        self.notes: dict[str, Any] = {}
+
+    def everything(self, request: Request) -> None:
+        """Score all that is not stored yet, unit by unit."""
+        for unit in pending_units(request, self._sink):
+            self._sink.write(request.prefix, unit.start, self.columns(request, unit))
+            self._advance(len(unit))
+
+    def cells(self, request: Request, cells: Sequence[int]) -> None:
+        """Score these cells, as many at a time as make a unit."""
+        size = self._sink.unit(request.prefix)
+        for start in range(0, len(cells), size):
+            part = cells[start : start + size]
+            self._sink.write_cells(request.prefix, part, self.columns(request, part))
+            self._advance(len(part))
+
+    def columns(self, request: Request, rows: Sequence[int]) -> dict[str, list[float]]:
+        """The values of some points, by variable."""
+        columns: dict[str, list[float]] = {}
+        for sums in self._scored(request, rows):
+            for name, value in sums.means(standard_error=self._objective.samples is not None).items():
+                columns.setdefault(name, []).append(value)
+        return columns
+
+    def _scored(self, request: Request, rows: Sequence[int]) -> list[Sums]:
+        while True:
+            backend = self._backend(request)
+            try:
+                found = backend.evaluate(rows)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            else:
+                if backend.fallback is not None:
+                    self.notes["fell_back"] = backend.fallback
+                return found
+            del backend  # what it holds is memory too
+            self._scorer = None
+            self._engine = halved(self._objective, self._engine, problem)
+            self.notes |= {"batch_size": self._objective.batches.batch_size, "memory_ran_out": True}
+
+    def _backend(self, request: Request) -> Backend:
+        if self._scorer is None or self._scorer[0] is not request:
+            self._scorer = None  # let go of the last one's tensors first
+            engine = self._engine
+            made = engine.backend(self._objective, request.points, as_recorded=request.as_recorded, settings=engine.settings)
+            self._scorer = (request, made)
+        return self._scorer[1]
+
+
+def run(objective: Objective, requests: Sequence[Request], sink: Sink, engine: Engine, advance: Callable[[int], None]) -> dict[str, Any]:
+    """Score all that is not stored yet, unit by unit; the notes of the `Runner` that does it."""
+    runner = Runner(objective, sink, engine, advance)
     for request in requests:
-        scorer: Backend | None = None
-        for unit in pending_units(request, sink):
-            while True:
-                if scorer is None:
-                    scorer = engine.backend(objective, request.points, as_recorded=request.as_recorded, settings=engine.settings)
-                try:
-                    scored = scorer.evaluate(unit)
-                    break
-                except (RuntimeError, MemoryError) as error:
-                    if not out_of_memory(error):
-                        raise
-                    scorer, problem = None, str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                engine = halved(objective, engine, problem)
-                notes["batch_size"] = objective.batches.batch_size
-                notes["memory_ran_out"] = True
-            columns: dict[str, list[float]] = {}
-            for sums in scored:
-                for name, value in sums.means(standard_error=objective.samples is not None).items():
-                    columns.setdefault(name, []).append(value)
-            sink.write(request.prefix, unit.start, columns)
-            advance(len(unit))
-        if scorer is not None and scorer.fallback is not None:
-            notes["fell_back"] = scorer.fallback
-    return notes
+        runner.everything(request)
+    return runner.notes
 
 
 def out_of_memory(error: BaseException) -> bool:

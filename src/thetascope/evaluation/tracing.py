@@ -17,6 +17,7 @@ from torch.func import functional_call
 
 from thetascope.errors import ObjectiveError
 from thetascope.evaluation.binding import BoundModel
+from thetascope.evaluation.kernels import FUNCTIONS, MODULES
 
 Environment = dict[fx.Node, Any]
 
@@ -135,14 +136,31 @@ class TracedModel:
         if node.op == "get_attr":
             names = self._names(node)
             return tensors[names[""]] if names else self._constant(str(node.target))
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda before: values[before])
+        args, kwargs = self._arguments(node, values)
         if node.op == "call_module":
             return self._called(node, tensors, args, kwargs)
         if node.op == "output":
             return args[0]
+        if node.op == "call_function" and node.target in FUNCTIONS:
+            found = FUNCTIONS[node.target](*args, **kwargs)
+            if found is not None:
+                return found
         function = getattr(args[0], str(node.target)) if node.op == "call_method" else node.target
         assert callable(function)
         return function(*(args[1:] if node.op == "call_method" else args), **kwargs)
+
+    def _arguments(self, node: fx.Node, values: Environment) -> tuple[Any, Any]:
+        """What a node is called with. Most take nodes and plain values only, which need no walk through nests."""
+        if node not in self._flat:
+            self._flat[node] = not node.kwargs and all(isinstance(arg, fx.Node | int | float | str | bool | None) for arg in node.args)
+        if self._flat[node]:
+            return tuple(values[arg] if isinstance(arg, fx.Node) else arg for arg in node.args), {}
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda before: values[before])
+        return args, kwargs
+
+    @cached_property
+    def _flat(self) -> dict[fx.Node, bool]:
+        return {}
 
     def _called(self, node: fx.Node, tensors: Mapping[str, Tensor], args: Any, kwargs: Any) -> Any:
         module = self.module(node)
@@ -152,6 +170,10 @@ class TracedModel:
                 return F.linear(args[0], held["weight"], held.get("bias"))
             if type(module) is nn.Conv2d:
                 return module._conv_forward(args[0], held["weight"], held.get("bias"))
+            if type(module) in MODULES:
+                found = MODULES[type(module)](module, args[0])
+                if found is not None:
+                    return found
         for local, tensor in held.items():
             if local in self._buffers_of(node):
                 held[local] = tensor.clone()  # a pass that writes to a buffer spoils no other

@@ -17,19 +17,24 @@ from thetascope.experiments.compare_paths import compare_paths
 from thetascope.experiments.interpolate import interpolate
 from thetascope.experiments.layer_roles import layer_roles
 from thetascope.experiments.studies import study_epochs, study_test_size, study_train_size
+from thetascope.experiments.surface import surface
 from thetascope.experiments.training import Training
+from thetascope.experiments.trajectory_plane import trajectory_plane
 from thetascope.results.result import Result
 from thetascope.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is scored: values of α, single parameters a layer, fresh draws, repeated trainings."""
+    """How much is scored: values of α, single parameters a layer, fresh draws, repeated trainings, values an axis of a surface,
+    and how far a surface may be off where it is estimated."""
 
     alphas: int = 41
     parameters: int = 4
     draws: int = 5
     repeats: int = 3
+    grid: int = 51
+    tolerance: float | None = 0.01
     sizes: tuple[int, ...] | None = None
 
 
@@ -96,6 +101,17 @@ def _roles(s: Subject, out: Path) -> Result:
     return layer_roles(s.objective, s.trajectory, draws=s.effort.draws, out=out, progress=s.progress)
 
 
+def _surface(s: Subject, out: Path) -> Result:
+    axis = (-1.0, 1.0, s.effort.grid)
+    return surface(s.objective, s.trajectory, x=axis, y=axis, tolerance=s.effort.tolerance, out=out, progress=s.progress)
+
+
+def _plane(s: Subject, out: Path) -> Result:
+    return trajectory_plane(
+        s.objective, s.trajectory, s.effort.grid, s.effort.grid, tolerance=s.effort.tolerance, out=out, progress=s.progress
+    )
+
+
 def _test_size(s: Subject, out: Path) -> Result:
     return study_test_size(s.objective, s.trajectory[-1], out=out, progress=s.progress)
 
@@ -154,6 +170,24 @@ def _roles_headline(result: Result) -> str:
     return f"robust: {', '.join(robust) or 'none'}; the rest ambient"
 
 
+def _surface_headline(result: Result) -> str:
+    loss = result.data["loss"].values
+    finite = loss[np.isfinite(loss)]
+    center = float(result.data["loss"].sel(x=0, y=0, method="nearest"))
+    if not finite.size:
+        return "no cell has a finite loss"
+    j, i = np.unravel_index(int(np.nanargmin(np.where(np.isfinite(loss), loss, np.inf))), loss.shape)
+    at = f"({float(result.data['x'][i]):.2g}, {float(result.data['y'][j]):.2g})"
+    return f"loss {center:.3g} at the center, lowest {finite.min():.3g} at {at}, highest {finite.max():.3g}"
+
+
+def _plane_headline(result: Result) -> str:
+    data = result.data
+    ours, walk = (float(data[name].values[:2].sum()) for name in ("explained_variance_ratio", "random_walk_ratio"))
+    off = float((data["off_plane"] / data["distance"].where(data["distance"] > 0)).max())
+    return f"the plane holds {ours:.0%} of the variance (a random walk's {walk:.0%}); states lie up to {off:.0%} of their distance off it"
+
+
 def _recommendation(result: Result) -> str:
     return str(result.data.attrs["rule"])
 
@@ -169,6 +203,8 @@ CATALOG = {
         Examination("roles", "Which layers are robust, which ambient?", _roles, _roles_headline),
         Examination("parameters", "What do single parameters do?", _parameters, _parameters_headline),
         Examination("patterns", "How do a parameter's two paths differ?", _patterns, _patterns_headline),
+        Examination("surface", "What does the surface around the trained model look like?", _surface, _surface_headline),
+        Examination("plane", "How did the optimizer walk?", _plane, _plane_headline),
         Examination("test-size", "How many test samples are enough?", _test_size, _recommendation),
         Examination("epochs", "How many epochs are enough?", _epochs, _recommendation, trains=True),
         Examination("train-size", "How many training samples are enough?", _train_size, _recommendation, trains=True),

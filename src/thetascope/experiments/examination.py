@@ -14,17 +14,20 @@ from numpy.typing import ArrayLike
 
 from thetascope.evaluation.backends import Engine, chosen_engine
 from thetascope.evaluation.backends.eager import EagerBackend
-from thetascope.evaluation.engine import Probe, Request, pending_units, probe, recheck, run, unit_size
+from thetascope.evaluation.engine import Probe, Request, Runner, pending_units, probe, recheck, unit_size
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import preserved_threads
 from thetascope.evaluation.tuning import tuned
 from thetascope.experiments.provenance import check_same_call, provenance_attrs, sweep_beside
+from thetascope.experiments.tolerance import estimated
+from thetascope.geometry.points import Floats
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
 from thetascope.results.result import Result
 from thetascope.results.store import Block, Layout, Store
 from thetascope.state import State
 
 Variables = Mapping[str, tuple[tuple[str, ...], ArrayLike]]
+GRID = ("y", "x")
 OutPath = str | os.PathLike[str] | None
 
 
@@ -41,6 +44,8 @@ class Experiment:
             gone on with.
         constants: variables that need no scoring.
         attrs: what else the result should say.
+        tolerance: how far the loss may be off, relatively, in cells of a grid over (``y``, ``x``) that are estimated rather
+            than scored; None scores all.
         derived: computes further variables and attrs from the finished dataset.
     """
 
@@ -51,6 +56,7 @@ class Experiment:
     settings: Mapping[str, Any]
     constants: Variables = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    tolerance: float | None = None
     derived: Callable[[Any], tuple[Variables, Mapping[str, Any]]] | None = None
 
 
@@ -102,7 +108,7 @@ def _gone_on(
         for batches in (objective.batches, objective.calibration):
             batches.rebatched(attrs["batch_size"])
         for request in experiment.requests:
-            done = np.flatnonzero(store.done(request.prefix))
+            done = np.flatnonzero(store.evaluated(request.prefix))
             if len(done):
                 row = int(done[0])
                 return store, recheck(objective, request, row, store.values(request.prefix, row))
@@ -117,14 +123,42 @@ def _score(objective: Objective, experiment: Experiment, store: Store, probed: P
     total = sum(len(request.points) for request in experiment.requests)
     seconds = left * probed.seconds
     shown = progress and seconds > LONG_SECONDS
+    fewer = " at most" if experiment.tolerance is not None else ""
     stored = f" ({total - left:,} of {total:,} are stored already)" if left < total else ""
     say(
-        f"{experiment.title}: {left:,} points to score{stored} on {probed.samples:,} samples with the {engine.backend.name} engine on "
-        f"{objective.device}, about {duration(seconds)} ({duration(probed.seconds)} a point, measured on one)",
+        f"{experiment.title}: {left:,} points to score{fewer}{stored} on {probed.samples:,} samples with the "
+        f"{engine.backend.name} engine on {objective.device}, about {duration(seconds)} "
+        f"({duration(probed.seconds)} a point, measured on one)",
         shown=shown,
     )
     with progress_bar(experiment.name, left, shown=shown) as advance:
-        return run(objective, experiment.requests, store, engine, advance)
+        runner = Runner(objective, store, engine, advance)
+        for request in experiment.requests:
+            if experiment.tolerance is not None and request.dims == GRID:
+                _estimate(request, store, runner, experiment.tolerance)
+            else:
+                runner.everything(request)
+    return runner.notes
+
+
+def _estimate(request: Request, store: Store, runner: Runner, tolerance: float) -> None:
+    """Score some cells of a grid and estimate the rest; cells that are stored already are not scored again."""
+    if store.done(request.prefix).all():
+        return
+
+    def score(cells: Sequence[int]) -> dict[str, Floats]:
+        known = store.evaluated(request.prefix)
+        runner.cells(request, [cell for cell in cells if not known[cell]])
+        values = [store.values(request.prefix, cell) for cell in cells]
+        return {name: np.array([value[name] for value in values]) for name in values[0]}
+
+    found = estimated((request.shape[0], request.shape[1]), tolerance, score)
+    said = {
+        "tolerance": tolerance, "evaluated": found.evaluated, "cells": len(request.points), "error": found.errors["loss"],
+        "errors": dict(found.errors), "held_out": found.held_out, "full_grid": found.evaluated == len(request.points),
+        "reason": found.reason, "fitted": found.fitted,
+    }  # fmt: skip
+    store.estimate(request.prefix, found.values, {"estimate": said})
 
 
 def _layout(objective: Objective, experiment: Experiment, probed: Probe, provenance: Mapping[str, Any], *, shares: bool) -> Layout:

@@ -29,6 +29,8 @@ FIGURES = {
     "study_epochs": "thetascope.figures.studies",
     "study_train_size": "thetascope.figures.studies",
     "study_test_size": "thetascope.figures.studies",
+    "surface": "thetascope.figures.surface",
+    "trajectory_plane": "thetascope.figures.plane",
 }
 """The module that draws each experiment, or each level of one."""
 
@@ -54,7 +56,7 @@ def save_figure(result: Result, path: Path) -> Path:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".html":
-        draw_plotly(result).write_html(path, include_plotlyjs=True, config={"showSendToCloud": False})
+        draw_plotly(result).write_html(path, include_plotlyjs=True, config={"showSendToCloud": False}, auto_play=False)
         return path
     from matplotlib.figure import Figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -60,3 +61,8 @@ def quantity_label(name: str, loss_name: str = "") -> str:
         "mse": "loss (mean squared error)",
     }
     return units.get(plain, "loss")
+
+
+def html(text: str) -> str:
+    """As plotly shows it: it reads tags, entities and templates."""
+    return escape(text, quote=False).replace("%{", "&#37;{")

@@ -90,6 +90,26 @@ class Result:
         self.path = save(self.data, Path(path))
         return self.path
 
+    def export(self, path: str | os.PathLike[str], variable: str | None = None) -> Path:
+        """Write a file for other programs, in the format that the suffix of `path` names; a file there is replaced.
+
+        ``.vti`` (a grid) and ``.vtp`` (a training's way) for ParaView; ``.csv``, ``.npz``; ``.png``, ``.svg``, ``.pdf``,
+        ``.html``; ``.gif``, ``.mp4``.
+
+        Args:
+            path: of the file. Its folder is made.
+            variable: of the scored variables, write only this one. A page takes none; an animation shows the loss without.
+
+        Returns:
+            The path.
+
+        Raises:
+            ResultError: no such format or variable, or the result does not fit the format.
+        """
+        from thetascope.exports import export
+
+        return export(self, path, variable)
+
     def status_counts(self) -> dict[str, int]:
         """How many points are evaluated, not finite, missing and estimated, over all status variables."""
         values = [self.data[name].values.ravel() for name in self.data.data_vars if str(name).endswith("status")]

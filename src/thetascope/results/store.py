@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from thetascope.errors import ResultError
 from thetascope.files import PARTIAL, Lock, sweep_partial
-from thetascope.results.result import EVALUATED, MISSING, NOT_FINITE, Result
+from thetascope.results.result import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, Result
 
 FORMAT = 1
 
@@ -125,6 +125,39 @@ class Store:
             if self._group is not None:
                 with _zarr_settings():
                     self._group[name][where] = column
+
+    def write_cells(self, prefix: str, cells: Sequence[int], values: Mapping[str, Sequence[float]]) -> None:
+        """Store points that lie anywhere: the values, then their status. Chunks that others share are written whole again."""
+        columns = {prefix + name: np.asarray(column, np.float64) for name, column in values.items()}
+        finite = np.all([np.isfinite(column) for column in columns.values()], axis=0)
+        columns[prefix + "status"] = np.where(finite, EVALUATED, NOT_FINITE).astype(np.int8)
+        for name, column in columns.items():
+            self._put_cells(name, np.asarray(cells), column)
+
+    def estimate(self, prefix: str, values: Mapping[str, ArrayLike], attrs: Mapping[str, Any]) -> None:
+        """Fill what is not scored with estimates over the whole dimensions; what was scored stays as it is."""
+        status = prefix + "status"
+        free = np.flatnonzero(self.data[status].values.ravel() == MISSING)
+        for name, field_ in values.items():
+            self._put_cells(prefix + name, free, np.asarray(field_, np.float64).ravel()[free])
+        self.add({}, attrs)
+        self._put_cells(status, free, np.full(len(free), ESTIMATED, np.int8))
+
+    def _put_cells(self, name: str, cells: NDArray[np.int64], column: NDArray[Any]) -> None:
+        array = self.data[name].values
+        array.flat[cells] = column
+        if self._group is not None and len(cells):
+            stored, last = self._group[name], array.shape[-1]
+            with _zarr_settings():
+                for row in np.unique(cells // last):
+                    where = np.unravel_index(int(row), array.shape[:-1])
+                    index: Any = (*map(int, where), slice(None))
+                    stored[index] = array[index]
+
+    def evaluated(self, prefix: str) -> NDArray[np.bool_]:
+        """Which points were scored, flat; what is estimated was not."""
+        status = self.data[prefix + "status"].values.ravel()
+        return np.asarray((status == EVALUATED) | (status == NOT_FINITE))
 
     def add(self, variables: Mapping[str, tuple[tuple[str, ...], ArrayLike]], attrs: Mapping[str, Any]) -> None:
         """Add what is derived from the scored values, once they are complete."""

@@ -1,0 +1,60 @@
+"""What the benchmarks share: peak memory while something runs, ratios with their spread, the machine's description."""
+
+from __future__ import annotations
+
+import json
+import platform
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+
+
+@dataclass
+class Peak:
+    """Bytes that the process held beyond what it held before: its own (unique set), at the highest."""
+
+    base: int = 0
+    highest: int = 0
+
+    @property
+    def extra(self) -> int:
+        """Above the start."""
+        return max(0, self.highest - self.base)
+
+
+@contextmanager
+def peak_memory() -> Iterator[Peak]:
+    """Watch this process's memory from a thread, every 2 ms."""
+    process, done = psutil.Process(), threading.Event()
+    found = Peak(process.memory_full_info().uss)
+
+    def watch() -> None:
+        while not done.is_set():
+            found.highest = max(found.highest, process.memory_full_info().uss)
+            time.sleep(0.002)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        watcher.join()
+
+
+def report(benchmark: str, figures: Mapping[str, Any]) -> None:
+    """Print the figures as one line of JSON, with the machine."""
+    machine = {
+        "platform": platform.platform(),
+        "cores": psutil.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    print(json.dumps({"benchmark": benchmark, **figures, "machine": machine}))

@@ -1,0 +1,8 @@
+"""The command line: parse, call the API, print. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+from thetascope.cli import paths, planes, runs
+from thetascope.cli.application import app, main
+
+__all__ = ["app", "main", "paths", "planes", "runs"]

@@ -1,0 +1,134 @@
+"""What the commands share: their options, and how a run and its objective are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    import thetascope as ts
+
+Run = Annotated[list[Path], Parameter(help="A run directory, or checkpoint files in the order of the training.")]
+ObjectiveSpec = Annotated[
+    str,
+    Parameter(
+        name="--objective",
+        help='What to score: "file.py:function" or "module:function", called without arguments, returns a ts.Objective.',
+    ),
+]
+TrainingSpec = Annotated[
+    str | None,
+    Parameter(name="--training", help="For studies that train: as --objective, returns a ts.Training."),
+]
+Alphas = Annotated[
+    list[float] | None,
+    Parameter(help="How many values of α (default 41), or the values themselves.", consume_multiple=True, negative=()),
+]
+Layers = Annotated[list[str] | None, Parameter(help="Names or globs of layers (default: all).", consume_multiple=True, negative=())]
+Parameters = Annotated[
+    list[str] | None,
+    Parameter(
+        help='Labels such as "conv1.weight[0,0,1,1]", or how many to draw in each layer (default 4).', consume_multiple=True, negative=()
+    ),
+]
+
+
+@Parameter(name="*")
+@dataclass
+class Checkpoints:
+    """How checkpoint files are read."""
+
+    key: Annotated[str | None, Parameter(help="Checkpoint files: where in them the state dict lies.")] = None
+    prefix: Annotated[str | None, Parameter(help="Checkpoint files: take only names that start so, and leave it out.")] = None
+    allow: Annotated[
+        list[str] | None,
+        Parameter(help="Checkpoint files: classes that weights-only loading may build.", consume_multiple=True, negative=()),
+    ] = None
+
+    def trajectory(self, run: Sequence[Path]) -> ts.Trajectory:
+        """The run directory's states, or those of the files."""
+        import thetascope as ts
+
+        if len(run) == 1 and run[0].is_dir():
+            return ts.Trajectory(run[0])
+        return ts.Trajectory.from_files(run, key=self.key, prefix=self.prefix, allow=self.allow or ())
+
+
+@Parameter(name="*")
+@dataclass
+class Output:
+    """Where things go and how they are scored."""
+
+    out: Annotated[Path | None, Parameter(help="Where the result is stored (default: RUN/results/NAME); the same call goes on there.")] = (
+        None
+    )
+    figure: Annotated[Path | None, Parameter(help="The picture: .png, .svg, .pdf or .html (default: RUN/figures/NAME.png).")] = None
+    export: Annotated[
+        list[Path] | None,
+        Parameter(
+            help="Further files, by suffix: .csv, .npz, .vti (a surface), .vtp (a way over it), .gif, .mp4 or a picture.",
+            consume_multiple=True,
+            negative=(),
+        ),
+    ] = None
+    engine: Annotated[str, Parameter(help='"auto", or the name of a backend.')] = "auto"
+    progress: Annotated[bool, Parameter(help="Say what is scored and show how far it is.")] = True
+
+    def place(self, run: Sequence[Path], name: str) -> Path:
+        """Where the result goes."""
+        return self.out or home_of(run) / "results" / name
+
+    def finish(self, result: ts.Result, run: Sequence[Path], name: str) -> None:
+        """Print the result and draw it."""
+        from thetascope.figures import save_figure
+
+        print(result)
+        print(save_figure(result, self.figure or home_of(run) / "figures" / f"{name}.png"))
+        for path in self.export or ():
+            print(result.export(path))
+
+
+def loaded(run: Sequence[Path], objective: str, checkpoints: Checkpoints | None) -> tuple[ts.Objective, ts.Trajectory]:
+    """What to score, and the states to score."""
+    import thetascope as ts
+    from thetascope.specification import provided
+
+    trajectory = (checkpoints or Checkpoints()).trajectory(run)
+    return provided(objective, ts.Objective, "--objective"), trajectory
+
+
+def home_of(run: Sequence[Path]) -> Path:
+    """The folder that results and figures go to: the run directory, or the one of the checkpoints."""
+    return run[0] if run[0].is_dir() else run[0].parent
+
+
+def chosen_alphas(given: Sequence[float] | None) -> Any:
+    """A single whole number is how many; else they are the values."""
+    if given is None:
+        return 41
+    return int(given[0]) if len(given) == 1 and float(given[0]).is_integer() and given[0] > 1 else list(given)
+
+
+def chosen_parameters(given: Sequence[str] | None) -> list[str] | int | None:
+    """A single number is how many a layer; else they are labels."""
+    if given is not None and len(given) == 1 and given[0].isdigit():
+        return int(given[0])
+    return None if given is None else list(given)
+
+
+def print_summary(findings: Sequence[Any]) -> None:
+    """A table of what was found, and where the pictures are."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("experiment", "question", "found", title_justify="left", show_lines=False)
+    for finding in findings:
+        table.add_row(*(Text(part) for part in (finding.examination.name, finding.examination.question, finding.headline)))
+    Console().print(table)
+    for finding in findings:
+        print(finding.pictures[0])

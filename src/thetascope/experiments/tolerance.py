@@ -1,0 +1,176 @@
+"""Surfaces within a tolerance: few cells are scored, the rest is estimated, and each estimate is tested on cells it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from thetascope.errors import UsageError
+from thetascope.geometry.points import Floats
+from thetascope.geometry.smooth import Cells, Kind, fitted, kinds, nested_cells, spread_out
+
+ROUND = 40
+"""So many cells test each estimate and refine the next: half where fits of other kinds disagree most, half in nested order."""
+
+SAFETY = 2.0
+"""The error that is reported is the largest one on cells not seen times this: the largest of all is larger than that of some."""
+
+PATIENCE, LEAST_GAIN = 3, 0.8
+"""Where so many rounds leave more than this share of the error, the surface is not smooth."""
+
+FAR_OFF = 30.0
+"""An estimate that is off by so many times the tolerance after `PATIENCE` rounds will not get there in time."""
+
+Score = Callable[[Sequence[int]], Mapping[str, Floats]]
+NOT_FINITE = "the loss is not finite in places, and nothing is estimated across those"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What was found.
+
+    Attributes:
+        values: ``[ny, nx]`` by variable: scored where scored, else estimated; nan for what could not be estimated.
+        errors: the error of each variable's estimate: of the loss relative, of metrics absolute.
+        evaluated: how many cells were scored.
+        held_out: how many of them tested the last fit.
+        reason: why every cell was scored, if so.
+        fitted: what the loss was fitted by.
+    """
+
+    values: Mapping[str, Floats]
+    errors: Mapping[str, float]
+    evaluated: int
+    held_out: int
+    reason: str
+    fitted: str
+
+
+def checked_tolerance(tolerance: object) -> float | None:
+    """Itself, or None for every cell.
+
+    Raises:
+        UsageError: it is no share between 0 and 1.
+    """
+    if tolerance is None:
+        return None
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float | np.floating) or not 0 < tolerance < 1:
+        raise UsageError(
+            f"tolerance must be a relative error between 0 and 1, such as 0.01, or None for every cell. Got {tolerance!r} instead."
+        )
+    return float(tolerance)
+
+
+class _Cells:
+    """The cells that were scored so far."""
+
+    def __init__(self, shape: tuple[int, int], score: Score) -> None:
+        self.shape, self._score = shape, score
+        self.seen: dict[int, dict[str, float]] = {}
+
+    def at(self, cells: Cells) -> dict[str, Floats]:
+        """All variables ``[n]``; what is not known is scored."""
+        new = [int(cell) for cell in cells if int(cell) not in self.seen]
+        if new:
+            columns = self._score(new)
+            for n, cell in enumerate(new):
+                self.seen[cell] = {name: float(column[n]) for name, column in columns.items()}
+        return {name: np.array([self.seen[int(cell)][name] for cell in cells]) for name in self.seen[int(cells[0])]}
+
+    @property
+    def all(self) -> Cells:
+        """Those that are known, in order."""
+        return np.array(sorted(self.seen), np.int64)
+
+
+def estimated(shape: tuple[int, int], tolerance: float, score: Score) -> Estimate:
+    """Score cells until a fit to them holds the tolerance on cells that it has not seen, else all.
+
+    The kind of fit is the one that did best on the cells that tested the rounds before, so that a test never chooses what it
+    tests.
+
+    Args:
+        shape: (ny, nx).
+        tolerance: the relative error of the loss that is allowed in any cell.
+        score: gives all variables ``[n]`` at the cells asked for; it may know some already.
+    """
+    ny, nx = shape
+    cells, (begin, further) = _Cells(shape, score), nested_cells(nx, ny)
+    if len(begin) + ROUND > nx * ny // 2:
+        return _everything(cells, "the grid is too small for an estimate")
+    loss = cells.at(begin)["loss"]
+    misses: dict[Kind, float] = {}
+    errors: list[float] = []
+    while np.isfinite(loss).all():
+        known = cells.all
+        loss = cells.at(known)["loss"]
+        ways = sorted(kinds(loss), key=lambda kind: misses.get(kind, 0.0))
+        fields = {kind: fitted(kind, shape, known, loss) for kind in ways}
+        tests = _tests(shape, cells.seen, fields, ways[0], further)
+        truth = cells.at(tests)["loss"]
+        loss = np.concatenate([loss, truth])
+        if not np.isfinite(truth).all():
+            break
+        scale = truth if (loss > 0).all() else np.full_like(truth, max(float(np.ptp(loss)), np.finfo(float).tiny))
+        off = {kind: float(np.max(np.abs(field.flat[tests] - truth) / scale)) for kind, field in fields.items()}
+        misses = {kind: 0.5 * misses.get(kind, 0.0) + miss for kind, miss in off.items()}
+        errors.append(SAFETY * off[ways[0]])
+        if errors[-1] <= tolerance:
+            return _finished(cells, ways[0], known, tests, errors[-1])
+        hopeless = _hopeless(errors, tolerance)
+        if hopeless or len(cells.seen) + ROUND > nx * ny // 2:
+            why = "the surface is not smooth: " if hopeless else ""
+            return _everything(cells, f"{why}with {len(known)} cells the estimate was still off by {errors[-1]:.1%}")
+    return _everything(cells, NOT_FINITE)
+
+
+def _hopeless(errors: Sequence[float], tolerance: float) -> bool:
+    if len(errors) <= PATIENCE:
+        return False
+    return errors[-1] > LEAST_GAIN * min(errors[:-PATIENCE]) or errors[-1] > FAR_OFF * tolerance
+
+
+def _tests(shape: tuple[int, int], seen: Mapping[int, object], fields: Mapping[Kind, Floats], best: Kind, further: Cells) -> Cells:
+    """Cells that no fit has seen: where other kinds disagree most with the best, and the next in nested order."""
+    free = np.ones(shape, bool)
+    free.flat[list(seen)] = False
+    field = fields[best]
+    floor = np.maximum(np.abs(field), 1e-12 * max(float(np.abs(field).max()), 1e-300))
+    doubts = np.max([np.abs(other - field) / floor for kind, other in fields.items() if kind is not best], axis=0)
+    doubtful = spread_out(np.nan_to_num(doubts, posinf=1e300), free, ROUND // 2)
+    free.flat[doubtful] = False
+    fresh = further[free.flat[further]][: ROUND - len(doubtful)]
+    return np.array(sorted({*doubtful.tolist(), *fresh.tolist()}), np.int64)
+
+
+def _finished(cells: _Cells, kind: Kind, known: Cells, tests: Cells, error: float) -> Estimate:
+    """Every variable over the whole grid: what was scored as it is, the rest fitted to all that was.
+
+    The error is of the fit before the tests joined it; metrics are tested likewise, each by its own absolute error.
+    """
+    everything = cells.at(cells.all)
+    before, truth = cells.at(known), cells.at(tests)
+    values, errors = {}, {}
+    for name, scored in everything.items():
+        own = kind if name == "loss" else Kind("thin_plate_spline", logarithmic=False)
+        if not np.isfinite(scored).all():
+            field, errors[name] = np.full(cells.shape, np.nan), float("nan")
+        else:
+            field = fitted(own, cells.shape, cells.all, scored)
+            if name == "loss":
+                errors[name] = error
+            else:
+                field = np.clip(field, scored.min(), scored.max())  # a share stays a share
+                trial = np.clip(fitted(own, cells.shape, known, before[name]), scored.min(), scored.max())
+                errors[name] = SAFETY * float(np.max(np.abs(trial.flat[tests] - truth[name])))
+        field.flat[cells.all] = scored
+        values[name] = field
+    return Estimate(values, errors, len(cells.seen), len(tests), "", str(kind))
+
+
+def _everything(cells: _Cells, reason: str) -> Estimate:
+    count = cells.shape[0] * cells.shape[1]
+    values = {name: scored.reshape(cells.shape) for name, scored in cells.at(np.arange(count)).items()}
+    return Estimate(values, dict.fromkeys(values, 0.0), count, 0, reason, "")

@@ -1,0 +1,187 @@
+"""The plane in which a training moved: its principal components, the loss there, and the optimizer's way over it.
+
+Lorch (2016) and Li et al. (2018), section 7, for the plane; Antognini and Sohl-Dickstein (2018) for what a random walk shows
+there; Němcová (2021), section 6.5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from thetascope.errors import GeometryError, TrajectoryError
+from thetascope.evaluation.engine import Request
+from thetascope.evaluation.objective import Objective
+from thetascope.experiments.examination import Experiment, OutPath, examine
+from thetascope.experiments.plane_view import PlaneView, moving_names, short
+from thetascope.experiments.surface import component_label
+from thetascope.experiments.tolerance import checked_tolerance
+from thetascope.experiments.training_path import checked_trajectory
+from thetascope.geometry.paths import stored_points
+from thetascope.geometry.pca import Gram, Plane, distance, gram, principal_plane, random_walk_ratio, step_lengths
+from thetascope.geometry.planes import Axis, checked_grid
+from thetascope.geometry.points import Floats
+from thetascope.results.result import Result
+from thetascope.state import State
+from thetascope.trajectory import Trajectory
+
+COMPONENTS = 10
+"""So many components' explained variance is stored at most."""
+
+
+def trajectory_plane(
+    objective: Objective,
+    trajectory: Trajectory | Sequence[Trajectory],
+    x: int | Axis = 51,
+    y: int | Axis = 51,
+    margin: float = 0.3,
+    tolerance: float | None = None,
+    *,
+    out: OutPath = None,
+    engine: str = "auto",
+    progress: bool = True,
+) -> Result:
+    """Score the plane of a training's first two principal components, and the training's way over it.
+
+    The components are those of the recorded parameters (no buffers), mean-centred; the plane with their directions is
+    placed through the last state, which is (0, 0). Their signs are such that the first state has x ≥ 0 and y ≥ 0.
+
+    The states do not lie in the plane: ``path_loss`` is measured at the states themselves, ``plane_loss`` on the plane
+    right below each, ``off_plane`` says how far away the state is.
+
+    Args:
+        objective: what to score.
+        trajectory: the recorded states, at least 3; or several trainings, which then share the plane of all their states
+            together, through the last state of the first.
+        x: how many values, over the way with its margin; or (low, high, how many).
+        y: likewise.
+        margin: how far the grid reaches beyond the way on each side, as a share of the way's extent.
+        tolerance: a relative error of the loss that may be made in cells that are not scored but estimated, such as 0.01; they
+            have status 3. Cells near nested Chebyshev points are scored, fitted, and the fit is checked on cells that it has not
+            seen; if it does not hold, every cell is scored and ``attrs["estimate"]["reason"]`` says so. None: every cell is scored.
+        out: store the result there, unit by unit; the same call then goes on where it stopped.
+        engine: "auto", or the name of a backend.
+        progress: say what is scored and how long it takes, and show how far it is.
+
+    Returns:
+        ``loss``, a variable a metric and ``status`` over (``y``, ``x``), in units of distance in parameter space. Over
+        ``state``: ``path_x``, ``path_y``, ``path_loss``, ``plane_loss`` and the metrics likewise, ``off_plane``,
+        ``distance`` (from the last state), ``step``, ``epoch``, ``progress``, ``training`` (which one). Over
+        ``component``: ``explained_variance_ratio``; ``random_walk_ratio``, what a walk with these step lengths would show;
+        ``equal_walk_ratio``, what one of as many equal steps would.
+
+    Raises:
+        GeometryError: the states lie on one line, or the grid is off.
+        TrajectoryError: there is no trajectory.
+    """
+    trainings = _checked_trainings(trajectory)
+    names = moving_names(objective)
+    states = [objective.bind(state) for training in trainings for state in training]
+    owner = np.repeat(np.arange(len(trainings)), [len(training) for training in trainings])
+    found = gram(states, names, center=len(trainings[0]) - 1)
+    plane = principal_plane(found)
+    ranges = [_range("x", x, plane.coordinates[:, 0], margin), _range("y", y, plane.coordinates[:, 1], margin)]
+    xs, ys = checked_grid(*ranges)
+    view = _view(objective, states, found, plane, trainings)
+    at_states = Request(view.points(plane.coordinates), ("state",), (len(states),), prefix="plane_")
+    measured = Request(
+        stored_points(states, tuple(objective.model.space.tensors)), ("state",), (len(states),), prefix="path_", as_recorded=True
+    )
+    experiment = Experiment(
+        name="trajectory_plane",
+        title="the plane in which the training moved" if len(trainings) == 1 else "the plane in which the trainings moved",
+        requests=[measured, at_states, view.request(xs, ys)],
+        coords={"x": xs, "y": ys, "state": np.arange(len(states)), "component": np.arange(1, min(COMPONENTS, len(states) - 1) + 1)},
+        tolerance=checked_tolerance(tolerance),
+        settings={
+            "tolerance": tolerance,
+            "x": list(ranges[0]),
+            "y": list(ranges[1]),
+            "states": len(states),
+            "trainings": [len(t) for t in trainings],
+        },
+        constants={**_along(trainings, found, plane, owner), **_variances(found, plane, trainings, owner)},
+        attrs={
+            **view.attrs(),
+            "trainings": [{"label": _name(i, t), "states": len(t)} for i, t in enumerate(trainings)],
+        },
+    )
+    return examine(objective, experiment, out=out, engine=engine, progress=progress)
+
+
+def _view(objective: Objective, states: Sequence[State], found: Gram, plane: Plane, trainings: Sequence[Trajectory]) -> PlaneView:
+    center, names = states[found.center], moving_names(objective)
+    of = f"{len(states)} states" if len(trainings) == 1 else f"{len(states)} states of {len(trainings)} trainings"
+    return PlaneView(
+        objective,
+        center,
+        plane.directions(states, names),
+        through_states=False,
+        kind="pca",
+        labels=(component_label(1, plane.explained[0]), component_label(2, plane.explained[1])),
+        subtitle=f"principal components of {of}, through {short(center)}",
+        details={"norms": [1.0, 1.0], "cosine": 0.0},
+    )
+
+
+def _along(
+    trainings: Sequence[Trajectory], found: Gram, plane: Plane, owner: np.ndarray[Any, Any]
+) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """What is known of each state without scoring it."""
+    at = ("state",)
+    return {
+        "path_x": (at, plane.coordinates[:, 0]),
+        "path_y": (at, plane.coordinates[:, 1]),
+        "off_plane": (at, plane.off_plane),
+        "distance": (at, found.distances),
+        "step": (at, [step for t in trainings for step in t.steps]),
+        "epoch": (at, [epoch for t in trainings for epoch in t.epochs]),
+        "progress": (at, [t.progress(i) for t in trainings for i in range(len(t))]),
+        "training": (at, owner),
+    }
+
+
+def _variances(
+    found: Gram, plane: Plane, trainings: Sequence[Trajectory], owner: np.ndarray[Any, Any]
+) -> dict[str, tuple[tuple[str, ...], Floats]]:
+    """The explained variance, beside what random walks would show."""
+    members = [np.flatnonzero(owner == i).tolist() for i in range(len(trainings))]
+    lengths = step_lengths(found.products, members)
+    offsets = np.array([distance(found.products, members[0][0], own[0]) for own in members])
+    count = min(COMPONENTS, len(owner) - 1)
+    equal = [np.ones(len(own)) for own in lengths]
+    mean = np.concatenate(lengths).mean() if sum(map(len, lengths)) else 1.0
+    ratios = {
+        "explained_variance_ratio": plane.explained,
+        "random_walk_ratio": random_walk_ratio(lengths, offsets),
+        "equal_walk_ratio": random_walk_ratio(equal, offsets / mean if mean else offsets),
+    }
+    return {name: (("component",), ratio[:count]) for name, ratio in ratios.items()}
+
+
+def _range(name: str, axis: object, along: Floats, margin: float) -> Axis:
+    """The axis as given, or that many values over the way with a margin on both sides."""
+    if isinstance(axis, tuple | list):
+        return cast(Axis, axis)  # checked where the grid is
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or axis < 2:
+        raise GeometryError(f"{name} must be how many values, at least 2, or (low, high, how many). Got {axis!r} instead.")
+    if not (isinstance(margin, int | float | np.integer | np.floating) and not isinstance(margin, bool) and 0 <= margin < math.inf):
+        raise GeometryError(f"margin must be a finite share of at least 0, such as 0.3. Got {margin!r} instead.")
+    low, high = float(along.min()), float(along.max())
+    reach = margin * (high - low)
+    return (low - reach, high + reach, int(axis))
+
+
+def _checked_trainings(trajectory: object) -> list[Trajectory]:
+    if isinstance(trajectory, Trajectory):
+        return [trajectory]
+    if not isinstance(trajectory, Sequence) or isinstance(trajectory, str) or not trajectory:
+        raise TrajectoryError(f"expected a ts.Trajectory or a list of them, got {type(trajectory).__name__}")
+    return [checked_trajectory(part) for part in trajectory]
+
+
+def _name(index: int, training: Trajectory) -> str:
+    return f"training {index + 1} ({len(training)} states)"

@@ -1,0 +1,309 @@
+"""Results as files of other programs: ParaView, tables, arrays, pictures, animations.
+
+ParaView's files are VTK XML with inline base64, as "VTK File Formats" (docs.vtk.org, "XML File Formats") describes them.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thetascope.errors import ResultError
+from thetascope.files import write_atomically
+from thetascope.results.result import Result
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+VTK_TYPES = {"f": ("Float64", "<f8"), "b": ("Int8", "i1"), "i": ("Int64", "<i8"), "u": ("Int64", "<i8")}
+"""What VTK calls what arrays of each kind become, and numpy's name of it. An int8, such as a status, stays one byte ("b")."""
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML 1.0 document may hold, escaped or not."""
+UNEVEN = 1e-6
+"""Coordinates may be off an even grid by this share of a step."""
+
+
+def export(result: Result, path: str | os.PathLike[str], variable: str | None = None) -> Path:
+    """Write `result` in the format that the suffix of `path` names, whole or not at all; a file there is replaced.
+
+    Args:
+        result: what to write; a .vti takes one over (``y``, ``x``), a .vtp one with the way of a training.
+        path: ends in one of FORMATS. Its folder is made.
+        variable: of the scored variables, write only this one. A page takes none; an animation shows the loss without.
+
+    Returns:
+        The path.
+
+    Raises:
+        ResultError: no such format or variable, the result does not fit the format, or `path` is a folder.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        there = {what: " ".join(name for name, entry in FORMATS.items() if entry[0] == what) for what, _ in FORMATS.values()}
+        listed = ", ".join(f"{names} ({what})" for what, names in there.items())
+        raise ResultError(f'"{path.name}" ends in no known format; there are: {listed}')
+    if path.is_dir():
+        raise ResultError(f'"{path}" is a folder; an export is one file: choose another name')
+    content = FORMATS[suffix][1](result, suffix, variable)
+
+    def write(partial: Path) -> None:
+        partial.write_bytes(content)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, write)
+    return path
+
+
+# --- ParaView ---------------------------------------------------------------------------------------------
+
+
+def _image_data(result: Result, suffix: str, variable: str | None) -> bytes:
+    """The grid: point i + nx · j is the cell (``y`` j, ``x`` i). Floating variables as Float64, each status as Int8."""
+    data = _only(result, variable).data
+    if not _has_grid(data):
+        raise _unfit(result, suffix, "holds a grid over y and x")
+    (x_origin, x_step), (y_origin, y_step) = _axis(data, "x"), _axis(data, "y")
+    extent = f"0 {data.sizes['x'] - 1} 0 {data.sizes['y'] - 1} 0 0"
+    root, image = _document("ImageData", result)
+    image.attrib |= {"WholeExtent": extent, "Origin": f"{x_origin!r} {y_origin!r} 0", "Spacing": f"{x_step!r} {y_step!r} 1"}
+    piece = ElementTree.SubElement(image, "Piece", Extent=extent)
+    _point_data(piece, {name: values.ravel() for name, values in _numbers(data, ("y", "x")).items()}, variable or "loss")
+    return _xml(root)
+
+
+def _poly_data(result: Result, suffix: str, variable: str | None) -> bytes:
+    """The states as points (``path_x``, ``path_y``, 0) and a line a training; a training of one state is a vertex."""
+    data = _only(result, variable).data
+    if not _has_path(data):
+        raise _unfit(result, suffix, "holds the way of a training through its plane (path_x, path_y)")
+    values = _numbers(data, ("state",))
+    points = np.column_stack([values["path_x"], values["path_y"], np.zeros(data.sizes["state"])])
+    owner = values.get("training", np.zeros(len(points)))
+    ways = [np.flatnonzero(owner == training) for training in dict.fromkeys(owner.tolist())]
+    cells = {"Verts": [way for way in ways if len(way) == 1], "Lines": [way for way in ways if len(way) > 1]}
+    root, poly = _document("PolyData", result)
+    piece = ElementTree.SubElement(poly, "Piece", NumberOfPoints=str(len(points)))
+    _point_data(piece, values, f"path_{variable or 'loss'}")
+    ElementTree.SubElement(piece, "Points").append(_array("Points", points))
+    for kind, members in cells.items():
+        piece.set(f"NumberOf{kind}", str(len(members)))
+        element = ElementTree.SubElement(piece, kind)
+        element.append(_array("connectivity", np.concatenate([np.empty(0, np.int64), *members])))
+        element.append(_array("offsets", np.cumsum([len(way) for way in members], dtype=np.int64)))
+    return _xml(root)
+
+
+def _has_grid(data: xr.Dataset) -> bool:
+    return {"x", "y"} <= set(data.coords) and bool(_numbers(data, ("y", "x")))
+
+
+def _has_path(data: xr.Dataset) -> bool:
+    return {"path_x", "path_y"} <= set(_numbers(data, ("state",)))
+
+
+def _numbers(data: xr.Dataset, dims: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """The numeric variables over exactly these dimensions, in this order of them."""
+    return {
+        str(name): variable.transpose(*dims).values
+        for name, variable in data.data_vars.items()
+        if set(variable.dims) == set(dims) and variable.dtype.kind in VTK_TYPES
+    }
+
+
+def _axis(data: xr.Dataset, name: str) -> tuple[float, float]:
+    """Where an axis begins and its step, 1 where it has one value."""
+    values = np.asarray(data[name].values, np.float64)
+    if len(values) == 1:
+        return float(values[0]), 1.0
+    step = float((values[-1] - values[0]) / (len(values) - 1))
+    off = np.abs(values - (values[0] + step * np.arange(len(values)))).max()
+    if not (step > 0 and off <= UNEVEN * step + 8 * np.spacing(np.abs(values).max())):
+        raise ResultError(f"a .vti holds a grid whose {name} rises in even steps; this one's does not: choose .csv or .npz")
+    return float(values[0]), step
+
+
+def _unfit(result: Result, suffix: str, holds: str) -> ResultError:
+    fits = [name for name, fit in ((".vti", _has_grid), (".vtp", _has_path)) if fit(result.data)]
+    return ResultError(
+        f'a {suffix} file {holds}; the result of "{result.experiment}" has none. '
+        f"Choose {', '.join([*fits, '.csv'])} or .npz, or a picture (.png, .svg, .pdf, .html)"
+    )
+
+
+def _document(kind: str, result: Result) -> tuple[ElementTree.Element, ElementTree.Element]:
+    """A VTK file's root and its data set, which says where it comes from in the field ``provenance``."""
+    root = ElementTree.Element("VTKFile", type=kind, version="1.0", byte_order="LittleEndian", header_type="UInt64")
+    dataset = ElementTree.SubElement(root, kind)
+    text = ElementTree.SubElement(ElementTree.SubElement(dataset, "FieldData"), "DataArray")
+    text.attrib = {"type": "String", "Name": "provenance", "NumberOfTuples": "1", "format": "binary"}
+    text.text = _base64(_provenance(result).replace("\0", "\ufffd").encode(errors="replace") + b"\0")
+    return root, dataset
+
+
+def _provenance(result: Result) -> str:
+    attrs = result.data.attrs
+    said = {
+        "experiment": result.experiment,
+        "title": result.title,
+        "subtitle": attrs.get("subtitle"),
+        **{f"{axis} axis": label for axis, label in attrs.get("axis_labels", {}).items()},
+        "samples scored": attrs.get("samples_scored"),
+        "created": attrs.get("created"),
+        **{f"{name} version": version for name, version in attrs.get("versions", {}).items()},
+    }
+    return "\n".join(f"{name}: {text}" for name, text in said.items() if text not in (None, ""))
+
+
+def _point_data(piece: ElementTree.Element, arrays: Mapping[str, NDArray[Any]], shown_first: str) -> None:
+    element = ElementTree.SubElement(piece, "PointData", {"Scalars": _xml_text(shown_first)} if shown_first in arrays else {})
+    element.extend(_array(name, values) for name, values in arrays.items())
+
+
+def _array(name: str, values: NDArray[Any]) -> ElementTree.Element:
+    """An array ``[n]`` or ``[n, components]``; every number as it is, not finite ones too."""
+    vtk_type, dtype = VTK_TYPES["b" if values.dtype == np.int8 else values.dtype.kind]
+    element = ElementTree.Element("DataArray", type=vtk_type, Name=_xml_text(name), format="binary")
+    if values.ndim == 2:
+        element.set("NumberOfComponents", str(values.shape[1]))
+    element.text = _base64(values.astype(dtype).tobytes())
+    return element
+
+
+def _base64(content: bytes) -> str:
+    """The number of bytes, then the bytes, as one base64 text."""
+    return base64.b64encode(len(content).to_bytes(8, "little") + content).decode("ascii")
+
+
+def _xml_text(text: str) -> str:
+    return NOT_XML.sub("\ufffd", text)
+
+
+def _xml(root: ElementTree.Element) -> bytes:
+    ElementTree.indent(root)
+    written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return written
+
+
+# --- tables and arrays ------------------------------------------------------------------------------------
+
+
+def _table(result: Result, suffix: str, variable: str | None) -> bytes:
+    """`Result.to_dataframe` as UTF-8. Numbers have as many digits as tell them apart from every other."""
+    return _only(result, variable).to_dataframe().to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
+
+
+def _arrays(result: Result, suffix: str, variable: str | None) -> bytes:
+    """Each variable and coordinate by its name; ``attrs`` and each array's ``dims`` as JSON. Nothing is pickled.
+
+    Written entry by entry, because `numpy.savez` takes names as keywords, and not every name may be one.
+    """
+    data = _only(result, variable).data
+    dims = {str(name): list(map(str, array.dims)) for name, array in data.variables.items()}
+    told = {"attrs": np.array(_json(data.attrs)), "dims": np.array(_json(dims))}
+    for name in told.keys() & dims.keys():
+        raise ResultError(f'an .npz keeps its own notes under "{name}", and so is a variable called; choose .csv, or rename it')
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in {**{str(name): array.values for name, array in data.variables.items()}, **told}.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                plain = np.array(values.tolist(), str).reshape(values.shape) if values.dtype.kind in "OT" else values
+                np.lib.format.write_array(entry, plain, allow_pickle=False)
+    return content.getvalue()
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False, default=lambda value: np.asarray(value).tolist())
+
+
+# --- figures ----------------------------------------------------------------------------------------------
+
+
+def _picture(result: Result, suffix: str, variable: str | None) -> bytes:
+    """The whole figure, or one variable on axes of its own."""
+    from thetascope.figures import draw_matplotlib, save_figure
+
+    if variable is None:
+        return _drawn(suffix, lambda path: save_figure(result, path))
+    from matplotlib.figure import Figure
+
+    _check_scored(result, variable)
+    figure = Figure(layout="constrained")
+    figure.suptitle(result.title, fontsize="medium", parse_math=False)
+    draw_matplotlib(result, figure.add_subplot(), variable=variable)
+    return _drawn(suffix, lambda path: figure.savefig(path, dpi=150))
+
+
+def _page(result: Result, suffix: str, variable: str | None) -> bytes:
+    from thetascope.figures import save_figure
+
+    if variable is not None:
+        raise ResultError(
+            f"a page shows what its figure shows: leave variable= out, or where the figure takes one write "
+            f'result.figure(variable="{variable}").write_html(path)'
+        )
+    return _drawn(suffix, lambda path: save_figure(result, path))
+
+
+def _animation(result: Result, suffix: str, variable: str | None) -> bytes:
+    from thetascope.figures.animation import save_animation
+
+    return _drawn(suffix, lambda path: save_animation(result, path, variable=variable or "loss"))
+
+
+def _drawn(suffix: str, draw: Callable[[Path], object]) -> bytes:
+    """What `draw` writes: into a folder of its own, because figures choose their format by the suffix of a path."""
+    with TemporaryDirectory(prefix="thetascope-") as folder:
+        path = Path(folder) / f"figure{suffix}"
+        draw(path)
+        return path.read_bytes()
+
+
+# --- choosing ---------------------------------------------------------------------------------------------
+
+
+def _only(result: Result, variable: str | None) -> Result:
+    """The result with only this one of its scored variables and its standard error, all else as it is."""
+    if variable is None:
+        return result
+    _check_scored(result, variable)
+    data = result.data
+    others = [name for name in data.attrs["scored"] if name not in (variable, f"{variable}_standard_error")]
+    dropped = [f"{prefix}{name}{end}" for prefix in data.attrs["units"] for name in others for end in ("", "_status")]
+    return Result(data.drop_vars(dropped, errors="ignore"), result.path)
+
+
+def _check_scored(result: Result, variable: str) -> None:
+    scored = result.data.attrs.get("scored", ())
+    if variable not in scored:
+        raise ResultError(f'no scored variable is called "{variable}"; there are: {", ".join(scored) or "none"}')
+
+
+Content = Callable[[Result, str, str | None], bytes]
+"""Makes a file's content from a result, the suffix and the variable that was chosen."""
+
+FORMATS: dict[str, tuple[str, Content]] = {
+    ".vti": ("a grid for ParaView", _image_data),
+    ".vtp": ("the way of a training for ParaView", _poly_data),
+    ".csv": ("a table", _table),
+    ".npz": ("arrays for numpy", _arrays),
+    ".png": ("a picture", _picture),
+    ".svg": ("a picture", _picture),
+    ".pdf": ("a picture", _picture),
+    ".html": ("an interactive page", _page),
+    ".gif": ("an animation", _animation),
+    ".mp4": ("an animation", _animation),
+}
+"""Each suffix with what a file of it is and what makes its content."""

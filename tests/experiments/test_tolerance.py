@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import thetascope as ts
+from thetascope.errors import UsageError
+from thetascope.evaluation.engine import Runner
+from thetascope.experiments.tolerance import estimated
+from thetascope.geometry.smooth import Kind, fitted, kinds, nested_cells
+from thetascope.testing.models import case
+
+Field = np.ndarray[Any, Any]
+
+
+def grid(nx: int = 41, ny: int = 31) -> tuple[Field, Field]:
+    x, y = np.meshgrid(np.linspace(-1, 1, nx), np.linspace(-1, 1, ny))
+    return x, y
+
+
+def run(field: Field, tolerance: float = 0.01, **others: Field) -> Any:
+    asked: list[int] = []
+
+    def score(cells: Any) -> dict[str, Field]:
+        asked.extend(cells)
+        return {"loss": field.flat[list(cells)], **{name: other.flat[list(cells)] for name, other in others.items()}}
+
+    found = estimated(field.shape, tolerance, score)
+    assert len(asked) == len(set(asked)) == found.evaluated  # no cell is scored twice
+    assert all(found.values["loss"].flat[cell] == field.flat[cell] for cell in asked if np.isfinite(field.flat[cell]))
+    return found
+
+
+def basin(seed: int) -> Field:
+    """A basin with walls, asymmetric, over some decades."""
+    generator = np.random.default_rng(seed)
+    x, y = grid()
+    a, b, c, d = generator.uniform(0.5, 3, 4)
+    tilt = generator.uniform(-0.3, 0.3, 2)
+    return np.asarray(0.05 + a * (x - tilt[0]) ** 2 + b * (y - tilt[1]) ** 2 + c * np.exp(d * (x + y)) / 5)
+
+
+def test_smooth_surfaces_need_few_cells_and_keep_the_error_that_they_report() -> None:
+    kept = 0
+    for seed in range(20):
+        field = basin(seed)
+        found = run(field)
+        true = float(np.abs(found.values["loss"] / field - 1).max())
+        kept += true <= found.errors["loss"]
+        assert found.errors["loss"] <= 0.01
+        assert true < 0.02
+        assert found.evaluated < field.size / 3
+        assert found.reason == ""
+    assert kept >= 19
+
+
+def test_ten_decades_are_estimated_by_their_logarithm() -> None:
+    x, y = grid()
+    field = np.exp(11.5 * (x + 0.3 * y**2))
+    found = run(field)
+    assert "logarithm" in found.fitted
+    assert np.abs(found.values["loss"] / field - 1).max() < 0.01
+
+
+def test_a_surface_that_is_not_smooth_is_recognised_and_scored_whole() -> None:
+    field = 1.0 + np.random.default_rng(0).uniform(0, 1, (41, 51))
+    found = run(field)
+    assert found.evaluated == field.size
+    assert "not smooth" in found.reason
+    assert np.array_equal(found.values["loss"], field)
+    assert found.errors["loss"] == 0
+
+
+def test_a_step_is_recognised_too() -> None:
+    x, y = grid(51, 51)
+    found = run(np.where(x + 0.37 * y > 0.1, 2.0, 1.0))
+    assert found.evaluated == 51 * 51
+    assert found.reason
+
+
+def test_nothing_is_estimated_across_what_is_not_finite() -> None:
+    x, _ = grid()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        field = np.log(x + 0.5)
+    found = run(field)
+    assert found.evaluated == field.size
+    assert "not finite" in found.reason
+    assert np.array_equal(found.values["loss"], field, equal_nan=True)
+
+
+def test_losses_of_both_signs_are_held_to_their_range() -> None:
+    x, y = grid()
+    field = x - 0.5 * y + 0.3 * x * y
+    found = run(field)
+    assert found.evaluated < field.size / 3
+    assert np.abs(found.values["loss"] - field).max() < 0.01 * np.ptp(field)
+
+
+def test_metrics_have_errors_of_their_own() -> None:
+    field = basin(1)
+    share = np.clip(1 - field / field.max(), 0, 1)
+    found = run(field, accuracy=np.round(share * 200) / 200)
+    assert found.errors["accuracy"] > 0
+    assert np.abs(found.values["accuracy"] - share).max() < 0.1
+    assert found.values["accuracy"].max() <= 1
+
+
+def test_small_grids_are_scored_whole() -> None:
+    assert run(basin(0)[:9, :9]).evaluated == 81
+
+
+@pytest.mark.parametrize("tolerance", [0, 1, -0.1, True, "0.01", float("nan")])
+def test_a_tolerance_that_is_off_says_what_it_is(tolerance: Any) -> None:
+    chosen = case("linear")
+    objective = ts.Objective(chosen.model(), chosen.data())
+    with pytest.raises(UsageError, match="relative error between 0 and 1"):
+        ts.surface(objective, chosen.states(1)[0], tolerance=tolerance)
+
+
+def test_nested_cells_lie_on_the_grid_and_come_once() -> None:
+    begin, further = nested_cells(41, 31)
+    everything = np.concatenate([begin, further])
+    assert len(begin) == 81
+    assert len(set(everything.tolist())) == len(everything)
+    assert everything.min() >= 0
+    assert everything.max() < 41 * 31
+    assert {0, 40, 30 * 41, 31 * 41 - 1} <= set(begin.tolist())  # the corners
+
+
+def test_a_fit_meets_its_cells_and_logarithms_need_positive_values() -> None:
+    field, (begin, _) = basin(2), nested_cells(41, 31)
+    for kind in kinds(field.flat[begin]):
+        assert fitted(kind, (31, 41), begin, field.flat[begin]).flat[begin] == pytest.approx(field.flat[begin], rel=1e-6)
+    assert not any(kind.logarithmic for kind in kinds(np.array([0.0, 1.0])))
+    assert "logarithm" in str(Kind("cubic", logarithmic=True))
+
+
+def test_a_surface_within_a_tolerance_is_stored_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = case("linear")
+    objective, state = ts.Objective(chosen.model(), chosen.data(), dtype="float64"), chosen.states(1)[0]
+    options: dict[str, Any] = {"x": (-0.5, 0.5, 27), "y": (-0.5, 0.5, 25), "tolerance": 0.01}
+    full = ts.surface(objective, state, x=options["x"], y=options["y"]).data["loss"].values
+    whole = ts.surface(objective, state, **options, out=tmp_path / "whole")
+    estimate, status = whole.data.attrs["estimate"], whole.data["status"].values
+    assert (status == 1).sum() == estimate["evaluated"]
+    assert (status == 3).sum() == 27 * 25 - estimate["evaluated"] > 0
+    loss = whole.data["loss"].values
+    assert np.array_equal(loss[status == 1], full[status == 1])
+    assert np.abs(loss / full - 1).max() < 0.02
+    real, scored = Runner.columns, []
+
+    def stopping(self: Runner, request: Any, rows: Any) -> Any:
+        scored.append(len(rows))
+        if len(scored) == 4:
+            raise KeyboardInterrupt
+        return real(self, request, rows)
+
+    monkeypatch.setattr("thetascope.evaluation.engine.UNIT_SECONDS", 1e-9)
+    monkeypatch.setattr(Runner, "columns", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        ts.surface(objective, state, **options, out=tmp_path / "stopped")
+    monkeypatch.setattr(Runner, "columns", real)
+    assert 0 < ts.load_result(tmp_path / "stopped").status_counts()["evaluated"] < estimate["evaluated"]
+    again = ts.surface(objective, state, **options, out=tmp_path / "stopped")
+    assert np.array_equal(again.data["loss"].values, loss)
+    assert np.array_equal(again.data["status"].values, status)
+    finished = ts.surface(objective, state, **options, out=tmp_path / "stopped")
+    assert np.array_equal(finished.data["loss"].values, loss)
+    again.plot()
+    again.figure()

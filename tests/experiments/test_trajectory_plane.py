@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import thetascope as ts
+from thetascope.errors import GeometryError, TrajectoryError
+from thetascope.testing.models import QuadraticBowl, case, trained_states
+
+CURVATURE, BOTTOM = (1.0, 40.0, 3.0, 2.0), (0.3, -0.2, 0.5, 0.0)
+
+
+def bowl() -> ts.Objective:
+    return ts.Objective.from_step(QuadraticBowl(CURVATURE, BOTTOM), QuadraticBowl.data(), QuadraticBowl.step)
+
+
+def walked(count: int = 9, seed: int = 0) -> tuple[np.ndarray[Any, Any], ts.Trajectory]:
+    rows = np.cumsum(np.random.default_rng(seed).normal(size=(count, 4)), axis=0)
+    return rows, ts.Trajectory.from_states([{"position": torch.tensor(row)} for row in rows])
+
+
+def formula(at: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(0.5 * (np.array(CURVATURE) * (at - np.array(BOTTOM)) ** 2).sum(axis=-1))
+
+
+def components(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The first two, with the first state at coordinates of at least 0 as seen from the last."""
+    found = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)[2][:2]
+    return np.asarray(found * np.where(found @ (rows[0] - rows[-1]) < 0, -1, 1)[:, None])
+
+
+def test_the_grid_the_way_and_the_plane_below_it_equal_their_formulas() -> None:
+    rows, trajectory = walked()
+    data = ts.trajectory_plane(bowl(), trajectory, x=6, y=4, margin=0.5).data
+    axes = components(rows)
+    coordinates = (rows - rows[-1]) @ axes.T
+    np.testing.assert_allclose(np.stack([data["path_x"], data["path_y"]], axis=1), coordinates, atol=1e-9)
+    for name, along in (("x", coordinates[:, 0]), ("y", coordinates[:, 1])):
+        reach = 0.5 * np.ptp(along)
+        assert data[name].values[[0, -1]] == pytest.approx([along.min() - reach, along.max() + reach])
+    xs, ys = data["x"].values, data["y"].values
+    np.testing.assert_allclose(
+        data["loss"].values, formula(rows[-1] + xs[None, :, None] * axes[0] + ys[:, None, None] * axes[1]), atol=1e-9
+    )
+    np.testing.assert_allclose(data["path_loss"].values, formula(rows), atol=1e-12)
+    np.testing.assert_allclose(data["plane_loss"].values, formula(rows[-1] + coordinates @ axes), atol=1e-9)
+    np.testing.assert_allclose(data["off_plane"].values, np.linalg.norm(rows - rows[-1] - coordinates @ axes, axis=1), atol=1e-7)
+    np.testing.assert_allclose(data["distance"].values, np.linalg.norm(rows - rows[-1], axis=1))
+    assert data["loss"].dims == ("y", "x")
+    assert data["loss"].shape == (4, 6)
+
+
+def test_path_and_plane_meet_at_the_last_state_bit_for_bit() -> None:
+    chosen = case("LeNet")
+    objective = ts.Objective(chosen.model(), chosen.data(), "nll")
+    states = list(trained_states(chosen.model(), *chosen.data(), 4))
+    data = ts.trajectory_plane(objective, ts.Trajectory.from_states(states), x=3, y=3).data
+    score = objective.score(states[-1])["loss"]
+    assert data["plane_loss"].values[-1] == data["path_loss"].values[-1] == score
+    assert data["off_plane"].values[-1] == 0
+    assert (data["off_plane"].values[1:-1] > 0).all()
+    assert (data["plane_loss"].values[1:-1] != data["path_loss"].values[1:-1]).all()
+    assert data["path_x"].values[0] >= 0
+    assert data["path_y"].values[0] >= 0
+    assert data["explained_variance_ratio"].sum() == pytest.approx(1.0)
+    for name in ("random_walk_ratio", "equal_walk_ratio"):
+        assert data[name].sum() == pytest.approx(1.0)
+    assert "path_accuracy" in data
+    assert "plane_accuracy" in data
+
+
+def test_a_random_walk_looks_like_the_walk_beside_it() -> None:
+    rows = np.cumsum(np.random.default_rng(0).normal(size=(60, 3000)), axis=0)
+    objective = ts.Objective.from_step(QuadraticBowl([1.0] * 3000, [0.0] * 3000), QuadraticBowl.data(), QuadraticBowl.step)
+    trajectory = ts.Trajectory.from_states([{"position": torch.tensor(row)} for row in rows])
+    data = ts.trajectory_plane(objective, trajectory, x=2, y=2).data
+    np.testing.assert_allclose(data["random_walk_ratio"], data["explained_variance_ratio"], atol=0.03)
+    np.testing.assert_allclose(data["equal_walk_ratio"], data["random_walk_ratio"], atol=0.01)
+    assert data.sizes["component"] == 10
+
+
+def test_several_trainings_share_the_plane_of_all_their_states() -> None:
+    (first, one), (second, other) = walked(6, 0), walked(5, 1)
+    second = second - second[0] + first[0]
+    other = ts.Trajectory.from_states([{"position": torch.tensor(row)} for row in second])
+    data = ts.trajectory_plane(bowl(), [one, other], x=3, y=3).data
+    rows = np.concatenate([first, second])
+    axes = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)[2][:2]
+    axes = axes * np.where(axes @ (rows[0] - first[-1]) < 0, -1, 1)[:, None]
+    np.testing.assert_allclose(np.stack([data["path_x"], data["path_y"]], axis=1), (rows - first[-1]) @ axes.T, atol=1e-9)
+    assert data["training"].values.tolist() == [0] * 6 + [1] * 5
+    assert data["step"].values.tolist() == [*range(6), *range(5)]
+    assert data.attrs["trainings"][1]["states"] == 5
+
+
+def test_buffers_of_the_plane_are_the_last_states() -> None:
+    chosen = case("BatchNorm ResNet block")
+    states = chosen.states(4)
+    objective = ts.Objective(chosen.model(), chosen.data(), chosen.loss)
+    data = ts.trajectory_plane(objective, ts.Trajectory.from_states(states), x=3, y=3).data
+    assert data["path_loss"].values.tolist() == [objective.score(state)["loss"] for state in states]
+    held = {**states[0], **{n: t for n, t in states[-1].items() if "running" in n or "num_batches" in n}}
+    # three states besides the center span more than the plane, so the first lies off it: held buffers alone do not make it
+    assert data["plane_loss"].values[0] != objective.score(held)["loss"]
+    assert data["plane_loss"].values[-1] == data["path_loss"].values[-1]
+
+
+@pytest.mark.parametrize("name", ["tied attention", "LSTM", "DataParallel", "old weight_norm", "frozen"])
+def test_goes_on_where_it_stopped_on_models_of_all_kinds(name: str, tmp_path: Path) -> None:
+    chosen = case(name)
+    objective, trajectory = ts.Objective(chosen.model(), chosen.data(), chosen.loss), ts.Trajectory.from_states(chosen.states(4))
+    once = ts.trajectory_plane(objective, trajectory, x=3, y=2, out=tmp_path / "out")
+    again = ts.trajectory_plane(objective, trajectory, x=3, y=2, out=tmp_path / "out")
+    assert np.array_equal(once.data["loss"].values, again.data["loss"].values)
+    assert ts.load_result(tmp_path / "out").data["explained_variance_ratio"].equals(once.data["explained_variance_ratio"])
+
+
+def test_what_makes_no_plane_says_so() -> None:
+    chosen = case("linear")
+    objective, states = ts.Objective(chosen.model(), chosen.data(), chosen.loss), chosen.states(3)
+
+    def plane(given: list[dict[str, Tensor]], **options: Any) -> ts.Result:
+        return ts.trajectory_plane(objective, ts.Trajectory.from_states(given), **options)
+
+    with pytest.raises(GeometryError, match="at least 3 states"):
+        plane(states[:2])
+    with pytest.raises(GeometryError, match="all states are equal"):
+        plane([states[0]] * 3)
+    between = {name: 0.25 * states[0][name] + 0.75 * states[1][name] for name in states[0]}
+    with pytest.raises(GeometryError, match="one line"):
+        plane([states[0], between, states[1]])
+    with pytest.raises(GeometryError, match="at least 2"):
+        plane(states, x=1)
+    with pytest.raises(GeometryError, match="margin"):
+        plane(states, margin=-0.1)
+    with pytest.raises(TrajectoryError, match="list of them"):
+        ts.trajectory_plane(objective, states[0])  # type: ignore[arg-type]
+    with pytest.raises(TrajectoryError, match="list of them"):
+        ts.trajectory_plane(objective, [])
