@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -81,6 +81,14 @@ class Output:
     def place(self, run: Sequence[Path], name: str) -> Path:
         """Where the result goes."""
         return self.out or home_of(run) / "results" / name
+
+    def run(
+        self, run: Sequence[Path], name: str, objective: str, checkpoints: Checkpoints | None, experiment: Callable[..., ts.Result]
+    ) -> None:
+        """Load the run and its objective, run `experiment` on them with what all experiments take, print and draw what it found."""
+        scored, trajectory = loaded(run, objective, checkpoints)
+        result = experiment(scored, trajectory, out=self.place(run, name), engine=self.engine, progress=self.progress)
+        self.finish(result, run, name)
 
     def finish(self, result: ts.Result, run: Sequence[Path], name: str) -> None:
         """Print the result and draw it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -17,8 +17,10 @@ from thetascope.cli.options import (
     Run,
     chosen_alphas,
     chosen_parameters,
-    loaded,
 )
+
+if TYPE_CHECKING:
+    import thetascope as ts
 
 
 @app.command
@@ -40,21 +42,12 @@ def interpolate(
     """Score the model along a path through its training, and draw it."""
     import thetascope as ts
 
-    output, name = output or Output(), f"interpolate-{kind}-{level}"
-    scored, trajectory = loaded(run, objective, checkpoints)
-    result = ts.interpolate(
-        scored,
-        trajectory,
-        int(kind) if kind.isdigit() else kind,  # type: ignore[arg-type]
-        level,
-        chosen_alphas(alphas),
-        layers,
-        chosen_parameters(parameters),
-        out=output.place(run, name),
-        engine=output.engine,
-        progress=output.progress,
-    )
-    output.finish(result, run, name)
+    degree: Any = int(kind) if kind.isdigit() else kind
+
+    def experiment(scored: ts.Objective, trajectory: ts.Trajectory, **shared: Any) -> ts.Result:
+        return ts.interpolate(scored, trajectory, degree, level, chosen_alphas(alphas), layers, chosen_parameters(parameters), **shared)
+
+    (output or Output()).run(run, f"interpolate-{kind}-{level}", objective, checkpoints, experiment)
 
 
 @app.command
@@ -73,20 +66,10 @@ def compare(
     """Compare the linear and the quadratic path with one another and with what was measured."""
     import thetascope as ts
 
-    output, name = output or Output(), f"compare-{level}"
-    scored, trajectory = loaded(run, objective, checkpoints)
-    result = ts.compare_paths(
-        scored,
-        trajectory,
-        level,
-        chosen_alphas(alphas),
-        layers,
-        chosen_parameters(parameters),
-        out=output.place(run, name),
-        engine=output.engine,
-        progress=output.progress,
-    )
-    output.finish(result, run, name)
+    def experiment(scored: ts.Objective, trajectory: ts.Trajectory, **shared: Any) -> ts.Result:
+        return ts.compare_paths(scored, trajectory, level, chosen_alphas(alphas), layers, chosen_parameters(parameters), **shared)
+
+    (output or Output()).run(run, f"compare-{level}", objective, checkpoints, experiment)
 
 
 @app.command
@@ -105,8 +88,7 @@ def layers(
     """Tell robust layers from ambient ones: put each back, and draw each anew."""
     import thetascope as ts
 
-    output = output or Output()
-    scored, trajectory = loaded(run, objective, checkpoints)
-    place = output.place(run, "layer-roles")
-    result = ts.layer_roles(scored, trajectory, draws, threshold, seed, layers, out=place, engine=output.engine, progress=output.progress)
-    output.finish(result, run, "layer-roles")
+    def experiment(scored: ts.Objective, trajectory: ts.Trajectory, **shared: Any) -> ts.Result:
+        return ts.layer_roles(scored, trajectory, draws, threshold, seed, layers, **shared)
+
+    (output or Output()).run(run, "layer-roles", objective, checkpoints, experiment)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from thetascope.cli.application import app
-from thetascope.cli.options import Checkpoints, ObjectiveSpec, Output, Run, loaded
+from thetascope.cli.options import Checkpoints, ObjectiveSpec, Output, Run
 
 if TYPE_CHECKING:
     import thetascope as ts
@@ -44,24 +44,13 @@ def surface(
     """Draw the loss surface around the trained model: a plane through parameter space."""
     import thetascope as ts
 
-    output, name = output or Output(), f"surface-{_kind(directions, through)}"
-    scored, trajectory = loaded(run, objective, checkpoints)
-    result = ts.surface(
-        scored,
-        trajectory if center is None else _state_at(trajectory, center),
-        _directions(directions),
-        None if through is None else [_state_at(trajectory, step) for step in through],
-        None if normalize == "none" else normalize,
-        orthogonal,
-        x,
-        y,
-        seed,
-        tolerance,
-        out=output.place(run, name),
-        engine=output.engine,
-        progress=output.progress,
-    )
-    output.finish(result, run, name)
+    def experiment(scored: ts.Objective, trajectory: ts.Trajectory, **shared: Any) -> ts.Result:
+        around = trajectory if center is None else _state_at(trajectory, center)
+        states = None if through is None else [_state_at(trajectory, step) for step in through]
+        lengths = None if normalize == "none" else normalize
+        return ts.surface(scored, around, _directions(directions), states, lengths, orthogonal, x, y, seed, tolerance, **shared)
+
+    (output or Output()).run(run, f"surface-{_kind(directions, through)}", objective, checkpoints, experiment)
 
 
 @app.command
@@ -83,12 +72,11 @@ def plane(
     """Draw the plane in which the training moved, and the optimizer's way over it."""
     import thetascope as ts
 
-    output, name = output or Output(), "plane"
-    scored, trajectory = loaded(run, objective, checkpoints)
-    together = [trajectory, *(ts.Trajectory(other) for other in also)] if also else trajectory
-    place = output.place(run, name)
-    result = ts.trajectory_plane(scored, together, x, y, margin, tolerance, out=place, engine=output.engine, progress=output.progress)
-    output.finish(result, run, name)
+    def experiment(scored: ts.Objective, trajectory: ts.Trajectory, **shared: Any) -> ts.Result:
+        together = [trajectory, *(ts.Trajectory(other) for other in also)] if also else trajectory
+        return ts.trajectory_plane(scored, together, x, y, margin, tolerance, **shared)
+
+    (output or Output()).run(run, "plane", objective, checkpoints, experiment)
 
 
 def _kind(directions: str, through: Sequence[int] | None) -> str:
