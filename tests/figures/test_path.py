@@ -80,12 +80,3 @@ def test_plotly_draws_the_same_values(result: ts.Result) -> None:
     assert list(actual.y) == found.panels[0].actual.tolist()
     assert "<extra></extra>" in actual.hovertemplate
     assert result.figure().layout.title.text == figure.layout.title.text
-
-
-def test_hostile_metric_names_are_shown_as_text() -> None:
-    chosen = case("linear")
-    hostile = "<img src=x onerror=alert(1)>"
-    objective = ts.Objective(chosen.model(), chosen.data(), metrics={hostile: "accuracy"})
-    result = ts.interpolate(objective, ts.Trajectory.from_states(chosen.states(2)), alphas=2, progress=False)
-    page = result.figure().to_html(include_plotlyjs=False)
-    assert "<img" not in page

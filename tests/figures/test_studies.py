@@ -185,9 +185,3 @@ def test_other_results_are_refused() -> None:
 
     with pytest.raises(ResultError, match='got a result of "interpolate"'):
         info(ts.Result(xr.Dataset(attrs={"experiment": "interpolate"})))
-
-
-def test_hostile_metric_names_are_shown_as_text() -> None:
-    hostile = "<img src=x onerror=alert(1)>"
-    result = study("study_test_size", metrics={hostile: "accuracy"})
-    assert "<img" not in draw_plotly(info(result)).to_html(include_plotlyjs=False)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thetascope.errors import ResultError
+from thetascope.figures.legends import heading
 from thetascope.figures.path import epoch_axis
-from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, quantity_label, wants_log
+from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, html, quantity_label, wants_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,8 +131,6 @@ def _draw(ax: Axes, found: ComparisonInfo, name: str, *, linear_scale: bool = Fa
 
 def draw_plotly(found: ComparisonInfo) -> PlotlyFigure:
     """All variables below one another."""
-    from html import escape
-
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
 
@@ -155,12 +154,12 @@ def draw_plotly(found: ComparisonInfo) -> PlotlyFigure:
                 col=1,
             )
         log = found.log and name == "loss"
-        figure.update_yaxes(title_text=escape(found.axis_labels[name]), type="log" if log else "linear", row=row, col=1)
+        figure.update_yaxes(title_text=html(found.axis_labels[name]), type="log" if log else "linear", row=row, col=1)
     for kind, alpha, loss, made in found.crossings:
         text = f"{kind} path {'meets what was measured by construction' if made else 'crosses what was measured'} at α = {alpha:.3f}"
         marker = {"symbol": "square-open" if made else "circle-open", "size": 11, "color": "black"}
         trace = Scatter(x=[alpha], y=[loss], mode="markers", marker=marker, showlegend=False, hovertemplate=f"{text}<extra></extra>")
         figure.add_trace(trace, row=1, col=1)
     figure.update_xaxes(title_text="α for the paths, share of the training's steps for measured states", row=len(found.values), col=1)
-    figure.update_layout(title={"text": f"{found.title}<br><sub>{escape(found.subtitle)}</sub>"}, template="plotly_white", height=660)
+    figure.update_layout(title={"text": heading(found.title, [found.subtitle])}, template="plotly_white", height=660)
     return figure

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from html import escape
-from textwrap import wrap
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from thetascope.figures.layer_roles_info import Floats, LayerRolesInfo, Panel, info, labels_of
-from thetascope.figures.style import BLUE, GREY, VERMILION, panel_of
+from thetascope.figures.legends import heading, wrapped
+from thetascope.figures.style import BLUE, GREY, VERMILION, html, panel_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,9 +39,9 @@ def draw_matplotlib(found: LayerRolesInfo, ax: Axes | None = None, variable: str
     from matplotlib.figure import Figure
 
     names = labels_of(found.rows)
-    heading = _wrapped([found.subtitle, *found.notes], 50 * len(found.panels))
+    notes = wrapped([found.subtitle, *found.notes], 50 * len(found.panels))
     width = 0.4 + 0.075 * max(16, *map(len, names)) + 3.1 * len(found.panels)
-    figure = Figure(figsize=(width, 2.1 + 0.42 * len(found.rows) + 0.16 * len(heading)), layout="constrained")
+    figure = Figure(figsize=(width, 2.1 + 0.42 * len(found.rows) + 0.16 * len(notes.split("\n"))), layout="constrained")
     axes = figure.subplots(1, len(found.panels), sharey=True, squeeze=False)[0]
     for panel, axis in zip(found.panels, axes, strict=True):
         _draw_panel(axis, found, panel)
@@ -51,7 +50,7 @@ def draw_matplotlib(found: LayerRolesInfo, ax: Axes | None = None, variable: str
     shown = _in_order(by_label)
     figure.legend([by_label[label] for label in shown], shown, loc="outside lower center", ncols=3 if width > 7 else 2, fontsize="small")
     figure.suptitle(found.title, fontsize="large")
-    axes[0].set_title("\n".join(heading), loc="left", fontsize="small", color=GREY, parse_math=False, gid="heading")
+    axes[0].set_title(notes, loc="left", fontsize="small", color=GREY, parse_math=False, gid="heading")
     return figure
 
 
@@ -69,10 +68,6 @@ def _legend_within(ax: Axes, rows: int) -> None:
     band = min(0.2 + 0.16 * -(-len(shown) // columns), 0.6 * extent.height / dpi)
     ax.set_ylim(rows - 0.4 + rows * band / (extent.height / dpi - band), -0.6)
     ax.legend([by_label[label] for label in shown], shown, loc="lower center", ncols=columns, fontsize="x-small", framealpha=1.0)
-
-
-def _wrapped(lines: Sequence[str], width: int) -> list[str]:
-    return [part for line in lines for part in wrap(line, width)]
 
 
 def _label_rows(ax: Axes, found: LayerRolesInfo) -> None:
@@ -152,14 +147,14 @@ def draw_plotly(found: LayerRolesInfo) -> PlotlyFigure:
     for col, panel in enumerate(found.panels, 1):
         for trace in _traces(found, panel, first=col == 1):
             figure.add_trace(trace, row=1, col=col)
-        figure.update_xaxes(title_text=_html(panel.label), type="log" if panel.log else "linear", row=1, col=col)
-    names = [_html(name) for name in labels_of(found.rows)]
+        figure.update_xaxes(title_text=html(panel.label), type="log" if panel.log else "linear", row=1, col=col)
+    names = [html(name) for name in labels_of(found.rows)]
     texts = [f"{name}<br>{row.verdict}" for name, row in zip(names, found.rows, strict=True)]
     figure.update_yaxes(tickvals=list(range(len(texts))), ticktext=texts, range=[len(texts) - 0.4, -0.6], automargin=True, ticks="")
-    heading = "".join(f"<br><sub>{_html(line)}</sub>" for line in _wrapped([found.subtitle, *found.notes], 110))
-    above = 110 + 18 * heading.count("<br>")
+    title = heading(found.title, [found.subtitle, *found.notes], 110)
+    above = 110 + 18 * title.count("<br>")
     figure.update_layout(
-        title={"text": f"{found.title}{heading}", "yref": "container", "y": 1.0, "yanchor": "top", "pad": {"t": 16}},
+        title={"text": title, "yref": "container", "y": 1.0, "yanchor": "top", "pad": {"t": 16}},
         template="plotly_white",
         barmode="overlay",
         height=above + 150 + 46 * len(found.rows),
@@ -174,7 +169,7 @@ def _traces(found: LayerRolesInfo, panel: Panel, *, first: bool) -> list[Any]:
 
     place = np.arange(len(found.rows), dtype=np.float64)
     hover = [
-        f"{_html(row.name)}<br>{row.verdict}<br>distance {row.distance:.4g}<br>drawn by {row.redraw}".replace("by both", "by both ways")
+        f"{html(row.name)}<br>{row.verdict}<br>distance {row.distance:.4g}<br>drawn by {row.redraw}".replace("by both", "by both ways")
         for row in found.rows
     ]
 
@@ -200,7 +195,7 @@ def _traces(found: LayerRolesInfo, panel: Panel, *, first: bool) -> list[Any]:
         )  # fmt: skip
 
     count = panel.rerandom.shape[1]
-    each = [f"{_html(row.name)}<br>draw {d}: {panel.rerandom[i, d]:.5g}" for i, row in enumerate(found.rows) for d in range(count)]
+    each = [f"{html(row.name)}<br>draw {d}: {panel.rerandom[i, d]:.5g}" for i, row in enumerate(found.rows) for d in range(count)]
     hatched = {"color": LIGHT_ORANGE, "pattern": {"shape": "/", "fgcolor": INK, "size": 5}}
     white = {"color": "white", "size": 5, "line": {"color": INK, "width": 1}}
     drawn = np.where(np.isfinite(panel.rerandom), panel.rerandom, np.nan)
@@ -217,8 +212,8 @@ def _traces(found: LayerRolesInfo, panel: Panel, *, first: bool) -> list[Any]:
     bad = panel.rerandom_not_finite.sum(axis=1)
     rows = np.concatenate([place[panel.reinit_not_finite] - BAR / 2, place[bad > 0] + BAR / 2])
     if len(rows):
-        texts = [f"{_html(found.rows[i].name)}<br>re-initialised: not finite" for i in np.flatnonzero(panel.reinit_not_finite)]
-        texts += [f"{_html(found.rows[i].name)}<br>re-randomised: {bad[i]} of {count} draws not finite" for i in np.flatnonzero(bad)]
+        texts = [f"{html(found.rows[i].name)}<br>re-initialised: not finite" for i in np.flatnonzero(panel.reinit_not_finite)]
+        texts += [f"{html(found.rows[i].name)}<br>re-randomised: {bad[i]} of {count} draws not finite" for i in np.flatnonzero(bad)]
         traces.append(dots("not finite", np.full(len(rows), _edge(panel)), rows, texts, {"color": VERMILION, "symbol": "x", "size": 10}))
     return traces
 
@@ -228,8 +223,3 @@ def _edge(panel: Panel) -> float:
     values = np.concatenate([panel.reinit, panel.rerandom.ravel(), [panel.initial, panel.final]])
     finite = values[np.isfinite(values)]
     return float(finite.max()) if finite.size else 1.0
-
-
-def _html(text: str) -> str:
-    """As plotly shows it: it reads tags and entities."""
-    return escape(text, quote=False)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.figures.curves import CYCLE, Family, draw_curve, family, mark_ends, style_of
-from thetascope.figures.style import GREY
+from thetascope.figures.legends import heading
+from thetascope.figures.style import GREY, html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,23 +71,21 @@ def _draw(ax: Axes, found: Family, variable: str) -> None:
 
 def draw_plotly(found: Family, layer: str | None = None) -> PlotlyFigure:
     """All variables below one another; a click on a layer in the legend hides it."""
-    from html import escape
-
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
 
     shown = found if layer is None else found.named(layer)
-    figure = make_subplots(rows=1, cols=len(shown.values), subplot_titles=[escape(label) for label in shown.axis_labels.values()])
+    figure = make_subplots(rows=1, cols=len(shown.values), subplot_titles=[html(label) for label in shown.axis_labels.values()])
     for col, name in enumerate(shown.values, 1):
         for i, label in enumerate(shown.labels):
-            text: dict[str, Any] = {"name": escape(f"{label} ({shown.distance[i]:.3g})"), "legendgroup": str(i), "showlegend": col == 1}
+            text: dict[str, Any] = {"name": html(f"{label} ({shown.distance[i]:.3g})"), "legendgroup": str(i), "showlegend": col == 1}
             figure.add_trace(
                 Scatter(
                     x=shown.alphas,
                     y=shown.values[name][i],
                     mode="lines",
                     line={"color": CYCLE[i % len(CYCLE)], "dash": ("solid", "dash", "dot", "dashdot", "longdash")[i % 5]},
-                    hovertemplate=f"{escape(label)}<br>α = %{{x:.3f}}<br>%{{y:.5g}}<extra></extra>",
+                    hovertemplate=f"{html(label)}<br>α = %{{x:.3f}}<br>%{{y:.5g}}<extra></extra>",
                     **text,
                 ),
                 row=1,
@@ -94,7 +93,7 @@ def draw_plotly(found: Family, layer: str | None = None) -> PlotlyFigure:
             )
     figure.update_xaxes(title_text="α of the layer")
     figure.update_layout(
-        title={"text": f"{escape(shown.title)}<br><sub>{escape(shown.subtitle)}</sub>"},
+        title={"text": heading(shown.title, [shown.subtitle])},
         template="plotly_white",
         height=480,
         margin={"t": 120},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from thetascope.figures.scales import texts_of
+from thetascope.figures.style import html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 def wrapped(notes: Sequence[str], width: int) -> str:
     """The notes as lines of at most so many characters."""
     return "\n".join(part for note in notes for part in wrap(note, width))
+
+
+def heading(title: str, notes: Sequence[str], width: int = 130) -> str:
+    """A page's title with the notes below it, as plotly shows them."""
+    return html(title) + "".join(f"<br><sub>{html(line)}</sub>" for line in wrapped(notes, width).splitlines())
 
 
 def log_y(ax: Axes) -> None:
@@ -36,18 +42,18 @@ def legend_text(label: str) -> str:
     return f" {label}" if label.startswith("_") else label
 
 
-def _entries(axes: Sequence[Axes]) -> tuple[list[Any], list[str]]:
+def entries(axes: Iterable[Axes]) -> tuple[list[Any], list[str]]:
     """What is drawn, each kind once."""
-    entries: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
-    return list(entries.values()), list(entries)
+            found.setdefault(label, handle)
+    return list(found.values()), list(found)
 
 
 def legend_on(ax: Axes, *, inside: bool = False, note: str = "") -> None:
     """A legend above the axes, where it covers nothing; or inside, beside curves."""
-    handles, labels = _entries([ax])
+    handles, labels = entries([ax])
     fits = 0.16 * max(map(len, labels), default=0) < ax.get_window_extent().width / ax.figure.dpi
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0, "alignment": "left", "frameon": False}
     style: dict[str, Any] = {"loc": "best", "ncols": 1} if inside else {**place, "ncols": 2 if fits else 1}
@@ -58,7 +64,7 @@ def legend_on(ax: Axes, *, inside: bool = False, note: str = "") -> None:
 
 def legend_below(figure: Figure | SubFigure, axes: Sequence[Axes] | None = None, *, beside: bool = False, most: int = 5) -> None:
     """One legend for all `axes` below them in at most so many columns, or `beside` them."""
-    handles, labels = _entries(figure.axes if axes is None else axes)
+    handles, labels = entries(figure.axes if axes is None else axes)
     width = figure.bbox.width / figure.figure.dpi
     ncols = int(np.clip(width // (0.085 * max(map(len, labels), default=0) + 0.6), 1, most))
     place: dict[str, Any] = {"loc": "outside right center"} if beside else {"loc": "outside lower center", "ncols": ncols}

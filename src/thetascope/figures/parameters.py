@@ -9,7 +9,8 @@ import numpy as np
 
 from thetascope.errors import ResultError
 from thetascope.figures.curves import Family, draw_curve, family, mark_ends
-from thetascope.figures.style import BLUE, GREY, VERMILION
+from thetascope.figures.legends import heading
+from thetascope.figures.style import BLUE, GREY, VERMILION, html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,8 +98,6 @@ def _closely(found: Family, ax: Axes | None, variable: str) -> Axes | Figure:
 
 def draw_plotly(found: Family, layer: str | None = None, parameter: str | None = None) -> PlotlyFigure:
     """All curves of the chosen layer or parameter, the more opaque the farther one travelled; names on hovering."""
-    from html import escape
-
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
 
@@ -106,7 +105,7 @@ def draw_plotly(found: Family, layer: str | None = None, parameter: str | None =
     if layer is not None:
         shown = shown.only([i for i, owner in enumerate(shown.owners) if owner == layer])
     farthest = float(found.distance.max())
-    figure = make_subplots(rows=1, cols=len(shown.values), subplot_titles=[escape(label) for label in shown.axis_labels.values()])
+    figure = make_subplots(rows=1, cols=len(shown.values), subplot_titles=[html(label) for label in shown.axis_labels.values()])
     for col, name in enumerate(shown.values, 1):
         for i, label in enumerate(shown.labels):
             figure.add_trace(
@@ -114,19 +113,19 @@ def draw_plotly(found: Family, layer: str | None = None, parameter: str | None =
                     x=shown.alphas,
                     y=shown.values[name][i],
                     mode="lines",
-                    name=escape(label),
+                    name=html(label),
                     legendgroup=str(i),
                     showlegend=col == 1,
                     line={"color": BLUE},
                     opacity=_opacity(float(shown.distance[i]), farthest),
-                    hovertemplate=f"{escape(label)}, distance {shown.distance[i]:.3g}<br>α = %{{x:.3f}}<br>%{{y:.6g}}<extra></extra>",
+                    hovertemplate=f"{html(label)}, distance {shown.distance[i]:.3g}<br>α = %{{x:.3f}}<br>%{{y:.6g}}<extra></extra>",
                 ),
                 row=1,
                 col=col,
             )
     figure.update_xaxes(title_text="α of the parameter")
     figure.update_layout(
-        title={"text": f"{escape(shown.title)}<br><sub>{escape(shown.subtitle)}</sub>"},
+        title={"text": heading(shown.title, [shown.subtitle])},
         template="plotly_white",
         height=480,
         margin={"t": 120},

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, panel_of, quantity_label, wants_log
+from thetascope.figures.legends import heading
+from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, html, panel_of, quantity_label, wants_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,7 +165,7 @@ def draw_plotly(found: PathInfo) -> PlotlyFigure:
     for row, panel in enumerate(found.panels, 1):
         for trace in _traces(found, panel, first=row == 1):
             figure.add_trace(trace, row=row, col=1)
-        figure.update_yaxes(title_text=panel.label, type="log" if panel.log else "linear", row=row, col=1)
+        figure.update_yaxes(title_text=html(panel.label), type="log" if panel.log else "linear", row=row, col=1)
     for knot in found.knots:
         figure.add_vline(x=float(knot), line_width=1, line_dash="dot", line_color=GREY)
     figure.update_xaxes(
@@ -173,7 +174,7 @@ def draw_plotly(found: PathInfo) -> PlotlyFigure:
         col=1,
     )
     figure.update_layout(
-        title={"text": f"{found.title}<br><sub>{found.subtitle}</sub>"},
+        title={"text": heading(found.title, [found.subtitle])},
         template="plotly_white",
         height=180 + 240 * len(found.panels),
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},

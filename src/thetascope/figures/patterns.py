@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from thetascope.errors import ResultError
 from thetascope.figures.comparison import STYLES
-from thetascope.figures.style import GREY, quantity_label
+from thetascope.figures.legends import heading
+from thetascope.figures.style import GREY, html, quantity_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,8 +118,6 @@ def _draw(ax: Axes, found: PatternInfo, i: int) -> None:
 
 def draw_plotly(found: PatternInfo) -> PlotlyFigure:
     """The shares as bars; the parameters of each pattern on hovering."""
-    from html import escape
-
     from plotly.graph_objects import Bar, Figure
 
     rows = [name for name, share in found.shares.items() if share > 0]
@@ -128,12 +127,12 @@ def draw_plotly(found: PatternInfo) -> PlotlyFigure:
         y=rows,
         orientation="h",
         text=[f"{found.shares[name]:.1%}" for name in rows],
-        customdata=[escape(text) for text in examples],
+        customdata=[html(text) for text in examples],
         hovertemplate="%{y}: %{x:.1%}<br>such as %{customdata}<extra></extra>",
         marker={"color": STYLES["quadratic"][0]},
     )
     figure = Figure(bars)
     figure.update_xaxes(title_text="share of the parameters", tickformat=".0%")
     figure.update_yaxes(autorange="reversed")
-    figure.update_layout(title={"text": f"{found.title}<br><sub>{escape(found.subtitle)}</sub>"}, template="plotly_white", height=420)
+    figure.update_layout(title={"text": heading(found.title, [found.subtitle])}, template="plotly_white", height=420)
     return figure

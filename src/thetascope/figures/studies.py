@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thetascope.figures.legends import entries, heading, log_y, wrapped
 from thetascope.figures.study_info import UNITS, Floats, Panel, StudyInfo, info
-from thetascope.figures.style import BLUE, GREY, ORANGE, SKY, VERMILION, panel_of
+from thetascope.figures.style import BLUE, GREY, ORANGE, SKY, VERMILION, html, panel_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +33,7 @@ def draw_matplotlib(found: StudyInfo, ax: Axes | None = None, variable: str = "l
     if ax is not None:
         _draw_panel(ax, found, panel_of(found.panels, variable))
         _label_x(ax, found)
-        handles, labels = _legend([ax])
+        handles, labels = entries([ax])
         ax.legend(handles, labels, fontsize="small")
         return ax
     from matplotlib.figure import Figure
@@ -46,16 +45,10 @@ def draw_matplotlib(found: StudyInfo, ax: Axes | None = None, variable: str = "l
         _draw_panel(axis, found, panel)
     _label_x(axes[-1], found)
     figure.suptitle(found.title, fontsize="large")
-    axes[0].set_title("\n".join(textwrap.wrap(found.rule, RULE_WIDTH)), fontsize="x-small", color=GREY)
-    handles, labels = _legend(axes)
+    axes[0].set_title(wrapped([found.rule], RULE_WIDTH), fontsize="x-small", color=GREY)
+    handles, labels = entries(axes)
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small", frameon=False)
     return figure
-
-
-def _legend(axes: Iterable[Axes]) -> tuple[list[Any], list[str]]:
-    """What is drawn, each kind once."""
-    entries = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    return list(entries.values()), list(entries)
 
 
 def _draw_panel(ax: Axes, found: StudyInfo, panel: Panel) -> None:
@@ -80,18 +73,8 @@ def _draw_panel(ax: Axes, found: StudyInfo, panel: Panel) -> None:
     _draw_rule(ax, found, panel)
     _mark_not_finite(ax, places, panel.values)
     if panel.log:
-        _log_y(ax)
+        log_y(ax)
     ax.set_ylabel(panel.label)
-
-
-def _log_y(ax: Axes) -> None:
-    """A logarithmic axis with plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_rule(ax: Axes, found: StudyInfo, panel: Panel) -> None:
@@ -140,7 +123,7 @@ def draw_plotly(found: StudyInfo) -> PlotlyFigure:
     for row, panel in enumerate(found.panels, 1):
         for trace in _traces(found, panel, first=row == 1):
             figure.add_trace(trace, row=row, col=1)
-        figure.update_yaxes(title_text=panel.label, type="log" if panel.log else "linear", row=row, col=1)
+        figure.update_yaxes(title_text=html(panel.label), type="log" if panel.log else "linear", row=row, col=1)
         if panel.full is not None:
             figure.add_hline(y=panel.full, line_color=ORANGE, line_width=1.5, row=row, col=1)
         if panel.band is not None and panel.band[0] is not None:
@@ -150,9 +133,8 @@ def draw_plotly(found: StudyInfo) -> PlotlyFigure:
     if found.recommended_place is not None:
         figure.add_vline(x=found.recommended_place, line_color=VERMILION, line_dash="dash", line_width=1.5)
     _plotly_x(figure, found)
-    rule = "<br>".join(textwrap.wrap(found.rule, RULE_WIDTH))
     figure.update_layout(
-        title={"text": f"{found.title}<br><sub>{rule}</sub>"},
+        title={"text": heading(found.title, [found.rule], RULE_WIDTH)},
         template="plotly_white",
         height=220 + 240 * len(found.panels),
         legend={"orientation": "h", "yanchor": "top", "y": -0.12, "x": 0},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.figures.fields import Field, GridInfo, edges, height_at, lonely
-from thetascope.figures.legends import wrapped
+from thetascope.figures.legends import heading
 from thetascope.figures.scales import Floats
 from thetascope.figures.style import BLUE, GREY, VERMILION, html
 
@@ -118,12 +118,12 @@ def _told(field: Field) -> list[list[str]]:
 
 def titled(figure: PlotlyFigure, found: GridInfo) -> None:
     """Title, notes, and room for the buttons below them."""
-    notes = "".join(f"<br><sub>{html(line)}</sub>" for line in wrapped(found.notes, 130).split("\n"))
+    text = heading(found.title, found.notes)
     figure.update_layout(
-        title={"text": f"{html(found.title)}{notes}", "yref": "container", "y": 1.0, "yanchor": "top", "pad": {"t": 16}},
+        title={"text": text, "yref": "container", "y": 1.0, "yanchor": "top", "pad": {"t": 16}},
         template="plotly_white",
         height=760,
-        margin={"t": 100 + 18 * notes.count("<br>")},
+        margin={"t": 100 + 18 * text.count("<br>")},
         legend={"orientation": "h", "yanchor": "top", "y": -0.1, "x": 0},
     )
 
