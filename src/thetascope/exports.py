@@ -41,7 +41,7 @@ def export(result: Result, path: str | os.PathLike[str], variable: str | None = 
     Args:
         result: what to write; a .vti takes one over (``y``, ``x``), a .vtp one with the way of a training.
         path: ends in one of FORMATS. Its folder is made.
-        variable: of the scored variables, write only this one. A page takes none; an animation shows the loss without.
+        variable: of the scored variables, write only this one. An animation shows the loss without.
 
     Returns:
         The path.
@@ -231,30 +231,14 @@ def _json(content: Any) -> str:
 # --- figures ----------------------------------------------------------------------------------------------
 
 
-def _picture(result: Result, suffix: str, variable: str | None) -> bytes:
-    """The whole figure, or one variable on axes of its own."""
-    from thetascope.figures import draw_matplotlib, save_figure
+def _figure(result: Result, suffix: str, variable: str | None) -> bytes:
+    """The whole figure, or one variable's; .html is a page."""
+    from thetascope.figures import save_figure
 
     if variable is None:
         return _drawn(suffix, lambda path: save_figure(result, path))
-    from matplotlib.figure import Figure
-
     _check_scored(result, variable)
-    figure = Figure(layout="constrained")
-    figure.suptitle(result.title, fontsize="medium", parse_math=False)
-    draw_matplotlib(result, figure.add_subplot(), variable=variable)
-    return _drawn(suffix, lambda path: figure.savefig(path, dpi=150))
-
-
-def _page(result: Result, suffix: str, variable: str | None) -> bytes:
-    from thetascope.figures import save_figure
-
-    if variable is not None:
-        raise ResultError(
-            f"a page shows what its figure shows: leave variable= out, or where the figure takes one write "
-            f'result.figure(variable="{variable}").write_html(path)'
-        )
-    return _drawn(suffix, lambda path: save_figure(result, path))
+    return _drawn(suffix, lambda path: save_figure(result, path, variable=variable))
 
 
 def _animation(result: Result, suffix: str, variable: str | None) -> bytes:
@@ -299,10 +283,10 @@ FORMATS: dict[str, tuple[str, Content]] = {
     ".vtp": ("the way of a training for ParaView", _poly_data),
     ".csv": ("a table", _table),
     ".npz": ("arrays for numpy", _arrays),
-    ".png": ("a picture", _picture),
-    ".svg": ("a picture", _picture),
-    ".pdf": ("a picture", _picture),
-    ".html": ("an interactive page", _page),
+    ".png": ("a picture", _figure),
+    ".svg": ("a picture", _figure),
+    ".pdf": ("a picture", _figure),
+    ".html": ("an interactive page", _figure),
     ".gif": ("an animation", _animation),
     ".mp4": ("an animation", _animation),
 }

@@ -328,9 +328,10 @@ def test_a_real_animation_is_written(tmp_path: Path) -> None:
     assert result.export(tmp_path / "a.gif").read_bytes().startswith(b"GIF8")
 
 
-def test_a_page_takes_no_variable(path_result: ts.Result, tmp_path: Path) -> None:
-    with pytest.raises(ResultError, match=r'result\.figure\(variable="loss"\)\.write_html'):
-        path_result.export(tmp_path / "a.html", variable="loss")
+def test_a_page_of_one_variable(path_result: ts.Result, tmp_path: Path) -> None:
+    page = path_result.export(tmp_path / "a.html", variable="accuracy").read_text(encoding="utf-8")
+    assert '"text":"accuracy"' in page
+    assert "cross-entropy" not in page.split("Plotly.newPlot")[-1]
 
 
 # --- choosing ---------------------------------------------------------------------------------------------

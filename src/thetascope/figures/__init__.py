@@ -6,7 +6,9 @@ three functions, named in FIGURES under the experiment's name.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,38 +38,64 @@ FIGURES = {
 
 
 def draw_matplotlib(result: Result, ax: Axes | None = None, **options: Any) -> Axes | Figure:
-    """Draw `result` on `ax`, or in a new figure."""
+    """Draw `result` on `ax`, or in a new figure.
+
+    Every figure takes `variable`: one of the scored variables, drawn alone. What else one takes its module says.
+
+    Raises:
+        ResultError: the figure has no such option, or the result no such variable.
+    """
     module = _module(result)
+    _check_options(module.draw_matplotlib, options, f'the figure of "{_name(result)}"')
     drawn: Axes | Figure = module.draw_matplotlib(module.info(result), ax, **options)
     return drawn
 
 
 def draw_plotly(result: Result, **options: Any) -> PlotlyFigure:
-    """Draw `result` as an interactive figure."""
+    """Draw `result` as an interactive figure.
+
+    Raises:
+        ResultError: the figure has no such option, or the result no such variable.
+    """
     module = _module(result)
+    _check_options(module.draw_plotly, options, f'the page of "{_name(result)}"')
     return module.draw_plotly(module.info(result), **options)
 
 
-def save_figure(result: Result, path: Path) -> Path:
+def save_figure(result: Result, path: Path, **options: Any) -> Path:
     """Draw `result` into a file: an interactive page for .html (self-contained, no network), else a picture.
+
+    The `options` are those of `draw_plotly` for a page, else of `draw_matplotlib`.
 
     Returns:
         The path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".html":
-        draw_plotly(result).write_html(path, include_plotlyjs=True, config={"showSendToCloud": False}, auto_play=False)
+        draw_plotly(result, **options).write_html(path, include_plotlyjs=True, config={"showSendToCloud": False}, auto_play=False)
         return path
     from matplotlib.figure import Figure
 
-    drawn = draw_matplotlib(result)
+    drawn = draw_matplotlib(result, **options)
     assert isinstance(drawn, Figure)
     drawn.savefig(path, dpi=150)
     return path
 
 
+def _check_options(draw: Callable[..., Any], options: Mapping[str, object], figure: str) -> None:
+    """One error for an option that this figure does not have, with those that it has."""
+    known = [name for name in signature(draw).parameters if name not in ("found", "ax")]
+    for name in options.keys() - set(known):
+        raise ResultError(f"{figure} takes no {name}=; it takes {', '.join(f'{option}=' for option in known) or 'no option'}")
+
+
+def _name(result: Result) -> str:
+    """What FIGURES calls a result."""
+    return f"{result.experiment} {result.data.attrs.get('level', '')}".strip()
+
+
 def _module(result: Result) -> Any:
-    name = f"{result.experiment} {result.data.attrs.get('level', '')}".strip()
+    name = _name(result)
     if name not in FIGURES:
         raise ResultError(f'there is no figure for "{name}"; there are: {", ".join(FIGURES)}')
     return import_module(FIGURES[name])

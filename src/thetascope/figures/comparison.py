@@ -85,23 +85,25 @@ def _detail(alphas: Floats, progress: Floats, losses: dict[str, Floats]) -> tupl
     return (left, 1.02), (low - 0.1 * abs(low), top + 3 * max(top - low, 0.1 * abs(top)))
 
 
-def draw_matplotlib(found: ComparisonInfo, ax: Axes | None = None, variable: str = "loss") -> Axes | Figure:
-    """Draw one `variable` on `ax`; or a new figure: each variable on the left, the detail of the loss on the right."""
+def draw_matplotlib(found: ComparisonInfo, ax: Axes | None = None, variable: str | None = None) -> Axes | Figure:
+    """Draw all variables in a new figure, or only `variable`, the loss beside its detail; on `ax` one (default: the loss).
+
+    Raises:
+        ResultError: there is no such variable.
+    """
+    chosen = _chosen(found, variable)
     if ax is not None:
-        if variable not in found.values:
-            raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(found.values)}')
-        _draw(ax, found, variable)
+        _draw(ax, found, chosen[0])
         ax.legend()
         return ax
     from matplotlib.figure import Figure
 
-    count = len(found.values) + 1
-    figure = Figure(figsize=(4.3 * count, 4.6), layout="constrained")
-    axes = figure.subplots(1, count)
-    names = ["loss", "loss", *(name for name in found.values if name != "loss")]
-    for place, (axis, name) in enumerate(zip(axes, names, strict=True)):
-        _draw(axis, found, name, linear_scale=place == 1)
-        if place == 1:
+    drawn = [(name, detail) for name in chosen for detail in ([False, True] if name == "loss" else [False])]
+    figure = Figure(figsize=(4.3 * max(len(drawn), 2), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(drawn), squeeze=False)[0]
+    for axis, (name, detail) in zip(axes, drawn, strict=True):
+        _draw(axis, found, name, linear_scale=detail)
+        if detail:
             axis.set_xlim(*found.detail[0])
             axis.set_ylim(*found.detail[1])
             axis.set_title("detail where they meet", fontsize="small", color=GREY)
@@ -111,6 +113,15 @@ def draw_matplotlib(found: ComparisonInfo, ax: Axes | None = None, variable: str
     figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize="small")
     figure.suptitle(f"{found.title}\n{found.subtitle}", fontsize="medium")
     return figure
+
+
+def _chosen(found: ComparisonInfo, variable: str | None) -> list[str]:
+    """What is drawn, the loss first."""
+    if variable is None:
+        return sorted(found.values, key=lambda name: name != "loss")
+    if variable not in found.values:
+        raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(found.values)}')
+    return [variable]
 
 
 def _draw(ax: Axes, found: ComparisonInfo, name: str, *, linear_scale: bool = False) -> None:
@@ -129,15 +140,20 @@ def _draw(ax: Axes, found: ComparisonInfo, name: str, *, linear_scale: bool = Fa
     ax.set_ylabel(found.axis_labels[name])
 
 
-def draw_plotly(found: ComparisonInfo) -> PlotlyFigure:
-    """All variables below one another."""
+def draw_plotly(found: ComparisonInfo, variable: str | None = None) -> PlotlyFigure:
+    """All variables below one another, or only `variable`.
+
+    Raises:
+        ResultError: there is no such variable.
+    """
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(rows=len(found.values), cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    chosen = _chosen(found, variable)
+    figure = make_subplots(rows=len(chosen), cols=1, shared_xaxes=True, vertical_spacing=0.06)
     colors = {kind: color for kind, (color, _) in STYLES.items()} | {"measured": MEASURED}
-    for row, (name, curves) in enumerate(found.values.items(), 1):
-        for kind, curve in curves.items():
+    for row, name in enumerate(chosen, 1):
+        for kind, curve in found.values[name].items():
             measured = kind == "measured"
             figure.add_trace(
                 Scatter(
@@ -155,11 +171,12 @@ def draw_plotly(found: ComparisonInfo) -> PlotlyFigure:
             )
         log = found.log and name == "loss"
         figure.update_yaxes(title_text=html(found.axis_labels[name]), type="log" if log else "linear", row=row, col=1)
-    for kind, alpha, loss, made in found.crossings:
+    for kind, alpha, loss, made in found.crossings if "loss" in chosen else ():
         text = f"{kind} path {'meets what was measured by construction' if made else 'crosses what was measured'} at α = {alpha:.3f}"
         marker = {"symbol": "square-open" if made else "circle-open", "size": 11, "color": "black"}
         trace = Scatter(x=[alpha], y=[loss], mode="markers", marker=marker, showlegend=False, hovertemplate=f"{text}<extra></extra>")
         figure.add_trace(trace, row=1, col=1)
-    figure.update_xaxes(title_text="α for the paths, share of the training's steps for measured states", row=len(found.values), col=1)
-    figure.update_layout(title={"text": heading(found.title, [found.subtitle])}, template="plotly_white", height=660)
+    figure.update_xaxes(title_text="α for the paths, share of the training's steps for measured states", row=len(chosen), col=1)
+    height = 660 if len(chosen) > 1 else 460
+    figure.update_layout(title={"text": heading(found.title, [found.subtitle])}, template="plotly_white", height=height)
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,17 +40,25 @@ class Family:
 
     def only(self, chosen: Sequence[int]) -> Family:
         """Some of the curves."""
-        return Family(
-            self.title,
-            self.subtitle,
-            self.dim,
-            tuple(self.labels[i] for i in chosen),
-            self.alphas,
-            {name: values[list(chosen)] for name, values in self.values.items()},
-            self.axis_labels,
-            self.distance[list(chosen)],
-            tuple(self.owners[i] for i in chosen),
+        return replace(
+            self,
+            labels=tuple(self.labels[i] for i in chosen),
+            values={name: values[list(chosen)] for name, values in self.values.items()},
+            distance=self.distance[list(chosen)],
+            owners=tuple(self.owners[i] for i in chosen),
         )
+
+    def of(self, variable: str | None) -> Family:
+        """The curves of one variable, or of all where none is named.
+
+        Raises:
+            ResultError: there is none.
+        """
+        if variable is None:
+            return self
+        if variable not in self.values:
+            raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(self.values)}')
+        return replace(self, values={variable: self.values[variable]})
 
     def named(self, label: str) -> Family:
         """The one curve of that label.

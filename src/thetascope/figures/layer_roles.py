@@ -9,7 +9,7 @@ import numpy as np
 
 from thetascope.figures.layer_roles_info import Floats, LayerRolesInfo, Panel, info, labels_of
 from thetascope.figures.legends import heading, wrapped
-from thetascope.figures.style import BLUE, GREY, VERMILION, html, panel_of
+from thetascope.figures.style import BLUE, GREY, VERMILION, html, panel_of, panels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,25 +25,26 @@ FAR = 12
 INK, LIGHT_ORANGE = "#333333", "#F5CC7F"
 
 
-def draw_matplotlib(found: LayerRolesInfo, ax: Axes | None = None, variable: str = "loss") -> Axes | Figure:
-    """Draw one `variable` on `ax`, or all of them beside one another in a new figure that grows with the layers.
+def draw_matplotlib(found: LayerRolesInfo, ax: Axes | None = None, variable: str | None = None) -> Axes | Figure:
+    """Draw all variables beside one another in a new figure that grows with the layers, or only `variable`; on `ax` one (default:
+    the loss).
 
     Raises:
         ResultError: there is no such variable.
     """
     if ax is not None:
-        _draw_panel(ax, found, panel_of(found.panels, variable))
+        _draw_panel(ax, found, panel_of(found.panels, variable or "loss"))
         _label_rows(ax, found)
         _legend_within(ax, len(found.rows))
         return ax
     from matplotlib.figure import Figure
 
-    names = labels_of(found.rows)
-    notes = wrapped([found.subtitle, *found.notes], 50 * len(found.panels))
-    width = 0.4 + 0.075 * max(16, *map(len, names)) + 3.1 * len(found.panels)
+    panels, names = panels_of(found.panels, variable), labels_of(found.rows)
+    notes = wrapped([found.subtitle, *found.notes], 50 * len(panels))
+    width = 0.4 + 0.075 * max(16, *map(len, names)) + 3.1 * len(panels)
     figure = Figure(figsize=(width, 2.1 + 0.42 * len(found.rows) + 0.16 * len(notes.split("\n"))), layout="constrained")
-    axes = figure.subplots(1, len(found.panels), sharey=True, squeeze=False)[0]
-    for panel, axis in zip(found.panels, axes, strict=True):
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for panel, axis in zip(panels, axes, strict=True):
         _draw_panel(axis, found, panel)
     _label_rows(axes[0], found)
     by_label = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
@@ -139,12 +140,17 @@ def _not_finite(ax: Axes, found: LayerRolesInfo, panel: Panel) -> None:
                 color=INK, zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8})  # fmt: skip
 
 
-def draw_plotly(found: LayerRolesInfo) -> PlotlyFigure:
-    """All variables beside one another, with the values on hovering."""
+def draw_plotly(found: LayerRolesInfo, variable: str | None = None) -> PlotlyFigure:
+    """All variables beside one another, or only `variable`; values on hovering.
+
+    Raises:
+        ResultError: there is no such variable.
+    """
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(rows=1, cols=len(found.panels), shared_yaxes=True, horizontal_spacing=0.04)
-    for col, panel in enumerate(found.panels, 1):
+    panels = panels_of(found.panels, variable)
+    figure = make_subplots(rows=1, cols=len(panels), shared_yaxes=True, horizontal_spacing=0.04)
+    for col, panel in enumerate(panels, 1):
         for trace in _traces(found, panel, first=col == 1):
             figure.add_trace(trace, row=1, col=col)
         figure.update_xaxes(title_text=html(panel.label), type="log" if panel.log else "linear", row=1, col=col)

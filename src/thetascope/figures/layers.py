@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetascope.figures.curves import CYCLE, Family, draw_curve, family, mark_ends, style_of
+from thetascope.figures.curves import CYCLE, Family, Floats, draw_curve, family, mark_ends, style_of
 from thetascope.figures.legends import heading
 from thetascope.figures.style import GREY, html
 
@@ -26,15 +26,20 @@ def info(result: Result) -> Family:
     return family(result, "layer")
 
 
-def draw_matplotlib(found: Family, ax: Axes | None = None, variable: str = "loss", layer: str | None = None) -> Axes | Figure:
-    """Draw all layers, or only `layer`: one `variable` on `ax`, or all variables side by side in a new figure."""
+def draw_matplotlib(found: Family, ax: Axes | None = None, variable: str | None = None, layer: str | None = None) -> Axes | Figure:
+    """Draw all layers, or only `layer`: all variables side by side in a new figure, or only `variable`; on `ax` one (default: the loss).
+
+    Raises:
+        ResultError: there is no such variable or layer.
+    """
     shown = found if layer is None else found.named(layer)
     if ax is not None:
-        _draw(ax, shown, variable)
+        _draw(ax, shown.of(variable or "loss"), variable or "loss")
         ax.set_xlabel("α of the layer")
         return ax
     from matplotlib.figure import Figure
 
+    shown = shown.of(variable)
     figure = Figure(figsize=(5.2 * len(shown.values), 4.4), layout="constrained")
     axes = figure.subplots(1, len(shown.values), squeeze=False)[0]
     for name, axis in zip(shown.values, axes, strict=True):
@@ -49,14 +54,14 @@ def draw_matplotlib(found: Family, ax: Axes | None = None, variable: str = "loss
     return figure
 
 
-def _ranked(found: Family) -> list[int]:
-    """Layers by how much their loss varies, most first."""
-    spread = [np.ptp(curve[np.isfinite(curve)]) if np.isfinite(curve).any() else np.inf for curve in found.values["loss"]]
+def _ranked(curves: Floats) -> list[int]:
+    """Layers by how much their curves vary, most first."""
+    spread = [np.ptp(curve[np.isfinite(curve)]) if np.isfinite(curve).any() else np.inf for curve in curves]
     return [int(i) for i in np.argsort(spread)[::-1]]
 
 
 def _draw(ax: Axes, found: Family, variable: str) -> None:
-    named = set(_ranked(found)[:NAMED])
+    named = set(_ranked(next(iter(found.values.values())))[:NAMED])
     place = 0
     for i, label in enumerate(found.labels):
         curve = found.values[variable][i]
@@ -69,13 +74,17 @@ def _draw(ax: Axes, found: Family, variable: str) -> None:
     ax.set_ylabel(found.axis_labels[variable])
 
 
-def draw_plotly(found: Family, layer: str | None = None) -> PlotlyFigure:
-    """All variables below one another; a click on a layer in the legend hides it."""
+def draw_plotly(found: Family, variable: str | None = None, layer: str | None = None) -> PlotlyFigure:
+    """All variables side by side, or only `variable`; a click on a layer in the legend hides it.
+
+    Raises:
+        ResultError: there is no such variable or layer.
+    """
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
 
-    shown = found if layer is None else found.named(layer)
-    figure = make_subplots(rows=1, cols=len(shown.values), subplot_titles=[html(label) for label in shown.axis_labels.values()])
+    shown = (found if layer is None else found.named(layer)).of(variable)
+    figure = make_subplots(rows=1, cols=len(shown.values), subplot_titles=[html(shown.axis_labels[name]) for name in shown.values])
     for col, name in enumerate(shown.values, 1):
         for i, label in enumerate(shown.labels):
             text: dict[str, Any] = {"name": html(f"{label} ({shown.distance[i]:.3g})"), "legendgroup": str(i), "showlegend": col == 1}

@@ -28,11 +28,19 @@ def info(result: Result) -> Family:
 
 
 def draw_matplotlib(
-    found: Family, ax: Axes | None = None, variable: str = "loss", layer: str | None = None, parameter: str | None = None
+    found: Family, ax: Axes | None = None, variable: str | None = None, layer: str | None = None, parameter: str | None = None
 ) -> Axes | Figure:
-    """Draw one `variable` on `ax`, or a new figure: a panel a layer, one `layer`, or one `parameter` closely."""
+    """Draw one `variable` (default: the loss) on `ax` or in a new figure: a panel a layer, or one `layer`.
+
+    One `parameter` is drawn closely, in a new figure with all variables side by side where none is named.
+
+    Raises:
+        ResultError: there is no such variable, layer or parameter.
+    """
     if parameter is not None:
-        return _closely(found.named(parameter), ax, variable)
+        return _closely(found.named(parameter).of(variable), ax)
+    variable = variable or "loss"
+    found.of(variable)
     if layer is not None and layer not in found.owners:
         raise ResultError(f'no parameters of the layer "{layer}" in this result; there are: {", ".join(dict.fromkeys(found.owners))}')
     layers = list(dict.fromkeys(found.owners)) if layer is None else [layer]
@@ -76,8 +84,9 @@ def _draw_family(ax: Axes, found: Family, variable: str, farthest: float) -> Non
     ax.ticklabel_format(axis="y", useOffset=False)
 
 
-def _closely(found: Family, ax: Axes | None, variable: str) -> Axes | Figure:
+def _closely(found: Family, ax: Axes | None) -> Axes | Figure:
     if ax is not None:
+        variable = next(iter(found.values))
         draw_curve(ax, found.alphas, found.values[variable][0], color=BLUE)
         mark_ends(ax, found.alphas)
         ax.set_xlabel(f"α of {found.labels[0]}")
@@ -96,16 +105,20 @@ def _closely(found: Family, ax: Axes | None, variable: str) -> Axes | Figure:
     return figure
 
 
-def draw_plotly(found: Family, layer: str | None = None, parameter: str | None = None) -> PlotlyFigure:
-    """All curves of the chosen layer or parameter, the more opaque the farther one travelled; names on hovering."""
+def draw_plotly(found: Family, variable: str | None = None, layer: str | None = None, parameter: str | None = None) -> PlotlyFigure:
+    """All curves of the chosen variable, layer or parameter, the more opaque the farther one travelled; names on hovering.
+
+    Raises:
+        ResultError: there is no such variable or parameter.
+    """
     from plotly.graph_objects import Scatter
     from plotly.subplots import make_subplots
 
-    shown = found.named(parameter) if parameter is not None else found
+    shown = (found if parameter is None else found.named(parameter)).of(variable)
     if layer is not None:
         shown = shown.only([i for i, owner in enumerate(shown.owners) if owner == layer])
     farthest = float(found.distance.max())
-    figure = make_subplots(rows=1, cols=len(shown.values), subplot_titles=[html(label) for label in shown.axis_labels.values()])
+    figure = make_subplots(rows=1, cols=len(shown.values), subplot_titles=[html(shown.axis_labels[name]) for name in shown.values])
     for col, name in enumerate(shown.values, 1):
         for i, label in enumerate(shown.labels):
             figure.add_trace(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thetascope.figures.legends import heading
-from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, html, panel_of, quantity_label, wants_log
+from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, html, panel_of, panels_of, quantity_label, wants_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,23 +76,24 @@ def info(result: Result) -> PathInfo:
     )
 
 
-def draw_matplotlib(found: PathInfo, ax: Axes | None = None, variable: str = "loss") -> Axes | Figure:
-    """Draw one `variable` on `ax`, or all of them below one another in a new figure.
+def draw_matplotlib(found: PathInfo, ax: Axes | None = None, variable: str | None = None) -> Axes | Figure:
+    """Draw all variables below one another in a new figure, or only `variable`; on `ax` one (default: the loss).
 
     Raises:
         ResultError: there is no such variable.
     """
     if ax is not None:
-        _draw_panel(ax, found, panel_of(found.panels, variable))
+        _draw_panel(ax, found, panel_of(found.panels, variable or "loss"))
         ax.set_xlabel("α")
         ax.legend()
         return ax
     from matplotlib.figure import Figure
 
-    count = len(found.panels)
+    panels = panels_of(found.panels, variable)
+    count = len(panels)
     figure = Figure(figsize=(6.4, 1.2 + 2.5 * count), layout="constrained")
     axes = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
-    for panel, axis in zip(found.panels, axes, strict=True):
+    for panel, axis in zip(panels, axes, strict=True):
         _draw_panel(axis, found, panel)
     axes[-1].set_xlabel(X_LABEL)
     axes[0].legend(loc="best")
@@ -157,26 +158,27 @@ def epoch_axis(ax: Axes, progress: Floats, epochs: Floats) -> None:
     top.set_xlabel("epoch of the training, for measured states")
 
 
-def draw_plotly(found: PathInfo) -> PlotlyFigure:
-    """All variables below one another, with the values on hovering."""
+def draw_plotly(found: PathInfo, variable: str | None = None) -> PlotlyFigure:
+    """All variables below one another, or only `variable`; values on hovering.
+
+    Raises:
+        ResultError: there is no such variable.
+    """
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(rows=len(found.panels), cols=1, shared_xaxes=True, vertical_spacing=0.06)
-    for row, panel in enumerate(found.panels, 1):
+    panels = panels_of(found.panels, variable)
+    figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    for row, panel in enumerate(panels, 1):
         for trace in _traces(found, panel, first=row == 1):
             figure.add_trace(trace, row=row, col=1)
         figure.update_yaxes(title_text=html(panel.label), type="log" if panel.log else "linear", row=row, col=1)
     for knot in found.knots:
         figure.add_vline(x=float(knot), line_width=1, line_dash="dot", line_color=GREY)
-    figure.update_xaxes(
-        title_text=X_LABEL,
-        row=len(found.panels),
-        col=1,
-    )
+    figure.update_xaxes(title_text=X_LABEL, row=len(panels), col=1)
     figure.update_layout(
         title={"text": heading(found.title, [found.subtitle])},
         template="plotly_white",
-        height=180 + 240 * len(found.panels),
+        height=180 + 240 * len(panels),
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
         margin={"t": 110},
     )

@@ -27,46 +27,55 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class PatternInfo:
-    """Both curves ``[E, A]`` of each parameter, and its pattern."""
+    """Both curves ``[E, A]`` of each parameter, of each variable, and its pattern."""
 
     title: str
     subtitle: str
-    axis_label: str
+    axis_labels: dict[str, str]
     labels: tuple[str, ...]
     patterns: tuple[str, ...]
     midpoints: Floats
     alphas: Floats
-    curves: dict[str, Floats]
+    values: dict[str, dict[str, Floats]]
     shares: dict[str, float]
 
     def examples(self, pattern: str) -> list[int]:
         """The parameters of a pattern, the most varying first."""
         mine = [i for i, found in enumerate(self.patterns) if found == pattern]
-        return sorted(mine, key=lambda i: -float(np.ptp(self.curves["linear"][i])))
+        return sorted(mine, key=lambda i: -float(np.ptp(self.values["loss"]["linear"][i])))
 
 
 def info(result: Result) -> PatternInfo:
     """Gather what the figure shows."""
     data, attrs = result.data, result.data.attrs
     order = np.argsort(data["alpha"].values)
+    names = [name for name in attrs["scored"] if name != "loss_standard_error"]
     return PatternInfo(
         title="Patterns of the linear and the quadratic path of single parameters",
         subtitle=f"{data.sizes['parameter']:,} parameters, α from {data['alpha'].values.min():g} to {data['alpha'].values.max():g}, "
         f"{attrs['samples_scored']:,} samples; dotted: first and last state",
-        axis_label=quantity_label("loss", attrs["loss_name"]),
+        axis_labels={name: quantity_label(name, attrs["loss_name"]) for name in names},
         labels=tuple(map(str, data["parameter"].values)),
         patterns=tuple(map(str, data["pattern"].values)),
         midpoints=data["midpoint"].values,
         alphas=data["alpha"].values[order],
-        curves={kind: data[f"{kind}_loss"].values[:, order] for kind in STYLES},
+        values={name: {kind: data[f"{kind}_{name}"].values[:, order] for kind in STYLES} for name in names},
         shares=dict(attrs["pattern_shares"]),
     )
 
 
-def draw_matplotlib(found: PatternInfo, ax: Axes | None = None, parameter: str | None = None) -> Axes | Figure:
-    """Draw one `parameter`'s two curves on `ax`; or a new figure with a row of examples for each pattern found."""
+def draw_matplotlib(found: PatternInfo, ax: Axes | None = None, variable: str | None = None, parameter: str | None = None) -> Axes | Figure:
+    """Draw the two curves of one `variable` (default: the loss): a row of examples for each pattern found, in a new figure; or
+    those of one `parameter`, on `ax` or alone.
+
+    Raises:
+        ResultError: there is no such variable or parameter.
+    """
+    variable = variable or "loss"
+    if variable not in found.values:
+        raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(found.values)}')
     if ax is not None or parameter is not None:
-        return _one(found, ax, parameter)
+        return _one(found, ax, variable, parameter)
     from matplotlib.figure import Figure
 
     rows = [name for name, share in found.shares.items() if share > 0]
@@ -75,7 +84,7 @@ def draw_matplotlib(found: PatternInfo, ax: Axes | None = None, parameter: str |
     for axes, name in zip(grid, rows, strict=True):
         examples = found.examples(name)[:EXAMPLES]
         for axis, i in zip(axes, examples, strict=False):
-            _draw(axis, found, i)
+            _draw(axis, found, i, variable)
             axis.set_title(found.labels[i], fontsize="x-small")
             axis.tick_params(labelsize="xx-small")
             axis.ticklabel_format(axis="y", useOffset=True)
@@ -87,11 +96,12 @@ def draw_matplotlib(found: PatternInfo, ax: Axes | None = None, parameter: str |
         axes[0].set_ylabel(f"{name}\n{found.shares[name]:.1%}", fontsize="small")
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
-    figure.suptitle(f"{found.title}\n{found.subtitle}", fontsize="small")
+    shown = "" if variable == "loss" else f": {found.axis_labels[variable]}"
+    figure.suptitle(f"{found.title}{shown}\n{found.subtitle}", fontsize="small", parse_math=False)
     return figure
 
 
-def _one(found: PatternInfo, ax: Axes | None, parameter: str | None) -> Axes | Figure:
+def _one(found: PatternInfo, ax: Axes | None, variable: str, parameter: str | None) -> Axes | Figure:
     if parameter not in found.labels:
         raise ResultError(f'name one parameter of this result: parameter="…". There are: {", ".join(found.labels[:20])}')
     i = found.labels.index(parameter)
@@ -101,17 +111,17 @@ def _one(found: PatternInfo, ax: Axes | None, parameter: str | None) -> Axes | F
 
         figure = Figure(figsize=(5.4, 3.8), layout="constrained")
         ax = figure.subplots()
-    _draw(ax, found, i)
+    _draw(ax, found, i, variable)
     ax.set_title(f"{parameter}: {found.patterns[i]}, midpoint {found.midpoints[i]:.3g}", fontsize="medium")
     ax.set_xlabel("α of the parameter")
-    ax.set_ylabel(found.axis_label)
+    ax.set_ylabel(found.axis_labels[variable])
     ax.legend()
     return ax if figure is None else figure
 
 
-def _draw(ax: Axes, found: PatternInfo, i: int) -> None:
+def _draw(ax: Axes, found: PatternInfo, i: int, variable: str) -> None:
     for kind, (color, dashes) in STYLES.items():
-        ax.plot(found.alphas, found.curves[kind][i], color=color, linestyle=dashes, label=f"{kind} path")
+        ax.plot(found.alphas, found.values[variable][kind][i], color=color, linestyle=dashes, label=f"{kind} path")
     for end in (0.0, 1.0):
         ax.axvline(end, color=GREY, linewidth=0.6, linestyle=(0, (1, 3)), zorder=0)
 

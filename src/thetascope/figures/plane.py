@@ -23,12 +23,13 @@ COMPONENTS = 6
 """So many are shown."""
 
 
-def draw_matplotlib(found: PlaneInfo, ax: Axes | None = None, variable: str = "loss") -> Axes | Figure:
+def draw_matplotlib(found: PlaneInfo, ax: Axes | None = None, variable: str | None = None) -> Axes | Figure:
     """Draw the plane with the path on `ax`; or a new figure with the explained variance, the states' own values and distances beside it.
 
     Raises:
         ResultError: there is no such variable.
     """
+    variable = variable or "loss"
     panel_of(found.grid.fields, variable)
     if ax is not None:
         draw_plane(ax, found, variable)

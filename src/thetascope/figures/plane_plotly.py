@@ -19,7 +19,7 @@ LONGEST = 150
 """So many states at most are walked through in the interactive figure."""
 
 
-def draw_plotly(found: PlaneInfo, variable: str = "loss") -> PlotlyFigure:
+def draw_plotly(found: PlaneInfo, variable: str | None = None) -> PlotlyFigure:
     """Contours and 3-D with the paths, a slider over the states, and buttons that let the optimizer walk.
 
     Raises:
@@ -27,12 +27,12 @@ def draw_plotly(found: PlaneInfo, variable: str = "loss") -> PlotlyFigure:
     """
     from plotly.graph_objects import Figure, Frame
 
-    field = panel_of(found.grid.fields, variable)
+    field = panel_of(found.grid.fields, variable or "loss")
     ground = plane_traces(found.grid, field)
     ground[2].opacity = 0.85  # paths may lie below the surface
     paths = [_path_traces(found, i, field) for i in range(len(found.walks))]
     figure = Figure([*ground, *(trace for of_one in paths for trace in of_one), *_state_traces(found)])
-    titled(figure, replace(found.grid, notes=(*found.grid.notes, found.note(variable))))
+    titled(figure, replace(found.grid, notes=(*found.grid.notes, found.note(field.name))))
     plane_layout(figure, found.grid, field)
     times = _moments(found)
     moving = [len(ground) + len(paths[0]) * i + j for i in range(len(paths)) for j in (1, 2, 3)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from thetascope.figures.legends import entries, heading, log_y, wrapped
 from thetascope.figures.study_info import UNITS, Floats, Panel, StudyInfo, info
-from thetascope.figures.style import BLUE, GREY, ORANGE, SKY, VERMILION, html, panel_of
+from thetascope.figures.style import BLUE, GREY, ORANGE, SKY, VERMILION, html, panel_of, panels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,24 +24,25 @@ CROWDED = 50
 """Labels below the boxes with more characters in all than this are slanted."""
 
 
-def draw_matplotlib(found: StudyInfo, ax: Axes | None = None, variable: str = "loss") -> Axes | Figure:
-    """Draw one `variable` on `ax`, or all of them below one another in a new figure.
+def draw_matplotlib(found: StudyInfo, ax: Axes | None = None, variable: str | None = None) -> Axes | Figure:
+    """Draw all variables below one another in a new figure, or only `variable`; on `ax` one (default: the loss).
 
     Raises:
         ResultError: there is no such variable.
     """
     if ax is not None:
-        _draw_panel(ax, found, panel_of(found.panels, variable))
+        _draw_panel(ax, found, panel_of(found.panels, variable or "loss"))
         _label_x(ax, found)
         handles, labels = entries([ax])
         ax.legend(handles, labels, fontsize="small")
         return ax
     from matplotlib.figure import Figure
 
-    count = len(found.panels)
+    panels = panels_of(found.panels, variable)
+    count = len(panels)
     figure = Figure(figsize=(6.4, 1.9 + 2.3 * count), layout="constrained")
     axes = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
-    for panel, axis in zip(found.panels, axes, strict=True):
+    for panel, axis in zip(panels, axes, strict=True):
         _draw_panel(axis, found, panel)
     _label_x(axes[-1], found)
     figure.suptitle(found.title, fontsize="large")
@@ -115,12 +116,17 @@ def _mark_not_finite(ax: Axes, x: Floats, values: Floats) -> None:
         )  # fmt: skip
 
 
-def draw_plotly(found: StudyInfo) -> PlotlyFigure:
-    """All variables below one another, with the values on hovering."""
+def draw_plotly(found: StudyInfo, variable: str | None = None) -> PlotlyFigure:
+    """All variables below one another, or only `variable`; values on hovering.
+
+    Raises:
+        ResultError: there is no such variable.
+    """
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(rows=len(found.panels), cols=1, shared_xaxes=True, vertical_spacing=0.06)
-    for row, panel in enumerate(found.panels, 1):
+    panels = panels_of(found.panels, variable)
+    figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    for row, panel in enumerate(panels, 1):
         for trace in _traces(found, panel, first=row == 1):
             figure.add_trace(trace, row=row, col=1)
         figure.update_yaxes(title_text=html(panel.label), type="log" if panel.log else "linear", row=row, col=1)
@@ -133,10 +139,11 @@ def draw_plotly(found: StudyInfo) -> PlotlyFigure:
     if found.recommended_place is not None:
         figure.add_vline(x=found.recommended_place, line_color=VERMILION, line_dash="dash", line_width=1.5)
     _plotly_x(figure, found)
+    figure.update_xaxes(title_text=found.x_label, row=len(panels), col=1)
     figure.update_layout(
         title={"text": heading(found.title, [found.rule], RULE_WIDTH)},
         template="plotly_white",
-        height=220 + 240 * len(found.panels),
+        height=220 + 240 * len(panels),
         legend={"orientation": "h", "yanchor": "top", "y": -0.12, "x": 0},
         margin={"t": 120},
     )
@@ -148,7 +155,6 @@ def _plotly_x(figure: PlotlyFigure, found: StudyInfo) -> None:
         figure.update_xaxes(tickvals=found.places, ticktext=found.tick_labels)
     if found.study == "study_train_size":
         figure.update_xaxes(type="log")
-    figure.update_xaxes(title_text=found.x_label, row=len(found.panels), col=1)
 
 
 def _traces(found: StudyInfo, panel: Panel, *, first: bool) -> list[Any]:

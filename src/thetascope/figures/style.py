@@ -50,6 +50,15 @@ def panel_of(panels: Sequence[P], variable: str) -> P:
     raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(panel.name for panel in panels)}')
 
 
+def panels_of(panels: Sequence[P], variable: str | None) -> tuple[P, ...]:
+    """The panel that shows `variable`, alone, or all of them where none is named.
+
+    Raises:
+        ResultError: there is none.
+    """
+    return tuple(panels) if variable is None else (panel_of(panels, variable),)
+
+
 def quantity_label(name: str, loss_name: str = "") -> str:
     """How an axis calls a variable."""
     if name != "loss":

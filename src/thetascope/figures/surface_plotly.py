@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from thetascope.figures.fields import Field, GridInfo, edges, height_at, lonely
 from thetascope.figures.legends import heading
 from thetascope.figures.scales import Floats
-from thetascope.figures.style import BLUE, GREY, VERMILION, html
+from thetascope.figures.style import BLUE, GREY, VERMILION, html, panels_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as PlotlyFigure
@@ -19,10 +20,15 @@ _BUTTONS = {"type": "buttons", "direction": "right", "y": 1.02, "yanchor": "bott
 _SWITCHED = ("x", "y", "z", "text", "name", "showlegend", "showscale", "marker", "colorscale", "colorbar")
 
 
-def draw_plotly(found: GridInfo) -> PlotlyFigure:
-    """One figure, switched between contours, heat map and 3-D, and between variables; values on hovering."""
+def draw_plotly(found: GridInfo, variable: str | None = None) -> PlotlyFigure:
+    """One figure, switched between contours, heat map and 3-D, and between variables unless one is named; values on hovering.
+
+    Raises:
+        ResultError: there is no such variable.
+    """
     from plotly.graph_objects import Figure
 
+    found = replace(found, fields=panels_of(found.fields, variable))
     families = {field.name: _line_traces(found, field) if found.is_line else plane_traces(found, field) for field in found.fields}
     figure = Figure(next(iter(families.values())))
     menus = [_variable_menu(found, families)] if len(families) > 1 else []

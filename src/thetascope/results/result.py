@@ -98,7 +98,7 @@ class Result:
 
         Args:
             path: of the file. Its folder is made.
-            variable: of the scored variables, write only this one. A page takes none; an animation shows the loss without.
+            variable: of the scored variables, write only this one. An animation shows the loss without.
 
         Returns:
             The path.

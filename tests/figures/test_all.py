@@ -1,4 +1,4 @@
-"""Names of layers, parameters and metrics are the user's: on every page they show as text, never as tags or templates."""
+"""What holds for every figure: names show as text, never as tags or templates; the same options, the same errors."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import nn
 
 import thetascope as ts
+from thetascope.errors import ResultError
 from thetascope.figures import FIGURES
 from thetascope.testing.models import case
 
@@ -70,3 +73,37 @@ def test_hostile_names_are_shown_as_text(name: str) -> None:
     assert any("&lt;img src=x onerror=alert(1)&gt;" in text for _, text in found), "the name is not shown"
     assert not [text for _, text in found if "<img" in text or "& <b>" in text]
     assert not [text for key, text in found if key == "hovertemplate" and "%{x} &" in text]
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, ts.Result]:
+    return {name: make(*hostile()) for name, make in MADE.items()}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_draws_one_variable_alone(results: dict[str, ts.Result], name: str) -> None:
+    figure = results[name].plot(variable=HOSTILE)
+    assert isinstance(figure, Figure)
+    words = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert HOSTILE in words
+    assert "cross-entropy" not in words
+    with pytest.raises(ResultError, match='no variable "recall"; there are: loss, <img'):
+        results[name].plot(variable="recall")
+
+
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"compare_paths parameter"}))
+def test_every_page_shows_one_variable_alone(results: dict[str, ts.Result], name: str) -> None:
+    figure = results[name].figure(variable=HOSTILE).to_plotly_json()
+    figure["layout"].pop("template", None)
+    shown = " ".join(text for _, text in texts(figure))
+    assert "onerror" in shown
+    assert "cross-entropy" not in shown
+    with pytest.raises(ResultError, match='no variable "recall"; there are: loss, <img'):
+        results[name].figure(variable="recall")
+
+
+def test_an_option_that_a_figure_lacks_is_one_clear_error(results: dict[str, ts.Result]) -> None:
+    with pytest.raises(ResultError, match=r'the page of "compare_paths parameter" takes no variable=; it takes no option'):
+        results["compare_paths parameter"].figure(variable="loss")
+    with pytest.raises(ResultError, match=r'the figure of "interpolate model" takes no layer=; it takes variable='):
+        results["interpolate model"].plot(layer="0")
