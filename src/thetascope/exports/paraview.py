@@ -1,19 +1,10 @@
-"""Results as files of other programs: ParaView, tables, arrays, pictures, animations.
-
-ParaView's files are VTK XML with inline base64, as "VTK File Formats" (docs.vtk.org, "XML File Formats") describes them.
-"""
+"""Results as files for ParaView: VTK XML with inline base64, as "VTK File Formats" (docs.vtk.org, "XML File Formats") describes it."""
 
 from __future__ import annotations
 
 import base64
-import io
-import json
-import os
 import re
-import zipfile
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -21,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thetascope.errors import ResultError
-from thetascope.files import write_atomically
+from thetascope.exports.selection import only_variable
 from thetascope.results.result import Result
 
 if TYPE_CHECKING:
@@ -35,44 +26,9 @@ UNEVEN = 1e-6
 """Coordinates may be off an even grid by this share of a step."""
 
 
-def export(result: Result, path: str | os.PathLike[str], variable: str | None = None) -> Path:
-    """Write `result` in the format that the suffix of `path` names, whole or not at all; a file there is replaced.
-
-    Args:
-        result: what to write; a .vti takes one over (``y``, ``x``), a .vtp one with the way of a training.
-        path: ends in one of FORMATS. Its folder is made.
-        variable: of the scored variables, write only this one. An animation shows the loss without.
-
-    Returns:
-        The path.
-
-    Raises:
-        ResultError: no such format or variable, the result does not fit the format, or `path` is a folder.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        there = {what: " ".join(name for name, entry in FORMATS.items() if entry[0] == what) for what, _ in FORMATS.values()}
-        listed = ", ".join(f"{names} ({what})" for what, names in there.items())
-        raise ResultError(f'"{path.name}" ends in no known format; there are: {listed}')
-    if path.is_dir():
-        raise ResultError(f'"{path}" is a folder; an export is one file: choose another name')
-    content = FORMATS[suffix][1](result, suffix, variable)
-
-    def write(partial: Path) -> None:
-        partial.write_bytes(content)
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, write)
-    return path
-
-
-# --- ParaView ---------------------------------------------------------------------------------------------
-
-
-def _image_data(result: Result, suffix: str, variable: str | None) -> bytes:
+def image_data(result: Result, suffix: str, variable: str | None) -> bytes:
     """The grid: point i + nx · j is the cell (``y`` j, ``x`` i). Floating variables as Float64, each status as Int8."""
-    data = _only(result, variable).data
+    data = only_variable(result, variable).data
     if not _has_grid(data):
         raise _unfit(result, suffix, "holds a grid over y and x")
     (x_origin, x_step), (y_origin, y_step) = _axis(data, "x"), _axis(data, "y")
@@ -84,9 +40,9 @@ def _image_data(result: Result, suffix: str, variable: str | None) -> bytes:
     return _xml(root)
 
 
-def _poly_data(result: Result, suffix: str, variable: str | None) -> bytes:
+def poly_data(result: Result, suffix: str, variable: str | None) -> bytes:
     """The states as points (``path_x``, ``path_y``, 0) and a line a training; a training of one state is a vertex."""
-    data = _only(result, variable).data
+    data = only_variable(result, variable).data
     if not _has_path(data):
         raise _unfit(result, suffix, "holds the way of a training through its plane (path_x, path_y)")
     values = _numbers(data, ("state",))
@@ -195,99 +151,3 @@ def _xml(root: ElementTree.Element) -> bytes:
     ElementTree.indent(root)
     written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return written
-
-
-# --- tables and arrays ------------------------------------------------------------------------------------
-
-
-def _table(result: Result, suffix: str, variable: str | None) -> bytes:
-    """`Result.to_dataframe` as UTF-8. Numbers have as many digits as tell them apart from every other."""
-    return _only(result, variable).to_dataframe().to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
-
-
-def _arrays(result: Result, suffix: str, variable: str | None) -> bytes:
-    """Each variable and coordinate by its name; ``attrs`` and each array's ``dims`` as JSON. Nothing is pickled.
-
-    Written entry by entry, because `numpy.savez` takes names as keywords, and not every name may be one.
-    """
-    data = _only(result, variable).data
-    dims = {str(name): list(map(str, array.dims)) for name, array in data.variables.items()}
-    told = {"attrs": np.array(_json(data.attrs)), "dims": np.array(_json(dims))}
-    for name in told.keys() & dims.keys():
-        raise ResultError(f'an .npz keeps its own notes under "{name}", and so is a variable called; choose .csv, or rename it')
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, values in {**{str(name): array.values for name, array in data.variables.items()}, **told}.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                plain = np.array(values.tolist(), str).reshape(values.shape) if values.dtype.kind in "OT" else values
-                np.lib.format.write_array(entry, plain, allow_pickle=False)
-    return content.getvalue()
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, ensure_ascii=False, default=lambda value: np.asarray(value).tolist())
-
-
-# --- figures ----------------------------------------------------------------------------------------------
-
-
-def _figure(result: Result, suffix: str, variable: str | None) -> bytes:
-    """The whole figure, or one variable's; .html is a page."""
-    from thetascope.figures import save_figure
-
-    if variable is None:
-        return _drawn(suffix, lambda path: save_figure(result, path))
-    _check_scored(result, variable)
-    return _drawn(suffix, lambda path: save_figure(result, path, variable=variable))
-
-
-def _animation(result: Result, suffix: str, variable: str | None) -> bytes:
-    from thetascope.figures.animation import save_animation
-
-    return _drawn(suffix, lambda path: save_animation(result, path, variable=variable or "loss"))
-
-
-def _drawn(suffix: str, draw: Callable[[Path], object]) -> bytes:
-    """What `draw` writes: into a folder of its own, because figures choose their format by the suffix of a path."""
-    with TemporaryDirectory(prefix="thetascope-") as folder:
-        path = Path(folder) / f"figure{suffix}"
-        draw(path)
-        return path.read_bytes()
-
-
-# --- choosing ---------------------------------------------------------------------------------------------
-
-
-def _only(result: Result, variable: str | None) -> Result:
-    """The result with only this one of its scored variables and its standard error, all else as it is."""
-    if variable is None:
-        return result
-    _check_scored(result, variable)
-    data = result.data
-    others = [name for name in data.attrs["scored"] if name not in (variable, f"{variable}_standard_error")]
-    dropped = [f"{prefix}{name}{end}" for prefix in data.attrs["units"] for name in others for end in ("", "_status")]
-    return Result(data.drop_vars(dropped, errors="ignore"), result.path)
-
-
-def _check_scored(result: Result, variable: str) -> None:
-    scored = result.data.attrs.get("scored", ())
-    if variable not in scored:
-        raise ResultError(f'no scored variable is called "{variable}"; there are: {", ".join(scored) or "none"}')
-
-
-Content = Callable[[Result, str, str | None], bytes]
-"""Makes a file's content from a result, the suffix and the variable that was chosen."""
-
-FORMATS: dict[str, tuple[str, Content]] = {
-    ".vti": ("a grid for ParaView", _image_data),
-    ".vtp": ("the way of a training for ParaView", _poly_data),
-    ".csv": ("a table", _table),
-    ".npz": ("arrays for numpy", _arrays),
-    ".png": ("a picture", _figure),
-    ".svg": ("a picture", _figure),
-    ".pdf": ("a picture", _figure),
-    ".html": ("an interactive page", _figure),
-    ".gif": ("an animation", _animation),
-    ".mp4": ("an animation", _animation),
-}
-"""Each suffix with what a file of it is and what makes its content."""

@@ -1,0 +1,63 @@
+"""Results as files of other programs: ParaView, tables, arrays, pictures, animations. One module a kind; FORMATS lists them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from thetascope.errors import ResultError
+from thetascope.exports.paraview import image_data, poly_data
+from thetascope.exports.pictures import animation, figure
+from thetascope.exports.tables import arrays, table
+from thetascope.files import write_atomically
+from thetascope.results.result import Result
+
+Content = Callable[[Result, str, str | None], bytes]
+"""Makes a file's content from a result, the suffix and the variable that was chosen."""
+
+FORMATS: dict[str, tuple[str, Content]] = {
+    ".vti": ("a grid for ParaView", image_data),
+    ".vtp": ("the way of a training for ParaView", poly_data),
+    ".csv": ("a table", table),
+    ".npz": ("arrays for numpy", arrays),
+    ".png": ("a picture", figure),
+    ".svg": ("a picture", figure),
+    ".pdf": ("a picture", figure),
+    ".html": ("an interactive page", figure),
+    ".gif": ("an animation", animation),
+    ".mp4": ("an animation", animation),
+}
+"""Each suffix with what a file of it is and what makes its content."""
+
+
+def export(result: Result, path: str | os.PathLike[str], variable: str | None = None) -> Path:
+    """Write `result` in the format that the suffix of `path` names, whole or not at all; a file there is replaced.
+
+    Args:
+        result: what to write; a .vti takes one over (``y``, ``x``), a .vtp one with the way of a training.
+        path: ends in one of FORMATS. Its folder is made.
+        variable: of the scored variables, write only this one. An animation shows the loss without.
+
+    Returns:
+        The path.
+
+    Raises:
+        ResultError: no such format or variable, the result does not fit the format, or `path` is a folder.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        there = {what: " ".join(name for name, entry in FORMATS.items() if entry[0] == what) for what, _ in FORMATS.values()}
+        listed = ", ".join(f"{names} ({what})" for what, names in there.items())
+        raise ResultError(f'"{path.name}" ends in no known format; there are: {listed}')
+    if path.is_dir():
+        raise ResultError(f'"{path}" is a folder; an export is one file: choose another name')
+    content = FORMATS[suffix][1](result, suffix, variable)
+
+    def write(partial: Path) -> None:
+        partial.write_bytes(content)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, write)
+    return path
