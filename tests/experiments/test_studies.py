@@ -15,7 +15,8 @@ from tests.experiments.test_training import blobs, net, random_states, training
 from thetascope.errors import ObjectiveError, ResultError, TrainingError
 from thetascope.evaluation.per_sample import per_sample_columns
 from thetascope.experiments.recommendations import recommended_epochs, recommended_test_size, recommended_train_size, spread_of_rows
-from thetascope.experiments.studies import drawn_subset, study_epochs, study_test_size, study_train_size
+from thetascope.experiments.studies import study_epochs, study_test_size, study_train_size
+from thetascope.experiments.subsets import drawn_subset
 from thetascope.experiments.training import Epoch, Training
 from thetascope.testing.models import case
 

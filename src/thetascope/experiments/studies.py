@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from thetascope.errors import TrainingError
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.per_sample import per_sample_columns
-from thetascope.evaluation.scores import Column
 from thetascope.experiments.examination import OutPath
 from thetascope.experiments.recommendations import (
     EPOCHS_TOLERANCE,
@@ -27,16 +25,13 @@ from thetascope.experiments.recommendations import (
     spread_of_rows,
 )
 from thetascope.experiments.stored_study import Grid, Study
-from thetascope.experiments.training import Training, checked_count, scores, shown_scores
+from thetascope.experiments.subsets import Sizes, checked_sizes, drawn_subset, from_to, ladder, subset_mean, tenths
+from thetascope.experiments.training import Training, scores, shown_scores
+from thetascope.experiments.training_data import checked_count
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
 from thetascope.results.result import Result
 from thetascope.results.store import Store
 from thetascope.state import State
-
-SMALLEST_SHARE = 30
-"""Test samples: less than a tenth of all is examined by default only where it is at least so many."""
-
-Sizes = Sequence[int] | NDArray[np.integer[Any]] | None
 
 
 def study_epochs(
@@ -132,11 +127,11 @@ def study_train_size(
         ResultError: what lies at `out` is of another call.
     """
     training, tolerance = _checked_training(training), checked_tolerance(tolerance)
-    chosen = _checked_sizes(sizes, training.samples, "training", _ladder(training.samples))
+    chosen = checked_sizes(sizes, training.samples, "training", ladder(training.samples))
     checked_count("repeats", repeats)
     settings = {"sizes": chosen, "repeats": repeats, "epochs": training.epochs}
     grid = Grid(("size", "repeat"), {"size": chosen, "repeat": range(repeats)})
-    study = _study_of(training, "study_train_size", f"training on {_from_to(chosen)} samples", settings, grid, _trained_on(training))
+    study = _study_of(training, "study_train_size", f"training on {from_to(chosen)} samples", settings, grid, _trained_on(training))
     with study.opened(out) as store:
         _train_missing(study, training, chosen, repeats, store, progress)
         medians = {f"{name}_median": (("size",), median_of_rows(store.data[name].values)) for name in study.names}
@@ -153,7 +148,7 @@ def _train_missing(study: Study, training: Training, sizes: Sequence[int], repea
         return
     steps = sum(training.steps(plan[at][0]) for at in missing)
     there = f" ({len(plan) - len(missing)} of {len(plan)} are stored already)" if len(missing) < len(plan) else ""
-    what = f"{len(missing)} trainings{there} of {training.epochs} epochs on {_from_to(sizes)} samples"
+    what = f"{len(missing)} trainings{there} of {training.epochs} epochs on {from_to(sizes)} samples"
     with _announced(study, training, what, steps, len(missing), progress) as advance:
         for at in missing:
             size, repeat = plan[at]
@@ -211,11 +206,11 @@ def study_test_size(
     checked_count("seed", seed, least=0)
     columns = per_sample_columns(objective, state)
     total = len(columns["loss"].values)
-    chosen = _checked_sizes(sizes, total, "test", _tenths(total))
+    chosen = checked_sizes(sizes, total, "test", tenths(total))
     full = {name: subset_mean(column, slice(None)) for name, column in columns.items()}
     identity = {"settings": {"sizes": chosen, "repeats": repeats, "seed": seed}}
     grid = Grid(("size", "repeat"), {"size": chosen, "repeat": range(repeats)}, unit=repeats)
-    title = f"one model on {_from_to(chosen)} test samples"
+    title = f"one model on {from_to(chosen)} test samples"
     study = Study("study_test_size", title, objective, objective.bind(state), full, "full", identity, grid, {"test_samples": total})
     with study.opened(out) as store:
         missing = [at for at in range(len(chosen)) if not store.done("")[at * repeats : (at + 1) * repeats].all()]
@@ -237,23 +232,6 @@ def study_test_size(
 
 def _trained_on(training: Training) -> dict[str, Any]:
     return {"training_samples": training.samples, "training_epochs": training.epochs, "seed": training.seed}
-
-
-def _from_to(sizes: Sequence[int]) -> str:
-    return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
-
-
-def drawn_subset(total: int, size: int, seeds: tuple[int, ...]) -> NDArray[np.int64]:
-    """`size` different numbers of 0 to ``total − 1`` in random order, the same for the same `seeds`."""
-    return np.random.default_rng(seeds).choice(total, size, replace=False).astype(np.int64)
-
-
-def subset_mean(column: Column, rows: NDArray[np.int64] | slice) -> float:
-    """The weighted mean of some samples' values, as `Objective.score` takes it of all; nan where no weight is."""
-    values, weights = column.values.numpy()[rows], column.weights.numpy()[rows]
-    weight = float(weights.sum())
-    with np.errstate(invalid="ignore"):
-        return float((values * weights).sum()) / weight if weight else float("nan")
 
 
 def _study_of(training: Training, name: str, title: str, settings: Mapping[str, Any], grid: Grid, attrs: Mapping[str, Any]) -> Study:
@@ -284,30 +262,3 @@ def _checked_training(training: object) -> Training:
     if isinstance(training, Training):
         return training
     raise TrainingError(f"expected a ts.Training, got {type(training).__name__}; make one with ts.Training(model_factory, …)")
-
-
-def _checked_sizes(sizes: Sizes, total: int, what: str, default: list[int]) -> list[int]:
-    """The sizes in rising order."""
-    if sizes is None:
-        return default
-    given = np.asarray(sizes)
-    if given.ndim != 1 or not len(given) or given.dtype.kind not in "iu":
-        raise TrainingError(f"sizes must be a list of whole numbers, at least one. Got {sizes!r} instead.")
-    chosen: list[int] = np.sort(given).tolist()
-    if len(set(chosen)) < len(chosen):
-        raise TrainingError(f"sizes must not repeat. Got {chosen} instead.")
-    if chosen[0] < 1 or chosen[-1] > total:
-        raise TrainingError(f"sizes must lie in 1 to {total:,}, the number of {what} samples. Got {chosen} instead.")
-    return chosen
-
-
-def _ladder(total: int) -> list[int]:
-    """1, 2, 5, 10, 20, 50, … from about a hundredth of `total` on, and `total`; none is close below it."""
-    rungs = [digit * 10**power for power in range(len(str(total))) for digit in (1, 2, 5)]
-    return [*(rung for rung in rungs if total / 120 <= rung <= 0.7 * total), total]
-
-
-def _tenths(total: int) -> list[int]:
-    """Each tenth of `total`, and 1 %, 2 % and 5 % where that is enough samples to say something."""
-    small = [size for size in (round(total * share / 100) for share in (1, 2, 5)) if size >= SMALLEST_SHARE]
-    return sorted({*small, *(max(1, round(total * tenth / 10)) for tenth in range(1, 11))})

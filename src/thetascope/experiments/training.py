@@ -11,15 +11,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from thetascope.errors import TrainingError
-from thetascope.evaluation.batches import Batches, is_pair
+from thetascope.evaluation.batches import Batches
 from thetascope.evaluation.metrics import Loss, Metrics
-from thetascope.evaluation.nests import map_tensors
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import RandomStates, preserved_random_states, seed_all
 from thetascope.experiments.optimization import MEAN_LOSSES, learning_rates, mean_loss, optimization
+from thetascope.experiments.training_data import checked_count, checked_indices, checked_samples, train_batches
 from thetascope.progress import LONG_SECONDS, progress_bar
 
 MEASURED_STEPS = 4
@@ -111,7 +110,7 @@ class Training:
         checked_count("epochs", self.epochs)
         checked_count("batch_size", self.batch_size)
         checked_count("seed", self.seed, least=0)
-        _check_train_data(self.train_data)
+        checked_samples(self.train_data)
         if isinstance(self.loss, str) and self.loss not in MEAN_LOSSES:
             raise TrainingError(
                 f'unknown loss "{self.loss}"; there are {", ".join(MEAN_LOSSES)}, or pass a function of (outputs, targets) that returns '
@@ -123,7 +122,7 @@ class Training:
     @property
     def samples(self) -> int:
         """How many training samples there are."""
-        return len(self.train_data[0]) if is_pair(self.train_data) else len(self.train_data)
+        return checked_samples(self.train_data)
 
     def steps(self, samples: int | None = None, epochs: int | None = None) -> int:
         """How many optimizer steps a training on so many samples makes."""
@@ -170,7 +169,7 @@ class Training:
             TrainingError: an argument is off, or a factory returns something else than it should.
         """
         total = self.epochs if epochs is None else checked_count("epochs", epochs)
-        chosen = self._checked_indices(indices)
+        chosen = checked_indices(indices, self.samples)
         return self._epochs(model, total, chosen, on_step or (lambda step: None))
 
     def train(
@@ -204,7 +203,7 @@ class Training:
             raise TrainingError("a recorder records one model: pass it too, model = training.model(); training.train(model, recorder=…)")
         model = self.model() if model is None else model
         objective = self.objective(model)
-        chosen = self._checked_indices(indices)
+        chosen = checked_indices(indices, self.samples)
         per_epoch = self.steps(len(chosen), 1)
         total = per_epoch * (self.epochs if epochs is None else epochs)
         shown = progress and self.step_seconds(total) * total > LONG_SECONDS
@@ -268,7 +267,7 @@ class Training:
                 shuffled = chosen[torch.randperm(len(chosen), generator=order)]
                 model.train()
                 sums: list[Tensor] = []
-                for inputs, targets in self._batches(shuffled, _device_of(model)):
+                for inputs, targets in train_batches(self.train_data, shuffled, self.batch_size, _device_of(model)):
                     loss = mean_loss(self.loss, model(inputs), targets)
                     optimizer.zero_grad()
                     loss.backward()  # type: ignore[no-untyped-call]
@@ -281,34 +280,6 @@ class Training:
                 own = RandomStates.capture()
             yield Epoch(number, step, model, float(torch.stack(sums).sum()) / len(chosen))
 
-    def _batches(self, shuffled: Tensor, device: torch.device) -> Iterator[tuple[Any, Tensor]]:
-        parts = torch.split(shuffled, self.batch_size)
-        if is_pair(self.train_data):
-            inputs, targets = self.train_data
-            for part in parts:
-                yield inputs[part.to(inputs.device)].to(device), targets[part.to(targets.device)].to(device)
-            return
-        sampler: Any = [part.tolist() for part in parts]
-        # a generator of its own, or the loader would draw from the random states that the model draws from
-        for batch in DataLoader(self.train_data, batch_sampler=sampler, generator=torch.Generator()):
-            if not (isinstance(batch, tuple | list) and len(batch) == 2 and isinstance(batch[1], Tensor)):
-                kind = f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list) else type(batch).__name__
-                raise TrainingError(f"train_data must give (input, target) pairs. Got a {kind} instead.")
-            yield map_tensors(batch[0], lambda tensor: tensor.to(device)), batch[1].to(device)
-
-    def _checked_indices(self, indices: Sequence[int] | Tensor | None) -> Tensor:
-        if indices is None:
-            return torch.arange(self.samples)
-        chosen = torch.as_tensor(indices)
-        if chosen.ndim != 1 or not len(chosen) or chosen.is_floating_point() or chosen.dtype == torch.bool:
-            raise TrainingError(f"indices must be whole numbers [n], at least one. Got {chosen.dtype} {list(chosen.shape)} instead.")
-        if int(chosen.min()) < 0 or int(chosen.max()) >= self.samples:
-            raise TrainingError(
-                f"indices must lie in 0 to {self.samples - 1} for {self.samples:,} samples. "
-                f"Got {int(chosen.min())} to {int(chosen.max())} instead."
-            )
-        return chosen.long()
-
 
 def scores(objective: Objective, state: Mapping[str, Tensor]) -> dict[str, float]:
     """The loss and each metric of `state`."""
@@ -318,32 +289,6 @@ def scores(objective: Objective, state: Mapping[str, Tensor]) -> dict[str, float
 def shown_scores(score: Mapping[str, float]) -> str:
     """For the line of a progress bar."""
     return ", ".join(f"{name} {value:.4f}" for name, value in score.items())
-
-
-def checked_count(name: str, value: object, least: int = 1) -> int:
-    """A whole number of at least `least`, or an error."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise TrainingError(f"{name} must be a whole number of at least {least}. Got {value!r} instead.")
-    return value
-
-
-def _check_train_data(data: Any) -> None:
-    if is_pair(data):
-        inputs, targets = data
-        if not inputs.ndim or not targets.ndim or len(inputs) != len(targets):
-            raise TrainingError(
-                f"the training inputs {list(inputs.shape)} and targets {list(targets.shape)} must have one row a sample, equally many"
-            )
-        count = len(inputs)
-    elif isinstance(data, Dataset) and not isinstance(data, IterableDataset) and hasattr(data, "__len__"):
-        count = len(data)
-    else:
-        hint = "; pass its dataset, for a training makes batches of its own" if isinstance(data, DataLoader) else ""
-        raise TrainingError(
-            f"train_data must be (inputs, targets) tensors or a map-style Dataset with a length. Got {type(data).__name__} instead{hint}."
-        )
-    if count == 0:
-        raise TrainingError("train_data hold no sample, so there is nothing to train on")
 
 
 def _device_of(model: nn.Module) -> torch.device:
