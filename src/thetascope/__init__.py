@@ -23,6 +23,7 @@ _HOMES = {
     "interpolate": "thetascope.experiments.interpolate",
     "layer_roles": "thetascope.experiments.layer_roles",
     "load_result": "thetascope.results",
+    "parameter_atlas": "thetascope.experiments.parameter_atlas",
     "study_epochs": "thetascope.experiments.studies",
     "study_test_size": "thetascope.experiments.studies",
     "study_train_size": "thetascope.experiments.studies",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from thetascope.experiments.compare_paths import compare_paths as compare_paths
     from thetascope.experiments.interpolate import interpolate as interpolate
     from thetascope.experiments.layer_roles import layer_roles as layer_roles
+    from thetascope.experiments.parameter_atlas import parameter_atlas as parameter_atlas
     from thetascope.experiments.studies import study_epochs as study_epochs
     from thetascope.experiments.studies import study_test_size as study_test_size
     from thetascope.experiments.studies import study_train_size as study_train_size

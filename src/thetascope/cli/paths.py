@@ -1,4 +1,4 @@
-"""The commands for paths: interpolate, compare, layers."""
+"""The commands for paths: interpolate, compare, layers, atlas."""
 
 from __future__ import annotations
 
@@ -92,3 +92,29 @@ def layers(
         return ts.layer_roles(scored, trajectory, draws, threshold, seed, layers, **shared)
 
     (output or Output()).run(run, "layer-roles", objective, checkpoints, experiment)
+
+
+@app.command
+def atlas(
+    run: Run,
+    /,
+    *,
+    objective: ObjectiveSpec,
+    kind: Annotated[Literal["linear", "quadratic"], Parameter(help="The path of each parameter.")] = "linear",
+    alphas: Alphas = None,
+    mode: Annotated[
+        Literal["tabulated", "exact"],
+        Parameter(help="Read off tables, with the error measured; or every value scored, which may take days."),
+    ] = "tabulated",
+    layers: Layers = None,
+    checkpoints: Checkpoints | None = None,
+    output: Output | None = None,
+) -> None:
+    """Move every single parameter of the model, one at a time, and see which ones matter."""
+    import thetascope as ts
+
+    def experiment(scored: ts.Objective, trajectory: ts.Trajectory, **shared: Any) -> ts.Result:
+        return ts.parameter_atlas(scored, trajectory, kind, chosen_alphas(alphas), mode, layers, **shared)
+
+    name = "atlas" if kind == "linear" else f"atlas-{kind}"
+    (output or Output()).run(run, name, objective, checkpoints, experiment)

@@ -75,7 +75,7 @@ def run_demo(
     objective = Objective(model, training.validation_data, loss="nll")
     trains = data == "digits" if studies is None else studies
     subject = Subject(objective, trajectory, out / "results", training if trains else None, EFFORTS[data, quick])
-    return examine_run(subject, chosen_examinations([], with_training=trains), out / "figures")
+    return examine_run(subject, chosen_examinations([], with_training=trains, with_long=data == "digits"), out / "figures")
 
 
 def _clear(out: Path) -> None:

@@ -127,6 +127,8 @@ class SupervisedStep:
 
     def __init__(self, loss: Loss, metrics: Mapping[str, Loss]) -> None:
         self._measures = {"loss": _known(loss, LOSSES, "loss")} | {n: _known(m, METRICS, "metric") for n, m in metrics.items()}
+        self.by_name = all(isinstance(m, str) for m in [loss, *metrics.values()])
+        """Whether all are known measures, which give each sample its own value."""
         self._needs_tensor = any(isinstance(m, str) for m in [loss, *metrics.values()])
 
     def __call__(self, model: nn.Module, batch: Any) -> dict[str, Column]:
@@ -141,6 +143,10 @@ class SupervisedStep:
                 f"the model returned a {type(outputs).__name__}, not a tensor. Say how it is scored with a step of your own:\n{FROM_STEP}"
             )
         return {name: _measured(name, measure, outputs, targets) for name, measure in self._measures.items()}
+
+    def losses(self, outputs: Any, targets: Any) -> Column:
+        """The loss alone."""
+        return _measured("loss", self._measures["loss"], outputs, targets)
 
 
 def _measured(name: str, measure: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Column:

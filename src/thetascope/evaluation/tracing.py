@@ -70,7 +70,7 @@ class TracedModel:
     @cached_property
     def uses(self) -> dict[fx.Node, frozenset[str]]:
         """The model's tensors that each node itself reads, by their first names."""
-        return {node: frozenset(self._names(node).values()) for node in self.nodes}
+        return {node: frozenset(self.names(node).values()) for node in self.nodes}
 
     @cached_property
     def depends(self) -> dict[fx.Node, frozenset[str]]:
@@ -79,6 +79,15 @@ class TracedModel:
         for node in self.nodes:
             found[node] = self.uses[node].union(*(found[before] for before in node.all_input_nodes))
         return found
+
+    @cached_property
+    def from_input(self) -> frozenset[fx.Node]:
+        """The nodes whose values depend on the batch."""
+        found: set[fx.Node] = set()
+        for node in self.nodes:
+            if node.op == "placeholder" or any(before in found for before in node.all_input_nodes):
+                found.add(node)
+        return frozenset(found)
 
     def plan(self, varying: Iterable[str]) -> Plan:
         """Split the steps for points that differ in the tensors `varying` only."""
@@ -134,7 +143,7 @@ class TracedModel:
         if node.op == "placeholder":
             return values[node] if node in values else next(iter(node.args), None)
         if node.op == "get_attr":
-            names = self._names(node)
+            names = self.names(node)
             return tensors[names[""]] if names else self._constant(str(node.target))
         args, kwargs = self._arguments(node, values)
         if node.op == "call_module":
@@ -164,8 +173,8 @@ class TracedModel:
 
     def _called(self, node: fx.Node, tensors: Mapping[str, Tensor], args: Any, kwargs: Any) -> Any:
         module = self.module(node)
-        held = {local: tensors[name] for local, name in self._names(node).items()}
-        if self._is_plain(module) and len(args) == 1 and not kwargs:
+        held = {local: tensors[name] for local, name in self.names(node).items()}
+        if self.is_plain(module) and len(args) == 1 and not kwargs:
             if type(module) is nn.Linear:
                 return F.linear(args[0], held["weight"], held.get("bias"))
             if type(module) is nn.Conv2d:
@@ -186,11 +195,12 @@ class TracedModel:
         return self._graph_module.get_submodule(str(node.target))
 
     @staticmethod
-    def _is_plain(module: nn.Module) -> bool:
+    def is_plain(module: nn.Module) -> bool:
+        """Whether a module is called without hooks."""
         return not (module._forward_hooks or module._forward_pre_hooks)
 
     def _buffers_of(self, node: fx.Node) -> frozenset[str]:
-        return frozenset(local for local, name in self._names(node).items() if self._bound.space.tensors[name].kind == "buffer")
+        return frozenset(local for local, name in self.names(node).items() if self._bound.space.tensors[name].kind == "buffer")
 
     def _constant(self, target: str) -> Any:
         if target in self._own_tensors:
@@ -200,7 +210,7 @@ class TracedModel:
             found = getattr(found, part)
         return found.to(self._bound.device) if isinstance(found, Tensor) else found
 
-    def _names(self, node: fx.Node) -> dict[str, str]:
+    def names(self, node: fx.Node) -> dict[str, str]:
         """The model's tensors that a node reads: local name to first name."""
         if node not in self._all_names:
             self._all_names[node] = self._found_names(node)

@@ -16,6 +16,7 @@ from thetascope.evaluation.objective import Objective
 from thetascope.experiments.compare_paths import compare_paths
 from thetascope.experiments.interpolate import interpolate
 from thetascope.experiments.layer_roles import layer_roles
+from thetascope.experiments.parameter_atlas import parameter_atlas
 from thetascope.experiments.studies import study_epochs, study_test_size, study_train_size
 from thetascope.experiments.surface import surface
 from thetascope.experiments.training import Training
@@ -56,13 +57,17 @@ class Subject:
 
 @dataclass(frozen=True)
 class Examination:
-    """One experiment: its name, the question it answers, how it is run, and what it found in one line."""
+    """One experiment: its name, the question it answers, how it is run, and what it found in one line.
+
+    Those that are `long`, or train, are run where they are asked for.
+    """
 
     name: str
     question: str
     run: Callable[[Subject, Path], Result]
     headline: Callable[[Result], str]
     trains: bool = False
+    long: bool = False
 
 
 def _line(s: Subject, out: Path) -> Result:
@@ -95,6 +100,10 @@ def _compare(s: Subject, out: Path) -> Result:
 def _patterns(s: Subject, out: Path) -> Result:
     effort = s.effort
     return compare_paths(s.objective, s.trajectory, "parameter", effort.alphas, parameters=effort.parameters, out=out, progress=s.progress)
+
+
+def _atlas(s: Subject, out: Path) -> Result:
+    return parameter_atlas(s.objective, s.trajectory, alphas=s.effort.alphas, out=out, progress=s.progress)
 
 
 def _roles(s: Subject, out: Path) -> Result:
@@ -160,6 +169,17 @@ def _patterns_headline(result: Result) -> str:
     return ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
 
 
+def _atlas_headline(result: Result) -> str:
+    impact, final = result.data["impact"].values, float(result.data.attrs["final_loss"])
+    finite = impact[np.isfinite(impact)]
+    if not finite.size:
+        return "no parameter has a finite curve"
+    most = result.data["parameter"].values[np.nanargmax(impact)]
+    told = f", the median parameter by {np.median(finite) / final:.2g}" if final else ""
+    share = f"{finite.max() / final:.2g} of the final loss" if final else f"{finite.max():.2g}"
+    return f"of {impact.size:,} parameters {most} changes the loss most, by {share}{told}"
+
+
 def _roles_headline(result: Result) -> str:
     data = result.data.sortby("share", ascending=False)
     robust = [
@@ -203,6 +223,7 @@ CATALOG = {
         Examination("roles", "Which layers are robust, which ambient?", _roles, _roles_headline),
         Examination("parameters", "What do single parameters do?", _parameters, _parameters_headline),
         Examination("patterns", "How do a parameter's two paths differ?", _patterns, _patterns_headline),
+        Examination("atlas", "Which of all single parameters matter?", _atlas, _atlas_headline, long=True),
         Examination("surface", "What does the surface around the trained model look like?", _surface, _surface_headline),
         Examination("plane", "How did the optimizer walk?", _plane, _plane_headline),
         Examination("test-size", "How many test samples are enough?", _test_size, _recommendation),
@@ -212,8 +233,9 @@ CATALOG = {
 }
 
 
-def chosen_examinations(names: Iterable[str], *, with_training: bool) -> list[Examination]:
-    """Those named, in the catalog's order; without names all, those that train only where there is a Training.
+def chosen_examinations(names: Iterable[str], *, with_training: bool, with_long: bool = False) -> list[Examination]:
+    """Those named, in the catalog's order; without names all, those that train only where there is a Training, and those that
+    take long only `with_long`.
 
     Raises:
         UsageError: a name is unknown.
@@ -222,4 +244,6 @@ def chosen_examinations(names: Iterable[str], *, with_training: bool) -> list[Ex
     unknown = [name for name in wanted if name not in CATALOG]
     if unknown:
         raise UsageError(f"no experiment {', '.join(unknown)}; there are: {', '.join(CATALOG)}")
-    return [e for e in CATALOG.values() if e.name in wanted or (not wanted and (with_training or not e.trains))]
+    return [
+        e for e in CATALOG.values() if e.name in wanted or (not wanted and (with_training or not e.trains) and (with_long or not e.long))
+    ]

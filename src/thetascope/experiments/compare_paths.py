@@ -14,7 +14,7 @@ from thetascope.evaluation.objective import Objective
 from thetascope.experiments.examination import Experiment, OutPath, Variables, examine
 from thetascope.experiments.interpolate import PARAMETER_RANGE
 from thetascope.experiments.noise import noise_floor
-from thetascope.experiments.patterns import pattern, shares
+from thetascope.experiments.patterns import patterns, shares
 from thetascope.experiments.training_path import LayerSelection, MeasuredStates, ParameterSelection, TrainingPath, selected_parameters
 from thetascope.geometry.edits import ScalarEdits
 from thetascope.geometry.paths import checked_alphas
@@ -132,8 +132,7 @@ def _patterns(data: Any, objective: Objective, edits: ScalarEdits) -> tuple[Vari
         floor = noise_floor(objective, edits, data["linear_loss"].values)
     order = np.argsort(data["alpha"].values)
     alphas = data["alpha"].values[order]
-    curves = zip(data["linear_loss"].values[:, order], data["quadratic_loss"].values[:, order], strict=True)
-    found = [pattern(alphas, linear, quadratic, floor) for linear, quadratic in curves]
+    found = patterns(alphas, data["linear_loss"].values[:, order], data["quadratic_loss"].values[:, order], floor)
     return {"pattern": (("parameter",), found)}, {"pattern_shares": shares(found), "noise_floor": floor}
 
 

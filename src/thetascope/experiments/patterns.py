@@ -28,7 +28,7 @@ value is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -47,49 +47,66 @@ FEWEST_POINTS = 9
 _DEGREES = range(2, 13)
 
 
-def smoothed(alphas: Floats, curve: Floats) -> tuple[Floats, float]:
-    """The smooth curve ``[A]`` under a noisy one, and the noise's standard deviation.
+def smoothed(alphas: Floats, curves: Floats) -> tuple[Floats, Floats]:
+    """The smooth curves under noisy ones ``[…, A]``, and the standard deviation of each one's noise ``[…]``.
 
     Of polynomials of degree 2 to 12 (at most a third of the points) the one with the least generalised
     cross-validation score ``n·RSS / (n − p)²`` is taken (Golub, Heath and Wahba 1979).
     """
     low, high = alphas.min(), alphas.max()
     at = 2.0 * (alphas - low) / (high - low) - 1.0
-    scale = np.ptp(curve) or 1.0
-    values = (curve - curve.mean()) / scale
-    n, best, least, noise = len(alphas), values, np.inf, 0.0
+    extent, mean = np.ptp(curves, axis=-1, keepdims=True), curves.mean(axis=-1, keepdims=True)
+    scale = np.where(extent > 0, extent, 1.0)
+    values = (curves - mean) / scale
+    n, best = len(alphas), values
+    least, noise = np.full(values.shape[:-1], np.inf), np.zeros(values.shape[:-1])
     for degree in [d for d in _DEGREES if d <= max(2, n // 3)]:
-        fit = chebyshev.chebval(at, chebyshev.chebfit(at, values, degree))
-        residual = float(((values - fit) ** 2).sum())
+        basis = np.linalg.qr(chebyshev.chebvander(at, degree)).Q
+        fit = values @ basis @ basis.T
+        residual = ((values - fit) ** 2).sum(axis=-1)
         score = n * residual / (n - degree - 1) ** 2
-        if score < least:
-            best, least, noise = fit, score, float(np.sqrt(residual / (n - degree - 1)))
-    return best * scale + curve.mean(), noise * scale
+        better = score < least
+        best = np.where(better[..., None], fit, best)
+        least, noise = np.where(better, score, least), np.where(better, np.sqrt(residual / (n - degree - 1)), noise)
+    return best * scale + mean, noise * scale[..., 0]
 
 
-def pattern(alphas: Floats, linear: Floats, quadratic: Floats, floor: float = 0.0) -> str:
-    """Which pattern a parameter's two curves ``[A]`` over rising `alphas` make; one of `PATTERNS`.
+def patterns(alphas: Floats, linear: Floats, quadratic: Floats, floor: float = 0.0) -> list[str]:
+    """Which pattern each parameter's two curves ``[E, A]`` over rising `alphas` make; each one of `PATTERNS`.
 
     `floor` is the standard deviation of the arithmetic's noise, where it was measured.
     """
-    if not (np.isfinite(linear).all() and np.isfinite(quadratic).all()):
-        return "not finite"
+    finite = np.isfinite(linear).all(axis=1) & np.isfinite(quadratic).all(axis=1)
     if len(alphas) < FEWEST_POINTS:
-        return "unresolved"
-    (line, line_noise), (bent, bent_noise) = smoothed(alphas, linear), smoothed(alphas, quadratic)
-    if np.ptp(line) <= RESOLVED * max(line_noise, floor) or np.ptp(bent) <= RESOLVED * max(bent_noise, floor):
-        return "unresolved"
+        return [str(name) for name in np.where(finite, "unresolved", "not finite")]
+    found = np.full(len(linear), "not finite", dtype=object)
+    members = np.flatnonzero(finite)
+    (line, line_noise), (bent, bent_noise) = smoothed(alphas, linear[members]), smoothed(alphas, quadratic[members])
+    unresolved = [np.ptp(c, axis=1) <= RESOLVED * np.maximum(noise, floor) for c, noise in ((line, line_noise), (bent, bent_noise))]
+    for e, member in enumerate(members):
+        flat = unresolved[0][e] or unresolved[1][e]
+        found[member] = "unresolved" if flat else _shape(alphas, line[e], bent[e], float(bent_noise[e]))
+    return [str(name) for name in found]
+
+
+def pattern(alphas: Floats, linear: Floats, quadratic: Floats, floor: float = 0.0) -> str:
+    """Which pattern one parameter's two curves ``[A]`` make."""
+    return patterns(alphas, linear[None], quadratic[None], floor)[0]
+
+
+def _shape(alphas: Floats, line: Floats, bent: Floats, bent_noise: float) -> str:
+    """The first rule that holds of two smooth curves."""
     turns = turning_points(bent, bent_noise)
     waves, bumps = {"min", "max"} <= set(turns), "max" in turns and turns.count("min") >= 2
-    falls, rises, convex = _falls(line), _falls(-line), _convex(alphas, line)
-    rules = (
-        ("wave", rises and convex and _steep(alphas, line) and waves),
-        ("bump", convex and _rises_before_the_end(alphas, line) and bumps),
-        ("flat", convex and falls and _flat_inside(alphas, bent)),
-        ("ascending–concave", rises and _convex(alphas, -bent)),
-        ("descending–convex", falls and _convex(alphas, bent)),
+    falls, rises = _falls(line), _falls(-line)
+    rules: tuple[tuple[str, Callable[[], bool]], ...] = (
+        ("wave", lambda: waves and rises and _convex(alphas, line) and _steep(alphas, line)),
+        ("bump", lambda: bumps and _convex(alphas, line) and _rises_before_the_end(alphas, line)),
+        ("flat", lambda: falls and _flat_inside(alphas, bent) and _convex(alphas, line)),
+        ("ascending–concave", lambda: rises and _convex(alphas, -bent)),
+        ("descending–convex", lambda: falls and _convex(alphas, bent)),
     )
-    return next((name for name, holds in rules if holds), "other")
+    return next((name for name, holds in rules if holds()), "other")
 
 
 def shares(patterns: Sequence[str]) -> dict[str, float]:

@@ -28,11 +28,17 @@ from thetascope.state import State
 
 @dataclass(frozen=True)
 class Grid:
-    """The dimensions of what is scored with their labels, and how many points are stored at once."""
+    """The dimensions of what is scored with their labels, and how many points, or whole rows, are stored at once.
+
+    `names` are what is stored of each point; by default the loss and the metrics.
+    """
 
     dims: tuple[str, ...]
     labels: Mapping[str, ArrayLike | range]
     unit: int = 1
+    rows: int = 1
+    dtype: str = "float64"
+    names: tuple[str, ...] | None = None
 
     @property
     def coords(self) -> dict[str, Any]:
@@ -41,7 +47,8 @@ class Grid:
 
     def block(self, names: tuple[str, ...]) -> Block:
         """For a layout."""
-        return Block("", self.dims, tuple(len(self.coords[dim]) for dim in self.dims), names, self.unit)
+        shape = tuple(len(self.coords[dim]) for dim in self.dims)
+        return Block("", self.dims, shape, self.names or names, self.unit, self.rows, self.dtype)
 
 
 @dataclass
@@ -58,6 +65,9 @@ class Study:
         identity: what a stored result must agree with to be gone on with, beside the objective and the state.
         grid: what is scored.
         attrs: what else the result should say.
+        constants: variables that need no scoring.
+        engine: what scores.
+        states: those that it is about, where it is more than `state`.
     """
 
     name: str
@@ -69,6 +79,9 @@ class Study:
     identity: Mapping[str, Any]
     grid: Grid
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, tuple[tuple[str, ...], ArrayLike]] = field(default_factory=dict)
+    engine: Mapping[str, Any] = field(default_factory=lambda: {"name": "eager", "reason": "each trained model is scored with a full pass"})
+    states: tuple[State, ...] = ()
     seconds: float = 0.0
     """How long one scoring takes; known once it is opened."""
     _closed: Result | None = None
@@ -137,17 +150,17 @@ class Study:
         with self.objective.model.running():
             probed = probe(self.objective, Request(stored_points([self.state], tuple(self.state)), ("state",), (1,), as_recorded=True))
         self.seconds = probed.seconds
-        engine = {"name": "eager", "reason": "each trained model is scored with a full pass"}
-        state = {"label": self.state.label, "step": self.state.step, "epoch": self.state.epoch, "digest": self.state.digest()}
+        states = [{"label": s.label, "step": s.step, "epoch": s.epoch, "digest": s.digest()} for s in self.states or (self.state,)]
         attrs = {
             "experiment": self.name,
             "title": self.title,
             "loss_name": self.objective.loss,
             **self.attrs,
-            **provenance_attrs(self.objective, fingerprint, engine, probed.samples),
-            "states": [state],
+            **provenance_attrs(self.objective, fingerprint, self.engine, probed.samples),
+            "states": states,
         }
-        constants: dict[str, tuple[tuple[str, ...], float]] = {f"{self.reference_name}_{n}": ((), v) for n, v in self.reference.items()}
+        constants: dict[str, tuple[tuple[str, ...], ArrayLike]] = {f"{self.reference_name}_{n}": ((), v) for n, v in self.reference.items()}
+        constants |= self.constants
         return Store.create(path, Layout([self.grid.block(self.names)], self.grid.coords, constants, attrs))
 
 

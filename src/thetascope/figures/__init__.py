@@ -33,6 +33,7 @@ FIGURES = {
     "study_test_size": "thetascope.figures.studies",
     "surface": "thetascope.figures.surface",
     "trajectory_plane": "thetascope.figures.plane",
+    "parameter_atlas": "thetascope.figures.atlas",
 }
 """The module that draws each experiment, or each level of one."""
 

@@ -27,13 +27,18 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Block:
-    """Variables that are filled together: one a name, and a status, all over the same dimensions."""
+    """Variables that are filled together: one a name, and a status, all over the same dimensions.
+
+    `unit` points of a row of the last dimension are stored at once; or `rows` whole rows, where it is above 1.
+    """
 
     prefix: str
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     names: tuple[str, ...]
     unit: int
+    rows: int = 1
+    dtype: str = "float64"
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,13 @@ class Layout:
         variables: dict[str, Any] = {}
         for block in self.blocks:
             for name in block.names:
-                variables[block.prefix + name] = (block.dims, np.full(block.shape, np.nan))
+                variables[block.prefix + name] = (block.dims, np.full(block.shape, np.nan, block.dtype))
             variables[block.prefix + "status"] = (block.dims, np.zeros(block.shape, np.int8))
         variables.update({name: (dims, np.asarray(values)) for name, (dims, values) in self.constants.items()})
         units = {block.prefix: block.unit for block in self.blocks}
         scored = list(self.blocks[0].names) if self.blocks else []
-        attrs = {"thetascope_format": FORMAT, "units": units, "scored": scored, **self.attrs}
+        rows = {block.prefix: block.rows for block in self.blocks if block.rows > 1}
+        attrs = {"thetascope_format": FORMAT, "units": units, "scored": scored, **({"unit_rows": rows} if rows else {}), **self.attrs}
         used = {dim for dims in (v[0] for v in variables.values()) for dim in dims}
         return xr.Dataset(variables, coords={k: v for k, v in self.coords.items() if k in used}, attrs=attrs)
 
@@ -78,7 +84,7 @@ class Store:
         if path is None:
             return cls(data, None, None)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _put(data, path, {block.prefix: block.unit for block in layout.blocks})
+        _put(data, path)
         return cls(data, path, _locked(path))
 
     @classmethod
@@ -134,6 +140,18 @@ class Store:
         for name, column in columns.items():
             self._put_cells(name, np.asarray(cells), column)
 
+    def write_rows(self, prefix: str, start: int, values: Mapping[str, NDArray[Any]], *, estimated: bool) -> None:
+        """Store whole rows ``[r, …]`` of the last dimension from row `start` on: the values, then their status."""
+        where = slice(start, start + len(next(iter(values.values()))))
+        finite = np.all([np.isfinite(block) for block in values.values()], axis=0)
+        columns = {prefix + name: block for name, block in values.items()}
+        columns[prefix + "status"] = np.where(finite, ESTIMATED if estimated else EVALUATED, NOT_FINITE).astype(np.int8)
+        for name, block in columns.items():
+            self.data[name].values[where] = block
+            if self._group is not None:
+                with _zarr_settings():
+                    self._group[name][where] = self.data[name].values[where]
+
     def estimate(self, prefix: str, values: Mapping[str, ArrayLike], attrs: Mapping[str, Any]) -> None:
         """Fill what is not scored with estimates over the whole dimensions; what was scored stays as it is."""
         status = prefix + "status"
@@ -180,7 +198,7 @@ def save(data: xr.Dataset, path: Path) -> Path:
     if path.exists() and not _is_result(path):
         raise ResultError(f'"{path}" exists and is no thetascope result; choose another place')
     path.parent.mkdir(parents=True, exist_ok=True)
-    _put(data, path, data.attrs.get("units", {}))
+    _put(data, path)
     return path
 
 
@@ -212,12 +230,12 @@ def read(path: Path) -> xr.Dataset:
     return data
 
 
-def _put(data: xr.Dataset, path: Path, units: Mapping[str, int]) -> None:
+def _put(data: xr.Dataset, path: Path) -> None:
     """Write `data` beside `path`, then put it in place in one step."""
     partial = path.with_name(f".{path.name}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
     with _zarr_settings():
-        data.drop_encoding().to_zarr(partial, mode="w", consolidated=False, zarr_format=3, encoding=_encoding(data, units))
+        data.drop_encoding().to_zarr(partial, mode="w", consolidated=False, zarr_format=3, encoding=_encoding(data))
     if path.exists():
         replaced = path.with_name(f".{path.name}.replaced{PARTIAL}")
         shutil.rmtree(replaced, ignore_errors=True)
@@ -228,25 +246,28 @@ def _put(data: xr.Dataset, path: Path, units: Mapping[str, int]) -> None:
         partial.rename(path)
 
 
-def _encoding(data: xr.Dataset, units: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+def _encoding(data: xr.Dataset) -> dict[str, dict[str, Any]]:
     """A chunk a unit, so that no two units share one; a checksum on each."""
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
     encoding: dict[str, dict[str, Any]] = {}
+    units, rows = data.attrs.get("units", {}), data.attrs.get("unit_rows", {})
     for name, variable in data.data_vars.items():
         encoding[str(name)] = {"compressors": (ZstdCodec(), Crc32cCodec())}
         for prefix, unit in units.items():
             if f"{prefix}status" in data and data[f"{prefix}status"].dims == variable.dims and str(name).startswith(prefix):
-                encoding[str(name)]["chunks"] = (*(1 for _ in variable.dims[:-1]), unit)
+                outer = [1 for _ in variable.dims[:-1]]
+                outer[-1:] = [min(rows.get(prefix, 1), variable.shape[-2])] if outer else []
+                encoding[str(name)]["chunks"] = (*outer, unit)
     return encoding
 
 
 def _forget_unfinished(data: xr.Dataset, status_name: str) -> None:
-    """A point whose status says evaluated but whose value was lost (a power cut) counts as missing."""
+    """A point whose status says evaluated or estimated but whose value was lost (a power cut) counts as missing."""
     prefix = status_name.removesuffix("status")
     status = data[status_name]
     for name in data.attrs["scored"]:
-        lost = (status.values == EVALUATED) & ~np.isfinite(data[prefix + name].values)
+        lost = np.isin(status.values, (EVALUATED, ESTIMATED)) & ~np.isfinite(data[prefix + name].values)
         status.values[lost] = MISSING
 
 

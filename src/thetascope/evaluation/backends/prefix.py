@@ -17,11 +17,13 @@ from torch import Tensor, fx
 
 from thetascope.errors import ObjectiveError
 from thetascope.evaluation.backends.eager import EagerBackend
+from thetascope.evaluation.backends.scalar import EditScorer, Routes
 from thetascope.evaluation.backends.settings import Settings
 from thetascope.evaluation.metrics import SupervisedStep
 from thetascope.evaluation.nests import map_tensors, tensors_of
 from thetascope.evaluation.scores import Column, Sums
 from thetascope.evaluation.tracing import NotTraceableError, Plan, TracedModel
+from thetascope.geometry.edits import ScalarEdits
 from thetascope.geometry.points import PointSet
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class PrefixBackend:
         self._maker = self._eager.maker
         self._points = self._maker.points
         self._traced: TracedModel | None = None
+        self._scorer: EditScorer | None = None
         self._writes = False
         self._verified = False
         self.fallback = reason_against(objective, as_recorded=as_recorded)
@@ -72,9 +75,24 @@ class PrefixBackend:
             return self._eager.evaluate(rows)
         stored = [k for k in dict.fromkeys(rows) if k not in set(moving)]
         found = dict(zip(stored, self._eager.evaluate(stored), strict=True)) if stored else {}
-        for part in self._parts(moving):
+        scorer = self._edit_scorer()
+        short = [] if scorer is None else [k for k in moving if scorer.takes(k)]
+        if scorer is not None and short:
+            found |= zip(short, scorer.scored(short, self._objective.batches), strict=True)
+        for part in self._parts([k for k in moving if k not in set(short)]) if len(short) < len(moving) else ():
             found |= zip(part.rows, self._scored(part), strict=True)
         return [found[k] for k in rows]
+
+    def _edit_scorer(self) -> EditScorer | None:
+        """What scores points that each differ in one single parameter."""
+        points, step = self._points, self._model.step
+        if self._scorer is None and isinstance(points, ScalarEdits) and isinstance(step, SupervisedStep):
+            tensors = self._laid_out(self._model.tensors_of(points.state))
+            inputs = next(iter(self._chunks(self._model.guarded(self._objective.batches.first()[0]))))
+            self._scorer = EditScorer(
+                Routes(self._known(), tensors, inputs), points, step, lambda inputs: self._chunks(self._model.guarded(inputs))
+            )
+        return self._scorer
 
     def rehearse(self, row: int, batch: Any) -> bool:
         """Score one batch at one point, for its time; whether that can be done."""

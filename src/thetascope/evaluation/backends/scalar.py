@@ -1,0 +1,184 @@
+"""Points that differ in one single parameter: only what that parameter reaches is computed.
+
+The base, in which nothing is edited, is computed once a batch; a value of a linear layer or a convolution changes one channel of
+it, which goes the short way to the output (see `thetascope.evaluation.channels`), several points at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from thetascope.evaluation.batches import Batches
+from thetascope.evaluation.channels import ShortWay, Site, site_of
+from thetascope.evaluation.metrics import SupervisedStep
+from thetascope.evaluation.scores import Column, Sums
+from thetascope.evaluation.tracing import Environment, TracedModel
+from thetascope.geometry.edits import Parameter, ScalarEdits
+
+STACKED_ROWS = 4096
+"""So many samples go the short way at once, of all the points that are stacked."""
+
+EXAMPLE_ROWS = 7
+"""So many samples are enough to see which way a change goes, and whether it arrives."""
+
+Chunks = Callable[[Any], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a parameter tensor acts, and how a change of it reaches the output."""
+
+    site: Site
+    way: ShortWay
+
+
+class Routes:
+    """The short ways of a traced model whose tensors are `tensors`, found when they are asked for and checked once.
+
+    Args:
+        traced: the model.
+        tensors: of the state that is edited.
+        inputs: of some batch.
+    """
+
+    def __init__(self, traced: TracedModel, tensors: Mapping[str, Tensor], inputs: Any) -> None:
+        self.traced, self.tensors = traced, tensors
+        self._inputs = inputs[:EXAMPLE_ROWS] if isinstance(inputs, Tensor) else inputs
+        self._found: dict[str, Route | None] = {}
+        self._ways: dict[fx.Node, ShortWay] = {}
+        self._example: Environment | None = None
+
+    def of(self, tensor: str) -> Route | None:
+        """The route of the parameter tensor of that name; None where there is no short one."""
+        if tensor not in self._found:
+            site = site_of(self.traced, tensor) if self.tensors[tensor].is_floating_point() else None
+            route = None if site is None else self._route(site)
+            self._found[tensor] = route if route is not None and self._arrives(route, tensor) else None
+        return self._found[tensor]
+
+    def base(self, routes: Iterable[Route], inputs: Any) -> Environment:
+        """The values that the routes need of a batch in which nothing is edited."""
+        needed = {node for route in routes for node in route.way.needs | {route.site.inputs}}
+        return self.traced.run(self._before(frozenset(needed)), self.tensors, {self.traced.input: inputs}, keep=needed)
+
+    def _before(self, needed: frozenset[fx.Node]) -> tuple[fx.Node, ...]:
+        wanted, left = set(needed), list(needed)
+        while left:
+            for before in left.pop().all_input_nodes:
+                if before not in wanted:
+                    wanted.add(before)
+                    left.append(before)
+        return tuple(node for node in self.traced.nodes if node in wanted)
+
+    @property
+    def example(self) -> Environment:
+        """The values of all nodes for a few samples."""
+        if self._example is None:
+            nodes = self.traced.nodes
+            self._example = self.traced.run(nodes, self.tensors, {self.traced.input: self._inputs}, keep=nodes)
+        return self._example
+
+    def _route(self, site: Site) -> Route | None:
+        if site.node not in self._ways:
+            self._ways[site.node] = ShortWay(self.traced, site.node, site.dim, self.example)
+        way = self._ways[site.node]
+        return Route(site, way) if way.usable else None
+
+    def _arrives(self, route: Route, tensor: str) -> bool:
+        """Whether two edits of the tensor's first value give what the whole graph gives with the tensor edited."""
+        values, index = self.example, (0,) * self.tensors[tensor].ndim
+        steps = torch.tensor([0.75, -0.5], dtype=self.tensors[tensor].dtype, device=self.tensors[tensor].device)
+        expected = []
+        for step in steps:
+            edited = self.tensors[tensor].clone()
+            edited[index] += step
+            left = self.traced.run(self.traced.nodes, {**self.tensors, tensor: edited}, {self.traced.input: self._inputs})
+            expected.append(left[self.traced.output])
+        if not all(isinstance(output, Tensor) for output in expected):
+            return False
+        found = torch.cat([outputs for _, outputs in stacks_of(route, values, self.tensors, index, steps)])
+        return found.shape == torch.cat(expected).shape and torch.allclose(found, torch.cat(expected), rtol=1e-3, atol=1e-4, equal_nan=True)
+
+
+def stacks_of(
+    route: Route, base: Environment, tensors: Mapping[str, Tensor], index: Sequence[int], steps: Tensor
+) -> Iterator[tuple[int, Tensor]]:
+    """The model's outputs for the steps ``[G]`` that the value at `index` is changed by, as many at once as suit.
+
+    Yields:
+        How many steps, and the outputs ``[steps · N, …]``, one step's below the other's.
+    """
+    site, way = route.site, route.way
+    channel, outputs = site.channel(index), base[site.node]
+    old, slope = outputs.select(site.dim, channel), site.slope(base[site.inputs], outputs, index)
+    rows = max(1, len(old))
+    at_once = max(1, STACKED_ROWS // rows) if way.stackable else 1
+    for start in range(0, len(steps), at_once):
+        some = steps[start : start + at_once]
+        changed = old + some.view(-1, *(1 for _ in old.shape)) * slope
+        yield len(some), way.outputs(base, tensors, channel, changed)
+
+
+class EditScorer:
+    """Scores points of single edits the short way.
+
+    Args:
+        routes: of the model in the edited state.
+        points: the edits.
+        step: how outputs are scored.
+        chunks: cuts a batch's inputs into what goes through the network at once.
+    """
+
+    def __init__(self, routes: Routes, points: ScalarEdits, step: SupervisedStep, chunks: Chunks) -> None:
+        self._routes, self._points, self._step, self._chunks = routes, points, step, chunks
+
+    def takes(self, k: int) -> bool:
+        """Whether point `k` has a short way."""
+        return self._routes.of(self._parameter(k).name) is not None
+
+    def scored(self, rows: Sequence[int], batches: Batches) -> list[Sums]:
+        """The scores of the points `rows`, in order, in one walk over the data."""
+        sums = {k: Sums() for k in rows}
+        groups = [(parameter, list(members)) for parameter, members in groupby(rows, self._parameter)]
+        routes = {name: self._routes.of(name) for name in {parameter.name for parameter, _ in groups}}
+        used = [route for route in routes.values() if route is not None]
+        for inputs, targets in batches:
+            chunks = [self._routes.base(used, chunk) for chunk in self._chunks(inputs)]
+            for parameter, members in groups:
+                route = routes[parameter.name]
+                assert route is not None
+                steps = self._steps(parameter, members)
+                ways = [stacks_of(route, base, self._routes.tensors, parameter.index, steps) for base in chunks]
+                found = self._stacked(ways, targets) if len(chunks) == 1 and self._step.by_name else self._one_by_one(ways, targets)
+                for k, columns in zip(members, found, strict=True):
+                    sums[k].add(columns)
+        return [sums[k] for k in rows]
+
+    def _stacked(self, ways: Sequence[Iterable[tuple[int, Tensor]]], targets: Tensor) -> Iterator[Mapping[str, Column]]:
+        """What known measures say of all points of a stack at once: they give each sample its own value."""
+        for count, outputs in ways[0]:
+            columns, rows = self._step.measure(outputs, targets.repeat(count, *(1 for _ in targets.shape[1:]))), len(targets)
+            for start in range(0, count * rows, rows):
+                part = slice(start, start + rows)
+                yield {name: Column(column.values[part], column.weights[part]) for name, column in columns.items()}
+
+    def _one_by_one(self, ways: Sequence[Iterable[tuple[int, Tensor]]], targets: Any) -> Iterator[Mapping[str, Column]]:
+        parts = [[o for count, outputs in way for o in outputs.tensor_split(count)] for way in ways]
+        for outputs in zip(*parts, strict=True):
+            yield self._step.measure(outputs[0] if len(outputs) == 1 else torch.cat(outputs), targets)
+
+    def _parameter(self, k: int) -> Parameter:
+        parameter: Parameter = self._points.parameters[k // self._points.values.shape[1]]
+        return parameter
+
+    def _steps(self, parameter: Parameter, rows: Sequence[int]) -> Tensor:
+        """By how much each point's value differs from the state's, both as the dtype of the evaluation has them."""
+        tensor = self._routes.tensors[parameter.name]
+        values = torch.from_numpy(self._points.values.ravel()[list(rows)].copy()).to(tensor.device, tensor.dtype)
+        return (values.double() - tensor[parameter.index].double()).to(tensor.dtype)

@@ -1,0 +1,295 @@
+"""What one single parameter changes: one output of a linear layer, one channel of a convolution.
+
+Such a change stays within its channel through the steps that treat channels apart (activations, pooling, batch normalisation,
+flattening). The next linear layer or convolution takes it in as an update of what it gave before; from there on everything
+is computed. What is not known to treat channels apart ends the short way: from there on everything is computed too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from thetascope.evaluation.nests import tensors_of
+from thetascope.evaluation.tracing import Environment, TracedModel
+
+CONVOLUTIONS: Mapping[type[nn.Module], Callable[..., Tensor]] = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+FLATTENS = (torch.flatten, nn.Flatten, "flatten", "view", "reshape")
+
+_ACTIVATIONS = ("relu", "relu6", "gelu", "silu", "elu", "selu", "celu", "leaky_relu", "softplus", "softsign", "tanh", "sigmoid", "hardtanh",
+                "hardswish", "hardsigmoid", "mish", "logsigmoid", "tanhshrink", "dropout")  # fmt: skip
+_POOLS = tuple(f"{kind}_pool{dims}d" for kind in ("max", "avg", "adaptive_avg", "adaptive_max") for dims in (1, 2, 3))
+
+ELEMENTWISE: frozenset[Any] = frozenset(
+    [getattr(home, name) for home in (F, torch) for name in _ACTIVATIONS if hasattr(home, name)]
+    + ["relu", "tanh", "sigmoid", "contiguous"]
+    + [nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.ELU, nn.SELU, nn.CELU, nn.LeakyReLU, nn.Softplus, nn.Softsign, nn.Tanh, nn.Sigmoid]
+    + [
+        nn.Hardtanh,
+        nn.Hardswish,
+        nn.Hardsigmoid,
+        nn.Mish,
+        nn.LogSigmoid,
+        nn.Tanhshrink,
+        nn.Dropout,
+        nn.Dropout1d,
+        nn.Dropout2d,
+        nn.Identity,
+    ]
+)
+"""Steps that give each value its own, whatever stands beside it. To add one: its function, method name or module class."""
+
+POOLS: frozenset[Any] = frozenset(
+    [getattr(home, name) for home in (F, torch) for name in _POOLS if hasattr(home, name)]
+    + [getattr(nn, f"{kind}Pool{dims}d") for kind in ("Max", "Avg", "AdaptiveAvg", "AdaptiveMax") for dims in (1, 2, 3)]
+)
+"""Steps that treat channels (dimension 1 of ``[N, C, …]``) apart."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """New `values` of the channels `start`, `start` + 1, … along the dimension `dim` of a value; as many as they have there."""
+
+    values: Tensor
+    start: int
+    dim: int
+
+    @property
+    def span(self) -> slice:
+        """Which channels."""
+        return slice(self.start, self.start + self.values.shape[self.dim])
+
+    def of(self, whole: Tensor) -> Tensor:
+        """The same channels of another value."""
+        return whole.narrow(self.dim, self.start, self.values.shape[self.dim])
+
+
+class Site:
+    """The one layer that reads a parameter tensor: a linear layer or a convolution of which a single value changes one channel."""
+
+    def __init__(self, traced: TracedModel, node: fx.Node, tensor: str, role: str) -> None:
+        self.node, self.tensor, self.role = node, tensor, role
+        self.module = traced.module(node)
+        self.inputs: fx.Node = node.all_input_nodes[0]
+        self.is_linear = isinstance(self.module, nn.Linear)
+        self.dim = -1 if self.is_linear else 1
+
+    def channel(self, index: Sequence[int]) -> int:
+        """Which channel the value at `index` changes."""
+        return index[0]
+
+    def slope(self, inputs: Tensor, outputs: Tensor, index: Sequence[int]) -> Tensor:
+        """By how much the channel changes for a change of the value at `index` by 1: ``[N, …]`` without the channel's dimension."""
+        if self.role == "bias":
+            return torch.ones_like(outputs.select(self.dim, 0))
+        if self.is_linear:
+            return inputs.select(-1, index[1])
+        conv: Any = self.module
+        sizes, padding = outputs.shape[2:], _padding(conv)
+        found = inputs[:, index[1]]
+        found = F.pad(found, [p for pad in reversed(padding) for p in (pad, pad)])
+        for d, (offset, step, dilation, size) in enumerate(zip(index[2:], conv.stride, conv.dilation, sizes, strict=True), 1):
+            start = offset * dilation
+            found = found[(slice(None),) * d + (slice(start, start + step * (size - 1) + 1, step),)]
+        return found
+
+
+def site_of(traced: TracedModel, tensor: str) -> Site | None:
+    """Where a parameter tensor changes one channel at a time; None where it does not, or that is not known."""
+    users = [node for node in traced.nodes if tensor in traced.uses[node]]
+    if len(users) != 1 or not _is_plain(traced, users[0]):
+        return None
+    node, module = users[0], traced.module(users[0])
+    role = next(local for local, name in traced.names(node).items() if name == tensor)
+    if type(module) is nn.Linear:
+        return Site(traced, node, tensor, role)
+    conv: Any = module
+    if type(module) in CONVOLUTIONS and conv.groups == 1 and conv.padding_mode == "zeros" and conv.padding != "same":
+        return Site(traced, node, tensor, role)
+    return None
+
+
+class ShortWay:
+    """How a change of one channel of `start` reaches the output.
+
+    Args:
+        traced: the model.
+        start: a linear layer or a convolution.
+        dim: of its channels.
+        example: the values of all nodes for some batch.
+
+    Attributes:
+        usable: whether what it reads is as it was computed; a layer that writes to what it is given spoils it.
+        stackable: whether several changed versions may go through at once.
+    """
+
+    def __init__(self, traced: TracedModel, start: fx.Node, dim: int, example: Environment) -> None:
+        self._traced, self.start, self._dim = traced, start, dim
+        self._steps: list[fx.Node] = []
+        self._places: dict[fx.Node, int] = {}
+        self._mixing: fx.Node | None = None
+        self._follow(example)
+        self._last = self._mixing or (self._steps[-1] if self._steps else start)
+        self._plan = traced.after(self._last)
+        self.stackable = self._stacks(example)
+        self.usable = not any(tensor._version for node in self.needs for tensor in tensors_of(example[node]))
+
+    def _follow(self, example: Environment) -> None:
+        """Go from the start as far as channels stay apart, then see whether the next step mixes them."""
+        node, stretch = self.start, self._probe(example)
+        while True:
+            users = [user for user in node.users if not _is_shape(user)]
+            if len(users) != 1 or users[0].all_input_nodes[:1] != [node]:
+                return
+            if self._mixes(users[0], stretch):
+                self._mixing = users[0]
+                return
+            if users[0].op in ("call_function", "call_method", "call_module") and _flattens(self._traced, users[0], example):
+                self._places[users[0]] = example[node][0, 0].numel()
+            found = self._stepped(users[0], stretch)
+            if found is None:
+                return
+            stretch, node = found, users[0]
+            self._steps.append(node)
+
+    def _probe(self, example: Environment) -> Stretch:
+        return Stretch(example[self.start].narrow(self._dim, 0, 1).clone(), 0, self._dim if example[self.start].ndim > 2 else 1)
+
+    @cached_property
+    def needs(self) -> frozenset[fx.Node]:
+        """The nodes whose values `outputs` reads."""
+        before = self._steps[-1] if self._steps else self.start
+        return frozenset({self._last, before, self.start, *self._plan.cut})
+
+    def outputs(self, values: Environment, tensors: Mapping[str, Tensor], channel: int, changed: Tensor) -> Tensor:
+        """What the model gives where `channel` of the start is `changed`.
+
+        Args:
+            values: of the nodes in `needs`, for a batch of n samples.
+            tensors: the model's.
+            channel: of `start`.
+            changed: ``[g, n, …]``, g new versions of that channel, without its dimension.
+
+        Returns:
+            ``[g · n, …]``, the versions one after the other. g may be above 1 only where the way is `stackable`.
+        """
+        count, old = len(changed), values[self.start]
+        dim = self._dim if old.ndim > 2 else 1
+        stretch = Stretch(changed.flatten(0, 1).unsqueeze(dim), channel, dim)
+        for node in self._steps:
+            found = self._stepped(node, stretch, tensors)
+            assert found is not None
+            stretch = found
+        left = dict(self._further(values, count))
+        before = self._steps[-1] if self._steps else self.start
+        left[self._last] = self._joined(stretch, values, tensors, before, count)
+        outputs: Tensor = self._traced.run(self._plan.moving, tensors, left)[self._traced.output]
+        return outputs
+
+    def _joined(self, stretch: Stretch, values: Environment, tensors: Mapping[str, Tensor], before: fx.Node, count: int) -> Tensor:
+        """The whole value of the node where the change leaves its channel."""
+        old = values[self._last]
+        if self._mixing is None:
+            whole = _repeated(old, count)
+            whole = whole.clone() if count == 1 else whole
+            stretch.of(whole).copy_(stretch.values)
+            return whole
+        here = stretch.of(values[before])
+        difference = (stretch.values.reshape(count, *here.shape) - here).flatten(0, 1)
+        module: Any = self._traced.module(self._mixing)
+        weight = tensors[self._traced.names(self._mixing)["weight"]][:, stretch.span]
+        if isinstance(module, nn.Linear):
+            update = difference * weight[:, 0] if weight.shape[1] == 1 else F.linear(difference, weight)
+        else:
+            update = CONVOLUTIONS[type(module)](difference, weight, None, module.stride, module.padding, module.dilation)
+        return update.reshape(count, *old.shape).add_(old).flatten(0, 1)
+
+    def _further(self, values: Environment, count: int) -> Environment:
+        """What the rest of the way needs besides, once a version."""
+        from_input = self._traced.from_input
+        return {node: _repeated(values[node], count) if node in from_input else values[node]
+                for node in self._plan.cut if node is not self._last}  # fmt: skip
+
+    def _stacks(self, example: Environment) -> bool:
+        """Whether several versions may stand one below the other: all that comes from the input has a row a sample."""
+        rows = len(example[self._traced.input]) if isinstance(example[self._traced.input], Tensor) else -1
+        from_input = [node for node in {*self._plan.cut, self._last, *self._steps, self.start} if node in self._traced.from_input]
+        values = [example[node] for node in from_input] + [example[self._traced.output]]
+        return all(isinstance(value, Tensor) and value.ndim > 0 and len(value) == rows for value in values)
+
+    def _mixes(self, node: fx.Node, stretch: Stretch) -> bool:
+        """Whether the node is a linear layer or convolution over the channels of `stretch`."""
+        if not _is_plain(self._traced, node):
+            return False
+        module: Any = self._traced.module(node)
+        if type(module) is nn.Linear:
+            return stretch.dim == -1 or stretch.values.ndim == 2
+        convolves = type(module) in CONVOLUTIONS and module.groups == 1 and module.padding_mode == "zeros"
+        return convolves and stretch.dim == 1 and stretch.values.ndim == 2 + len(module.kernel_size)
+
+    def _stepped(self, node: fx.Node, stretch: Stretch, tensors: Mapping[str, Tensor] | None = None) -> Stretch | None:
+        """The stretch after a step that treats channels apart; None where the step is not known to.
+
+        Without `tensors` the stretch is only followed.
+        """
+        if node in self._places:
+            return Stretch(stretch.values.flatten(1), stretch.start * self._places[node], 1) if stretch.dim == 1 else None
+        what: Any = node.target
+        if node.op == "call_module":
+            module: Any = self._traced.module(node)
+            what = type(module)
+            if not _is_plain(self._traced, node):
+                return None
+            if what in NORMS:
+                return self._normalised(node, module, stretch, tensors)
+        pools = what in POOLS and stretch.dim == 1 and stretch.values.ndim > 2
+        if len(node.all_input_nodes) != 1 or not (pools or what in ELEMENTWISE):
+            return None
+        value = self._traced.run([node], {}, {node.all_input_nodes[0]: stretch.values}, keep=[node])[node]
+        return Stretch(value, stretch.start, stretch.dim) if isinstance(value, Tensor) else None
+
+    def _normalised(self, node: fx.Node, module: Any, stretch: Stretch, tensors: Mapping[str, Tensor] | None) -> Stretch | None:
+        if module.running_mean is None or stretch.dim != 1:
+            return None
+        if tensors is None:
+            return stretch
+        held = {local: tensors[name][stretch.span] for local, name in self._traced.names(node).items() if local != "num_batches_tracked"}
+        value = F.batch_norm(
+            stretch.values, held["running_mean"], held["running_var"], held.get("weight"), held.get("bias"), False, 0.0, module.eps
+        )
+        return Stretch(value, stretch.start, stretch.dim)
+
+
+def _flattens(traced: TracedModel, node: fx.Node, example: Environment) -> bool:
+    """Whether ``[N, C, …]`` becomes ``[N, C · …]``, so that a channel becomes as many neighbours as it has places."""
+    what = type(traced.module(node)) if node.op == "call_module" else node.target
+    before, after = example[node.all_input_nodes[0]], example[node]
+    shaped = isinstance(before, Tensor) and isinstance(after, Tensor) and before.ndim > 2 and after.ndim == 2
+    return what in FLATTENS and shaped and after.shape == (len(before), before[0].numel())
+
+
+def _repeated(value: Tensor, count: int) -> Tensor:
+    return value if count == 1 else value.repeat(count, *(1 for _ in value.shape[1:]))
+
+
+def _is_shape(node: fx.Node) -> bool:
+    """Whether a node only asks for sizes, which no value changes."""
+    return (node.op == "call_method" and node.target in ("size", "dim")) or (
+        node.op == "call_function" and node.target is getattr and node.args[1:] in (("shape",), ("ndim",))
+    )
+
+
+def _is_plain(traced: TracedModel, node: fx.Node) -> bool:
+    """Whether a node calls one of torch's modules on one value, without hooks."""
+    return node.op == "call_module" and len(node.args) == 1 and not node.kwargs and traced.is_plain(traced.module(node))
+
+
+def _padding(conv: Any) -> tuple[int, ...]:
+    return (0,) * len(conv.kernel_size) if conv.padding == "valid" else tuple(conv.padding)

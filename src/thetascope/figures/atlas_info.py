@@ -1,0 +1,280 @@
+"""What the figure of a parameter atlas shows: each parameter's impact, distance and pattern, its layers and their pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thetascope.errors import ResultError
+from thetascope.figures.atlas_pictures import Ints, Picture, picture_of
+from thetascope.figures.legends import told_apart
+from thetascope.figures.scales import Floats, texts_of
+from thetascope.figures.style import quantity_label
+from thetascope.results.result import ESTIMATED, MISSING, NOT_FINITE
+
+if TYPE_CHECKING:
+    from thetascope.results import Result
+
+Bools = NDArray[np.bool_]
+LOWEST = 0.05
+"""This share of the impacts above 0 lies below the colours."""
+FAINTEST = 1e-8
+"""Of the highest impact: the colours reach no lower."""
+NAME_LENGTH, TENSOR_LENGTH = 26, 36
+"""Longer names of layers and of tensors are clipped."""
+FEWEST = 3
+"""A correlation needs so many parameters."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer, or one of its tensors: `members` are its places among the parameters."""
+
+    name: str
+    members: Ints
+    tensors: tuple[str, ...]
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class AtlasInfo:
+    """All that the figure shows, a value a parameter ``[P]``, curves ``[P, A]`` over rising `alphas`.
+
+    Attributes:
+        impact: the largest absolute change of the loss along the path; nan unless each point of it has a finite value.
+        not_finite: some point was scored and has none.
+        missing: some point was not scored.
+        midpoint: where the middle state lies between the first, 0, and the last, 1; nan where unknown.
+        patterns: names, "" where unknown.
+        pattern_names: all that there may be, in their order; empty where there was no middle state.
+        tensors: by name the shape and the place of the first value.
+    """
+
+    title: str
+    notes: tuple[str, ...]
+    loss_label: str
+    labels: NDArray[np.str_]
+    alphas: Floats
+    curves: NDArray[np.floating[Any]]
+    status: NDArray[np.int8]
+    impact: Floats
+    distance: Floats
+    not_finite: Bools
+    missing: Bools
+    midpoint: Floats
+    patterns: NDArray[np.str_]
+    pattern_names: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    tensors: dict[str, tuple[tuple[int, ...], int]]
+
+    @cached_property
+    def color_range(self) -> tuple[float, float] | None:
+        """The impacts at both ends of the colours, few of them below; None where none is above 0."""
+        positive = self.impact[self.impact > 0]
+        if not len(positive):
+            return None
+        high = float(positive.max())
+        low = max(float(np.quantile(positive, LOWEST)), high * FAINTEST)
+        return (low, high) if low < high / 2 else (high / 10, high)
+
+    @cached_property
+    def short_names(self) -> dict[str, str]:
+        """Of layers and tensors: clipped, yet told apart from the others."""
+        layers = [layer.name for layer in self.layers]
+        every = ((list(self.tensors), TENSOR_LENGTH), (layers, NAME_LENGTH))
+        return {name: short for names, length in every for name, short in zip(names, told_apart(names, length), strict=True)}
+
+    @property
+    def impact_label(self) -> str:
+        """What the axis of the impact is called."""
+        return f"impact: largest |change| of {self.loss_label}"
+
+    @property
+    def everything(self) -> Ints:
+        """The places of all parameters."""
+        return np.arange(len(self.labels))
+
+    @property
+    def has_patterns(self) -> bool:
+        """Whether any parameter has one."""
+        return bool((self.patterns != "").any())
+
+    def ranked(self, members: Ints) -> Ints:
+        """Those of the members that have an impact, the largest first."""
+        known = members[np.isfinite(self.impact[members])]
+        return known[np.argsort(-self.impact[known], kind="stable")]
+
+    def correlation(self, members: Ints) -> float:
+        """Spearman's rank correlation of impact and distance, of the members that moved; nan where that says nothing."""
+        return correlation(self.impact[members], self.distance[members])
+
+    def shares(self, members: Ints) -> dict[str, float]:
+        """Of the patterns, among the members that have one; they sum to 1, or there are none."""
+        own = self.patterns[members]
+        own = own[own != ""]
+        return {name: float((own == name).mean()) for name in self.pattern_names} if len(own) else {}
+
+    def named(self, name: str) -> Layer:
+        """The layer of that name, or the tensor as a layer of its own.
+
+        Raises:
+            ResultError: there is neither.
+        """
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        for layer in self.layers:
+            if name in layer.tensors:
+                return _layer(name, layer.name, {name: self.tensors[name]})
+        raise ResultError(f'no layer or tensor "{name}" in this result; there are: {", ".join(layer.name for layer in self.layers)}')
+
+    def short_label(self, i: int) -> str:
+        """The label of parameter `i`, with the short name of its tensor."""
+        tensor, label = self.tensor_of(i), str(self.labels[i])
+        return self.short_names[tensor] + label[len(tensor) :]
+
+    def tensor_of(self, i: int) -> str:
+        """The tensor that parameter `i` is a value of."""
+        return str(self.labels[i]).rpartition("[")[0] or str(self.labels[i])
+
+    def place(self, label: str) -> int:
+        """Of the parameter with that label.
+
+        Raises:
+            ResultError: there is none.
+        """
+        found = np.flatnonzero(self.labels == label)
+        if not len(found):
+            raise ResultError(f'no parameter "{label}" in this result; there are {len(self.labels):,}, such as "{self.labels[0]}"')
+        return int(found[0])
+
+
+def info(result: Result) -> AtlasInfo:
+    """Gather what the figure shows; what is missing or not finite stays so.
+
+    Raises:
+        ResultError: the result is not finished, or its parameters are not all values of its tensors.
+    """
+    data, attrs = result.data, result.data.attrs
+    absent = sorted({"loss_change", "status", "impact", "distance", "layer"} - set(map(str, data.variables)))
+    if absent:
+        raise ResultError(
+            f'this figure is of a parameter atlas; the result of "{result.experiment}" lacks {", ".join(absent)}; '
+            "if it is not finished, repeat the call with the same out= to go on with it"
+        )
+    order = np.argsort(data["alpha"].values)
+    rising = slice(None) if (np.diff(order) > 0).all() else order
+    labels = data["parameter"].values.astype(str)
+    status = data["status"].transpose("parameter", "alpha").values[:, rising]
+    measured = _measured(data, status)
+    patterns = data["pattern"].values.astype(str) if "pattern" in data else np.full(len(labels), "")
+    names = tuple(dict.fromkeys([*attrs.get("pattern_shares", {}), *np.unique(patterns[patterns != ""]).tolist()]))
+    tensors = _places(labels, attrs["tensors"])
+    title = str(attrs.get("title", result.experiment))
+    return AtlasInfo(
+        title=title[:1].upper() + title[1:],
+        notes=_notes(attrs, status, measured["not_finite"], measured["missing"]),
+        loss_label=quantity_label("loss", str(attrs.get("loss_name", ""))),
+        labels=labels,
+        alphas=np.asarray(data["alpha"].values, np.float64)[order],
+        curves=data["loss_change"].transpose("parameter", "alpha").values[:, rising],
+        status=status,
+        **measured,
+        patterns=patterns,
+        pattern_names=names,
+        layers=_layers(data["layer"].values.astype(str), tensors),
+        tensors=tensors,
+    )
+
+
+def _measured(data: Any, status: NDArray[np.int8]) -> dict[str, Any]:
+    """What is known of each parameter; an impact only where all of its points have a finite value."""
+    impact = np.asarray(data["impact"].values, np.float64)
+    missing = (status == MISSING).any(axis=1)
+    not_finite = (status == NOT_FINITE).any(axis=1) | (~np.isfinite(impact) & ~missing)
+    return {
+        "impact": np.where(missing | not_finite, np.nan, impact),
+        "distance": np.asarray(data["distance"].values, np.float64),
+        "not_finite": not_finite,
+        "missing": missing & ~not_finite,
+        "midpoint": np.asarray(data["midpoint"].values, np.float64) if "midpoint" in data else np.full(len(impact), np.nan),
+    }
+
+
+def _places(labels: NDArray[np.str_], shapes: Any) -> dict[str, tuple[tuple[int, ...], int]]:
+    """The shape of each tensor and the place of its first value, in the order of the parameters.
+
+    Raises:
+        ResultError: the labels are not those of all values of the tensors.
+    """
+    found, start = {}, 0
+    for name, run in groupby(label.rpartition("[")[0] or label for label in labels.tolist()):
+        count, shape = sum(1 for _ in run), tuple(map(int, shapes.get(name, ())))
+        if name not in shapes or prod(shape) != count or name in found:
+            expected = f"the {prod(shape):,} of shape {list(shape)}" if name in shapes else "none"
+            raise ResultError(f'"{name}" has {count:,} parameters in a row, expected {expected}; an atlas holds whole tensors')
+        found[name] = (shape, start)
+        start += count
+    return found
+
+
+def _layers(owners: NDArray[np.str_], tensors: dict[str, tuple[tuple[int, ...], int]]) -> tuple[Layer, ...]:
+    """The layers in the order of their first parameters."""
+    of_layer: dict[str, dict[str, tuple[tuple[int, ...], int]]] = {}
+    for name, (shape, start) in tensors.items():
+        of_layer.setdefault(str(owners[start]), {})[name] = (shape, start)
+    return tuple(_layer(name, name, own) for name, own in of_layer.items())
+
+
+def _layer(name: str, owner: str, tensors: dict[str, tuple[tuple[int, ...], int]]) -> Layer:
+    members = np.concatenate([np.arange(start, start + prod(shape)) for shape, start in tensors.values()])
+    return Layer(name, members, tuple(tensors), picture_of(owner, tensors))
+
+
+def _notes(attrs: Any, status: NDArray[np.int8], not_finite: Bools, missing: Bools) -> tuple[str, ...]:
+    """What a reader must know beside the picture."""
+    told = [str(attrs["subtitle"])] if attrs.get("subtitle") else []
+    if attrs.get("kind") and "path" not in "".join(told):
+        told.append(f"{attrs['kind']} path")
+    if "samples" not in "".join(told) and "samples_scored" in attrs:
+        told.append(f"{attrs['samples_scored']:,} samples")
+    if "final_loss" in attrs:
+        told.append(f"loss of the final state {texts_of(np.array([float(attrs['final_loss'])]))[0]}")
+    notes = ["; ".join(told)] if told else []
+    estimated, error = float((status == ESTIMATED).mean()), attrs.get("table_error")
+    if estimated > 0:
+        part = "all" if estimated == 1 else "nearly all" if estimated > 0.999 else f"{100 * estimated:.3g} % of the"
+        text = f"{part} values are read from a table"
+        if error:
+            text += f"; against exact ones of {error['parameters']:,} parameters they are off by at most {_share(error)}"
+        notes.append(text)
+    for bad, what in ((not_finite, "a value that is not finite"), (missing, "values not scored")):
+        if bad.any():
+            notes.append(f"{bad.sum():,} of {len(bad):,} parameters have {what}; they are marked and take no part in what is reckoned")
+    return tuple(notes)
+
+
+def _share(error: Any) -> str:
+    """The largest error of a table in its unit."""
+    largest, unit = float(error["largest"]), str(error.get("unit", ""))
+    return f"{100 * largest:.2g} % of {unit.removeprefix('share of ')}" if unit.startswith("share of ") else f"{largest:.2g} {unit}".strip()
+
+
+def correlation(impact: Floats, distance: Floats) -> float:
+    """Spearman's rank correlation over the parameters that moved and have an impact; nan where that says nothing."""
+    known = np.isfinite(impact) & np.isfinite(distance) & (distance > 0)
+    if known.sum() < FEWEST or np.ptp(impact[known]) == 0 or np.ptp(distance[known]) == 0:
+        return float("nan")
+    return float(np.corrcoef(_ranks(impact[known]), _ranks(distance[known]))[0, 1])
+
+
+def _ranks(values: Floats) -> Floats:
+    """From 1; equal values share the mean of their ranks."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place], np.float64)
