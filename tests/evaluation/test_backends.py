@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import thetascope as ts
 from tests.evaluation.plain import combined, loaded, plain_scores, recalibrate
 from thetascope.errors import ObjectiveError
 from thetascope.evaluation.backends import BACKENDS, Engine, chosen_engine
+from thetascope.evaluation.backends.batched import BatchedBackend
 from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.backends.prefix import PrefixBackend
 from thetascope.evaluation.backends.settings import Settings
@@ -42,6 +44,10 @@ class TestEagerBackend(BackendContract):
 
 class TestPrefixBackend(BackendContract):
     backend = PrefixBackend
+
+
+class TestBatchedBackend(BackendContract):
+    backend = BatchedBackend
 
 
 class RowsOfThree(PrefixBackend):
@@ -205,3 +211,59 @@ def test_settings_are_measured_where_work_is_ahead() -> None:
         measured = tuned(engine, objective, points, seconds=100.0)
     assert measured.settings is not None
     assert "fastest on the first batch" in measured.reason
+
+
+@pytest.mark.parametrize("name", ["linear", "LeNet", "BatchNorm ResNet block", "frozen", "DataParallel"])
+def test_several_points_go_through_a_plain_model_at_once(name: str) -> None:
+    objective = objective_of(name)
+    backend = BatchedBackend(objective, line(objective, case(name).states(2), (0.3, 0.6)))
+    with objective.model.running():
+        backend.evaluate([0, 1])
+    assert backend.fallback is None
+
+
+@pytest.mark.parametrize("name", ["tied attention", "old weight_norm"])
+def test_what_has_no_rule_for_several_points_falls_back(name: str) -> None:
+    objective = objective_of(name)
+    backend = BatchedBackend(objective, line(objective, case(name).states(2), (0.3, 0.6)))
+    with objective.model.running():
+        backend.evaluate([0, 1])
+    assert backend.fallback is not None
+    assert "several points at once" in backend.fallback
+
+
+@pytest.mark.parametrize(("shared", "expected"), [(False, BatchedBackend), (True, PrefixBackend)])
+def test_a_small_model_on_a_gpu_takes_several_points_at_once_where_no_layer_is_shared(shared: bool, expected: type) -> None:
+    objective = objective_of("LeNet")
+    objective.device = torch.device("cuda")  # only the choice is looked at
+    with objective.model.running():
+        assert chosen_engine("auto", objective, layers_are_shared=shared).backend is expected
+
+
+def test_a_point_is_not_scored_again_with_the_same_objective(monkeypatch: pytest.MonkeyPatch) -> None:
+    lenet = case("LeNet")
+    objective = objective_of("LeNet")
+    states = ts.Trajectory.from_states(lenet.states(3))
+    first = ts.interpolate(objective, states, alphas=5, progress=False)
+    scored_points: list[int] = []
+    evaluate = PrefixBackend.evaluate
+
+    def counted(self: PrefixBackend, rows: Any) -> Any:
+        scored_points.extend(rows)
+        return evaluate(self, rows)
+
+    monkeypatch.setattr(PrefixBackend, "evaluate", counted)
+    again = ts.compare_paths(objective, states, alphas=5, progress=False)
+    np.testing.assert_array_equal(again.data["linear_loss"].values, first.data["loss"].values)
+    assert len(scored_points) == 2  # α = 0.25 and 0.75 of the quadratic path; its knots are stored states
+    fresh = ts.compare_paths(objective_of("LeNet"), states, alphas=5, progress=False)
+    np.testing.assert_array_equal(again.data["quadratic_loss"].values, fresh.data["quadratic_loss"].values)
+    assert objective.evaluated_in("float64").memo.points == {}
+
+
+def test_a_point_is_known_by_what_it_is_made_of() -> None:
+    objective, states = objective_of("LeNet"), case("LeNet").states(3)
+    on_line = line(objective, states[:2], (0.0, 0.3, 1.0))
+    other = line(objective, states[1:], (0.0, 0.3, 1.0))
+    assert on_line.identity(2) == other.identity(0)  # the same state
+    assert on_line.identity(1) not in (on_line.identity(0), on_line.identity(2), other.identity(1))

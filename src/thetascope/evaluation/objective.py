@@ -15,6 +15,7 @@ from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.batches import Batches
 from thetascope.evaluation.binding import BoundModel
 from thetascope.evaluation.descriptions import described, described_model
+from thetascope.evaluation.memo import Memo
 from thetascope.evaluation.metrics import FROM_STEP, Loss, Metrics, Step, SupervisedStep, chosen_metrics
 from thetascope.geometry.paths import stored_points
 from thetascope.state import ParameterSpace, State
@@ -133,6 +134,7 @@ class Objective:
         self.calibration_is_own = calibration is None
         self.calibration = calibration or self.batches
         self._layers_known = False
+        self.memo = Memo()
 
     def _batches(self, data: Any, batch_size: int, samples: int | None) -> Batches:
         return Batches(
@@ -169,7 +171,7 @@ class Objective:
         other.batches = self.batches.cast(other.dtype)
         other.calibration = other.batches if self.calibration_is_own else self.calibration.cast(other.dtype)
         other._bound = self._bound.evaluated_in(other.dtype)
-        other._layers_known = False
+        other._layers_known, other.memo = False, Memo()
         return other
 
     def bind(self, state: Mapping[str, Tensor]) -> State:

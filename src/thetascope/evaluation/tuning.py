@@ -29,6 +29,10 @@ def tuned(engine: Engine, objective: Objective, points: PointSet, seconds: float
     """
     if engine.settings is not None or not issubclass(engine.backend, PrefixBackend) or seconds < WORTH_SECONDS:
         return engine
+    if objective.memo.settings is not None:
+        return replace(
+            engine, settings=objective.memo.settings, reason=f"{engine.reason}; {_described(objective.memo.settings)}, measured before"
+        )
     batch = objective.batches.first()
     candidates = _candidates(objective, batch)
     row = next((k for k in range(len(points)) if not points.is_stored(k)), None)
@@ -44,6 +48,7 @@ def tuned(engine: Engine, objective: Objective, points: PointSet, seconds: float
                 return engine
             best[settings] = min(best[settings], time.perf_counter() - start)
     fastest = min(best, key=lambda settings: best[settings])
+    objective.memo.settings = fastest
     return replace(engine, settings=fastest, reason=f"{engine.reason}; {_described(fastest)} was fastest on the first batch")
 
 

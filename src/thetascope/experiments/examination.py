@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from thetascope.evaluation.backends import Engine, chosen_engine
 from thetascope.evaluation.backends.eager import EagerBackend
-from thetascope.evaluation.engine import Probe, Request, Runner, pending_units, probe, recheck, unit_size
+from thetascope.evaluation.engine import Probe, Request, Runner, pending_units, probe, recheck, shares_layers, unit_size
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import preserved_threads
 from thetascope.evaluation.tuning import tuned
@@ -72,7 +72,8 @@ def examine(objective: Objective, experiment: Experiment, *, out: OutPath, engin
     fingerprint = _fingerprint(objective, experiment)
     path = None if out is None else Path(out)
     with preserved_threads(), objective.model.running():
-        chosen = chosen_engine(engine, objective)
+        shared = any(shares_layers(request) for request in experiment.requests)
+        chosen = chosen_engine(engine, objective, layers_are_shared=shared)
         if path is not None and path.exists():
             store, probed = _gone_on(objective, experiment, path, fingerprint, None if engine == "auto" else chosen.backend.name)
             chosen = Engine.from_json(store.data.attrs["engine"])

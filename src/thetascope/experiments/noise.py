@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from thetascope.evaluation.backends.eager import EagerBackend
+from thetascope.evaluation.backends import chosen_engine
 from thetascope.evaluation.objective import Objective
 from thetascope.geometry.edits import ScalarEdits
 from thetascope.geometry.points import Floats
@@ -29,7 +29,8 @@ def noise_floor(objective: Objective, edits: ScalarEdits, losses: Floats) -> flo
     places = np.unique(np.linspace(0, losses.shape[1] - 1, PLACES).round().astype(int))
     rows = [int(e * losses.shape[1] + a) for e in curves for a in places]
     with exact.model.running():
-        sums = EagerBackend(exact, edits).evaluate(rows)
+        engine = chosen_engine("auto", exact)
+        sums = engine.backend(exact, edits).evaluate(rows)
     difference = losses.ravel()[rows] - np.array([total.means(standard_error=False)["loss"] for total in sums])
     variances = difference.reshape(len(curves), len(places)).var(axis=1, ddof=1)
     variances = variances[np.isfinite(variances) & (variances > 0)]

@@ -153,6 +153,11 @@ class ScalarEdits:
         """The point itself for the tensor that it edits; None for the rest."""
         return k if self.parameters[k // self.values.shape[1]].name == name else None
 
+    def identity(self, k: int) -> Hashable | None:
+        """The state, the parameter and its value."""
+        edit, a = divmod(k, self.values.shape[1])
+        return ("edit", self.state.digest(), self.parameters[edit], float(self.values[edit, a]))
+
     def is_stored(self, k: int) -> bool:
         """Whether the value is the one that the state holds."""
         edit, a = divmod(k, self.values.shape[1])

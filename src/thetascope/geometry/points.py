@@ -51,6 +51,10 @@ class PointSet(Protocol):
         """What decides the tensor `name` of point `k`: points with one signature have one tensor."""
         ...
 
+    def identity(self, k: int) -> Hashable | None:
+        """What makes point `k`, the same for the same point of any set; None where that cannot be told."""
+        ...
+
     def is_stored(self, k: int) -> bool:
         """Whether every tensor of point `k` is a stored one, so that it must score as stored states do, bit for bit."""
         ...
@@ -140,6 +144,14 @@ class Points:
         """The tensor's row of coefficients; None where it comes from the anchor."""
         group = self.groups.get(name)
         return None if group is None else self.coeffs[k, group].tobytes()
+
+    def identity(self, k: int) -> Hashable | None:
+        """The states and coefficients of each tensor."""
+        made: dict[int | None, Hashable] = {None: ((self.basis[self.anchor].digest(), 1.0),)}
+        for group in set(self.groups.values()):
+            used = np.flatnonzero(self.coeffs[k, group])
+            made[group] = tuple(sorted((self.basis[b].digest(), float(self.coeffs[k, group, b])) for b in used))
+        return ("points", frozenset((name, made[self.groups.get(name)]) for name in self.basis[self.anchor].specs))
 
     def is_stored(self, k: int) -> bool:
         """Whether every group's row is zeros and one 1."""

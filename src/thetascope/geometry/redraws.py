@@ -71,6 +71,10 @@ class Redraws:
         """The point itself for a tensor that it draws; None for the rest."""
         return k if name in self.groups[k // self.draws] else None
 
+    def identity(self, k: int) -> Hashable | None:
+        """What is drawn is made by a function, so it cannot be told from what another one draws."""
+        return None
+
     def is_stored(self, k: int) -> bool:
         """Never: each point holds a draw."""
         return False

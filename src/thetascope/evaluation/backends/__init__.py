@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from thetascope.errors import ObjectiveError
+from thetascope.evaluation.backends.batched import SMALL_MODEL, BatchedBackend
 from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.backends.prefix import PrefixBackend, reason_against
 from thetascope.evaluation.backends.settings import Settings, parsed
@@ -32,7 +33,7 @@ class Backend(Protocol):
         ...
 
 
-BACKENDS: dict[str, type[Backend]] = {"eager": EagerBackend, "prefix": PrefixBackend}
+BACKENDS: dict[str, type[Backend]] = {"eager": EagerBackend, "prefix": PrefixBackend, "batched": BatchedBackend}
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ class Engine:
         return cls(BACKENDS[stored["name"]], stored["reason"], None if settings is None else Settings(**settings))
 
 
-def chosen_engine(engine: str, objective: Objective) -> Engine:
+def chosen_engine(engine: str, objective: Objective, *, layers_are_shared: bool = True) -> Engine:
     """The backend for `engine`: "auto", a name, or a name with settings as in "prefix:rows=200". Call it within `running`.
+
+    `layers_are_shared`: whether the points have layers in common, which need to be computed once only.
 
     Raises:
         ObjectiveError: there is none of that name.
@@ -74,6 +77,9 @@ def chosen_engine(engine: str, objective: Objective) -> Engine:
                 against = str(error)
         if against is not None:
             return Engine(EagerBackend, f"full passes, because {against}")
+        wide, small = objective.device.type == "cuda", objective.model.space.parameter_count <= SMALL_MODEL
+        if wide and small and not layers_are_shared:
+            return Engine(BatchedBackend, "a small model on a GPU, so several points are scored at once")
         return Engine(PrefixBackend, "the model can be traced, so layers that points share are computed once")
     if name not in BACKENDS:
         raise ObjectiveError(f'engine must be "auto" or one of {", ".join(BACKENDS)}. Got "{name}" instead.')

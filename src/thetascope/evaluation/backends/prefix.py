@@ -124,7 +124,7 @@ class PrefixBackend:
                 raise
             self.fallback = f"the traced graph does not run on its own ({type(error).__name__}: {error})"
         else:
-            if not _alike(found, expected):
+            if not alike(found, expected):
                 self.fallback = "the traced graph gives other values than the model, which does something that a graph does not show"
         return self.fallback is None
 
@@ -259,7 +259,7 @@ def _copied(value: Any) -> Any:
     return map_tensors(value, lambda tensor: tensor.clone())
 
 
-def _alike(found: Mapping[str, Column], expected: Mapping[str, Column]) -> bool:
+def alike(found: Mapping[str, Column], expected: Mapping[str, Column]) -> bool:
     """Whether each column's values agree up to rounding; a metric with steps, such as accuracy, may differ in few samples."""
     if found.keys() != expected.keys():
         return False
