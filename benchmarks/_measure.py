@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import platform
+import statistics
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import psutil
 import torch
+
+Arguments = ParamSpec("Arguments")
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -46,6 +50,28 @@ def peak_memory() -> Iterator[Peak]:
     finally:
         done.set()
         watcher.join()
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as fast, round by round; the rounds' median is the figure, and their extremes its spread."""
+
+    rounds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The figure."""
+        return statistics.median(self.rounds)
+
+    def __str__(self) -> str:
+        return f"{self.median:.1f} times as fast ({min(self.rounds):.1f} to {max(self.rounds):.1f} in {len(self.rounds)} rounds)"
+
+
+def timed(call: Callable[Arguments, Found], *args: Arguments.args, **kwargs: Arguments.kwargs) -> tuple[float, Found]:
+    """How many seconds a call takes, and what it gives."""
+    start = time.perf_counter()
+    found = call(*args, **kwargs)
+    return time.perf_counter() - start, found
 
 
 def report(benchmark: str, figures: Mapping[str, Any]) -> None:
