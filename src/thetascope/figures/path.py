@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thetascope.figures.legends import heading
-from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, html, panel_of, panels_of, quantity_label, wants_log
+from thetascope.figures.stacks import stacked_page
+from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, panel_of, panels_of, quantity_label, wants_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,17 +165,10 @@ def draw_plotly(found: PathInfo, variable: str | None = None) -> PlotlyFigure:
     Raises:
         ResultError: there is no such variable.
     """
-    from plotly.subplots import make_subplots
-
     panels = panels_of(found.panels, variable)
-    figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.06)
-    for row, panel in enumerate(panels, 1):
-        for trace in _traces(found, panel, first=row == 1):
-            figure.add_trace(trace, row=row, col=1)
-        figure.update_yaxes(title_text=html(panel.label), type="log" if panel.log else "linear", row=row, col=1)
+    figure = stacked_page(panels, X_LABEL, lambda panel, first: _traces(found, panel, first=first))
     for knot in found.knots:
         figure.add_vline(x=float(knot), line_width=1, line_dash="dot", line_color=GREY)
-    figure.update_xaxes(title_text=X_LABEL, row=len(panels), col=1)
     figure.update_layout(
         title={"text": heading(found.title, [found.subtitle])},
         template="plotly_white",

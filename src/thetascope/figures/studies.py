@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.figures.legends import entries, heading, log_y, wrapped
+from thetascope.figures.stacks import stacked_page
 from thetascope.figures.study_info import UNITS, Floats, Panel, StudyInfo, info
-from thetascope.figures.style import BLUE, GREY, ORANGE, SKY, VERMILION, html, panel_of, panels_of
+from thetascope.figures.style import BLUE, GREY, ORANGE, SKY, VERMILION, panel_of, panels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,14 +123,9 @@ def draw_plotly(found: StudyInfo, variable: str | None = None) -> PlotlyFigure:
     Raises:
         ResultError: there is no such variable.
     """
-    from plotly.subplots import make_subplots
-
     panels = panels_of(found.panels, variable)
-    figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    figure = stacked_page(panels, found.x_label, lambda panel, first: _traces(found, panel, first=first))
     for row, panel in enumerate(panels, 1):
-        for trace in _traces(found, panel, first=row == 1):
-            figure.add_trace(trace, row=row, col=1)
-        figure.update_yaxes(title_text=html(panel.label), type="log" if panel.log else "linear", row=row, col=1)
         if panel.full is not None:
             figure.add_hline(y=panel.full, line_color=ORANGE, line_width=1.5, row=row, col=1)
         if panel.band is not None and panel.band[0] is not None:
@@ -139,7 +135,6 @@ def draw_plotly(found: StudyInfo, variable: str | None = None) -> PlotlyFigure:
     if found.recommended_place is not None:
         figure.add_vline(x=found.recommended_place, line_color=VERMILION, line_dash="dash", line_width=1.5)
     _plotly_x(figure, found)
-    figure.update_xaxes(title_text=found.x_label, row=len(panels), col=1)
     figure.update_layout(
         title={"text": heading(found.title, [found.rule], RULE_WIDTH)},
         template="plotly_white",
