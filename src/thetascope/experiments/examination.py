@@ -18,12 +18,13 @@ from thetascope.evaluation.engine import Probe, Request, Runner, pending_units, 
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import preserved_threads
 from thetascope.evaluation.tuning import tuned
+from thetascope.experiments import dry_run
 from thetascope.experiments.provenance import check_same_call, provenance_attrs, sweep_beside
 from thetascope.experiments.tolerance import estimated
 from thetascope.geometry.points import Floats
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
 from thetascope.results.result import Result
-from thetascope.results.store import Block, Layout, Store
+from thetascope.results.store import Block, Layout, Store, read
 from thetascope.state import State
 
 Variables = Mapping[str, tuple[tuple[str, ...], ArrayLike]]
@@ -74,6 +75,8 @@ def examine(objective: Objective, experiment: Experiment, *, out: OutPath, engin
     with preserved_threads(), objective.model.running():
         shared = any(shares_layers(request) for request in experiment.requests)
         chosen = chosen_engine(engine, objective, layers_are_shared=shared)
+        if dry_run.asked():
+            dry_run.stop(_plan(objective, experiment, path, fingerprint, chosen, named=engine != "auto"))
         if path is not None and path.exists():
             store, probed = _gone_on(objective, experiment, path, fingerprint, None if engine == "auto" else chosen.backend.name)
             chosen = Engine.from_json(store.data.attrs["engine"])
@@ -94,6 +97,19 @@ def examine(objective: Objective, experiment: Experiment, *, out: OutPath, engin
         finally:
             result = store.close()
     return result
+
+
+def _plan(
+    objective: Objective, experiment: Experiment, path: Path | None, fingerprint: Mapping[str, Any], engine: Engine, *, named: bool
+) -> dry_run.Plan:
+    """What is left of this call, for a dry run; nothing is written, and a stored result is only read."""
+    stored = read(path) if path is not None and path.exists() else None
+    if path is not None and stored is not None:
+        before = {**stored.attrs["fingerprint"], "engine": stored.attrs["engine"]["name"]}
+        check_same_call(path, before, {**fingerprint, "engine": engine.backend.name if named else before["engine"]})
+        engine = Engine.from_json(stored.attrs["engine"])
+    estimates = experiment.tolerance is not None
+    return dry_run.plan_of(experiment.title, objective, experiment.requests, stored, engine, estimates=estimates)
 
 
 def _gone_on(

@@ -21,8 +21,8 @@ from thetascope.evaluation.preserve import preserved_threads
 from thetascope.experiments.examination import OutPath
 from thetascope.experiments.provenance import check_same_call, provenance_attrs, sweep_beside
 from thetascope.geometry.paths import stored_points
-from thetascope.results.result import Result
-from thetascope.results.store import Block, Layout, Store
+from thetascope.results.result import MISSING, Result
+from thetascope.results.store import Block, Layout, Store, read
 from thetascope.state import State
 
 
@@ -105,14 +105,28 @@ class Study:
             ResultError: what lies at `out` is of another call, or does not come out again.
             NotDeterministicError: two passes over the state disagree.
         """
-        path = None if out is None else Path(out)
-        fingerprint = {"experiment": self.name, **self.objective.fingerprint(), "state": self.state.digest(), **self.identity}
+        path, fingerprint = None if out is None else Path(out), self._fingerprint()
         with preserved_threads():
             store = self._laid_out(path, fingerprint) if path is None or not path.exists() else self._gone_on(path, fingerprint)
             try:
                 yield store
             finally:
                 self._closed = store.close()
+
+    def left(self, out: OutPath) -> list[int]:
+        """Which points no earlier same call has stored; nothing is scored or written.
+
+        Raises:
+            ResultError: what lies at `out` is of another call.
+        """
+        if out is None or not Path(out).exists():
+            return list(range(int(np.prod([len(self.grid.coords[dim]) for dim in self.grid.dims]))))
+        data = read(Path(out))
+        check_same_call(Path(out), data.attrs["fingerprint"], self._fingerprint())
+        return [int(at) for at in np.flatnonzero(data["status"].values == MISSING)]
+
+    def _fingerprint(self) -> dict[str, Any]:
+        return {"experiment": self.name, **self.objective.fingerprint(), "state": self.state.digest(), **self.identity}
 
     def check_again(self, stored: Mapping[str, float], found: Mapping[str, float]) -> None:
         """Whether what was stored came out again.

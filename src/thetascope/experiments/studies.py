@@ -13,6 +13,7 @@ from torch import Tensor
 from thetascope.errors import TrainingError
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.per_sample import per_sample_columns
+from thetascope.experiments import dry_run
 from thetascope.experiments.examination import OutPath
 from thetascope.experiments.recommendations import (
     EPOCHS_TOLERANCE,
@@ -68,6 +69,10 @@ def study_epochs(
     total = training.epochs if epochs is None else checked_count("epochs", epochs)
     grid = Grid(("epochs",), {"epochs": range(total + 1)})
     study = _study_of(training, "study_epochs", f"performance after 0 to {total} epochs", {"epochs": total}, grid, _trained_on(training))
+    if dry_run.asked():
+        left = study.left(out)
+        steps = training.steps(epochs=max(left)) if left else 0
+        dry_run.stop(dry_run.plan_of_training(study, training, steps, len(left), total + 1 - len(left)))
     with study.opened(out) as store:
         missing = np.flatnonzero(~store.done(""))
         if len(missing):
@@ -132,6 +137,10 @@ def study_train_size(
     settings = {"sizes": chosen, "repeats": repeats, "epochs": training.epochs}
     grid = Grid(("size", "repeat"), {"size": chosen, "repeat": range(repeats)})
     study = _study_of(training, "study_train_size", f"training on {from_to(chosen)} samples", settings, grid, _trained_on(training))
+    if dry_run.asked():
+        left = study.left(out)
+        steps = sum(training.steps(chosen[at // repeats]) for at in left)
+        dry_run.stop(dry_run.plan_of_training(study, training, steps, len(left), len(chosen) * repeats - len(left)))
     with study.opened(out) as store:
         _train_missing(study, training, chosen, repeats, store, progress)
         medians = {f"{name}_median": (("size",), median_of_rows(store.data[name].values)) for name in study.names}
@@ -204,6 +213,8 @@ def study_test_size(
     tolerance = None if tolerance is None else checked_tolerance(tolerance)
     checked_count("repeats", repeats, least=2)
     checked_count("seed", seed, least=0)
+    if dry_run.asked():
+        dry_run.stop(dry_run.plan_of_scoring("one model on random subsets of the test samples", objective, state))
     columns = per_sample_columns(objective, state)
     total = len(columns["loss"].values)
     chosen = checked_sizes(sizes, total, "test", tenths(total))
