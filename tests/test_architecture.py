@@ -30,8 +30,9 @@ ALLOWED = {
     "exports": {"errors", "files", "results", "figures"},
     "demo": {"errors", "progress", "recording", "trajectory", "evaluation", "experiments"},
     "specification": {"errors"},
+    "templates": {"__init__"},  # files for users, written by `thetascope init`
     "testing": {"errors", "state", "recording", "trajectory", "geometry", "evaluation", "demo", "__init__"},
-    "cli": {"errors", "_version", "specification", "demo", "experiments", "figures", "__init__"},
+    "cli": {"errors", "_version", "progress", "specification", "demo", "experiments", "figures", "__init__"},
     "__init__": {"errors", "_version", "state", "recording", "trajectory", "evaluation", "experiments", "results"},
 }
 TORCH_FREE = {"results", "figures", "exports", "errors", "files", "progress", "cli", "__init__", "specification", "_version"}

@@ -34,11 +34,15 @@ def say(text: str, *, shown: bool = True) -> None:
 
 @contextmanager
 def progress_bar(label: str, total: int, *, shown: bool) -> Iterator[Callable[..., None]]:
-    """A bar with the time left. Yields ``advance(n, note="…")``; `note` stands beside the bar."""
-    if not shown:
+    """A bar with the time left, on a terminal. Yields ``advance(n, note="…")``; `note` stands beside the bar.
+
+    Where the standard error is a pipe or a file there is none: each redrawing would be another line there.
+    """
+    from rich.console import Console
+
+    if not shown or not Console(stderr=True).is_terminal:
         yield lambda n, note="": None
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

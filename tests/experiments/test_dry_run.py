@@ -103,10 +103,10 @@ def test_live_tensors_are_counted_while_they_live() -> None:
     there = torch.ones(1000)
     living = _Living()
     with living:
+        inside = there.view(10, 100)
         for _ in range(5):
             made = there + 1  # the last one dies when this one is there
         view = made[:10]
-        inside = there.view(10, 100)
     assert living.most == 2 * 4000
     assert view.numel() == 10
     assert inside.numel() == 1000

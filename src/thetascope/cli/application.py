@@ -2,46 +2,127 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError
-from cyclopts.config import Toml
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from thetascope._version import __version__
+
+OVERVIEW = """\
+Look at the training of a neural network through its parameters.
+
+1. Record   Three lines in your training loop: ts.Recorder("runs/mine", model).
+            Checkpoint files that you have already do as well.
+2. Examine  thetascope examine runs/mine --objective objective.py:objective
+            The file says what to score; thetascope init writes one.
+3. Look     In runs/mine/figures: a picture and an interactive page of each
+            experiment; in runs/mine/results the numbers.
+
+A first look, without a model of yours: thetascope demo --quick
+"""
+
+EPILOGUE = """\
+thetascope COMMAND --help shows a command's options, with examples.
+
+Exit codes: 0 done; 1 an error in what was found (files, data, the model), told
+in one line; 2 wrong arguments; 130 stopped with Ctrl-C.
+"""
 
 app = App(
     name="thetascope",
     version=__version__,
     suppress_keyboard_interrupt=False,
-    help="Look at the training of a neural network through its parameters.",
-    help_epilogue="First look:  thetascope demo      Your own run:  thetascope examine runs/mine --objective mine.py:objective\n\n"
-    "Options may stand in thetascope.toml in the working folder, a table a command.",
-    config=Toml("thetascope.toml", must_exist=False, search_parents=False),
+    help=OVERVIEW,
+    help_format="plaintext",
+    help_epilogue=EPILOGUE,
+    group_commands=Group("Commands", sort_key=0),
 )
+app.meta.suppress_keyboard_interrupt = False
+app.meta.group_parameters = Group("With every command", sort_key=100)
+app.register_install_completion_command(help="Install completion for your shell (bash, zsh, fish).")
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\n".join(["Examples:", "", *(_folded(line) for line in lines)])
+
+
+def _folded(line: str) -> str:
+    """A command line of at most 78 columns, continued with a backslash before an option where it is longer."""
+    parts = [f"  {line}"]
+    while len(parts[-1]) > 76:
+        at = parts[-1].rindex(" --", 8, 75)
+        parts[-1:] = [f"{parts[-1][:at]} \\", f"     {parts[-1][at:]}"]
+    return "\n".join(parts)
+
+
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Annotated[
+        Path | None,
+        Parameter(
+            help="A TOML file of options (default: thetascope.toml in the working folder, if there is one). Those before the first "
+            "table go to every command that has them, those in [examine] to examine. What is given here wins."
+        ),
+    ] = None,
+    debug: Annotated[bool, Parameter(help="Show the traceback of an error.", negative=(), show_default=False)] = False,
+) -> Any:
+    """Read the configuration and run the command."""
+    from thetascope.cli.configuration import configuration
+
+    app.config = () if _only_asks(tokens) else tuple(configuration(app, config))
+    return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+
+
+def _only_asks(tokens: Sequence[str]) -> bool:
+    """Whether nothing is run: help is there with a broken configuration too."""
+    return not tokens or any(token in ("--help", "-h", "--version", "--install-completion") for token in tokens)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        The exit code: 0, 1 for an error in what was asked or found, 2 for a wrong use of the command, 130 for Ctrl-C.
+        The exit code: 0, 1 for an error in what was found, 2 for wrong arguments, 130 for Ctrl-C.
     """
     from thetascope.errors import ThetascopeError, UsageError
 
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
-    tokens = [token for token in tokens if token != "--debug"]
     try:
-        app(tokens, exit_on_error=False, print_error=True, result_action="return_value")
-    except CycloptsError:
-        return 2
-    except (ThetascopeError, OSError) as error:
+        app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except CycloptsError as error:
+        written = "; thetascope init writes one" if "--objective requires" in str(error) else ""
+        return _said(f"{_one_line(error).rstrip('.')}{written}; {_help_of(tokens)} shows what there is", 2)
+    except BrokenPipeError:  # whoever read the output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _said("stopped. What was finished is stored; the same command goes on from there", 130)
+    except Exception as error:
         if debug:
             raise
-        print(f"thetascope: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except KeyboardInterrupt:
-        print("thetascope: stopped. What was finished is stored; the same command goes on from there", file=sys.stderr)
-        return 130
+        known = isinstance(error, ThetascopeError | OSError)
+        told = _one_line(error) if known else f"{type(error).__name__}: {_one_line(error).rstrip('.')}; --debug shows where"
+        return _said(told, 2 if isinstance(error, UsageError) else 1)
     return 0
+
+
+def _said(text: str, code: int) -> int:
+    print(f"thetascope: {text}", file=sys.stderr)
+    return code
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or "no message"
+
+
+def _help_of(tokens: Sequence[str]) -> str:
+    command = next((token for token in tokens if token in app and not token.startswith("-")), None)
+    return f"thetascope {command} --help" if command else "thetascope --help"

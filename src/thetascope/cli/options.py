@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 if TYPE_CHECKING:
     import thetascope as ts
 
+FLAG: dict[str, Any] = {"negative": (), "show_default": False}
+"""For options that are off without being named."""
+
+RESULT, FILES = Group("Result", sort_key=10), Group("Checkpoint files", sort_key=20)
 Run = Annotated[list[Path], Parameter(help="A run directory, or checkpoint files in the order of the training.")]
 ObjectiveSpec = Annotated[
     str,
@@ -24,6 +28,8 @@ TrainingSpec = Annotated[
     str | None,
     Parameter(name="--training", help="For studies that train: as --objective, returns a ts.Training."),
 ]
+Progress = Annotated[bool, Parameter(help="Say what is scored and show how far it is.", show_default=False)]
+DryRun = Annotated[bool, Parameter(help="Say what would be scored, how long it takes and what memory it needs; write nothing.", **FLAG)]
 Alphas = Annotated[
     list[float] | None,
     Parameter(help="How many values of α (default 41), or the values themselves.", consume_multiple=True, negative=()),
@@ -37,28 +43,28 @@ Parameters = Annotated[
 ]
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=FILES)
 @dataclass
 class Checkpoints:
     """How checkpoint files are read."""
 
-    key: Annotated[str | None, Parameter(help="Checkpoint files: where in them the state dict lies.")] = None
-    prefix: Annotated[str | None, Parameter(help="Checkpoint files: take only names that start so, and leave it out.")] = None
+    key: Annotated[str | None, Parameter(help="Where in them the state dict lies.")] = None
+    prefix: Annotated[str | None, Parameter(help="Take only names that start so, and leave it out.")] = None
     allow: Annotated[
         list[str] | None,
-        Parameter(help="Checkpoint files: classes that weights-only loading may build.", consume_multiple=True, negative=()),
+        Parameter(help="Classes that weights-only loading may build.", consume_multiple=True, negative=()),
     ] = None
 
     def trajectory(self, run: Sequence[Path]) -> ts.Trajectory:
         """The run directory's states, or those of the files."""
         import thetascope as ts
 
-        if len(run) == 1 and run[0].is_dir():
+        if len(run) == 1 and (run[0].is_dir() or not (run[0].exists() or run[0].suffix)):
             return ts.Trajectory(run[0])
         return ts.Trajectory.from_files(run, key=self.key, prefix=self.prefix, allow=self.allow or ())
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=RESULT)
 @dataclass
 class Output:
     """Where things go and how they are scored."""
@@ -76,7 +82,8 @@ class Output:
         ),
     ] = None
     engine: Annotated[str, Parameter(help='"auto", or the name of a backend.')] = "auto"
-    progress: Annotated[bool, Parameter(help="Say what is scored and show how far it is.")] = True
+    progress: Progress = True
+    dry_run: DryRun = False
 
     def place(self, run: Sequence[Path], name: str) -> Path:
         """Where the result goes."""
@@ -87,8 +94,18 @@ class Output:
     ) -> None:
         """Load the run and its objective, run `experiment` on them with what all experiments take, print and draw what it found."""
         scored, trajectory = loaded(run, objective, checkpoints)
-        result = experiment(scored, trajectory, out=self.place(run, name), engine=self.engine, progress=self.progress)
-        self.finish(result, run, name)
+        place = self.place(run, name)
+        self.carried_out(lambda: experiment(scored, trajectory, out=place, engine=self.engine, progress=self.progress), run, name)
+
+    def carried_out(self, call: Callable[[], ts.Result], run: Sequence[Path], name: str) -> None:
+        """Make the call, print and draw what it found; for a dry run only say what it would do."""
+        if self.dry_run:
+            from thetascope.cli.printing import print_plan
+            from thetascope.experiments.dry_run import planned
+
+            print_plan(planned(call), self.place(run, name))
+        else:
+            self.finish(call(), run, name)
 
     def finish(self, result: ts.Result, run: Sequence[Path], name: str) -> None:
         """Print the result and draw it."""
@@ -126,17 +143,3 @@ def chosen_parameters(given: Sequence[str] | None) -> list[str] | int | None:
     if given is not None and len(given) == 1 and given[0].isdigit():
         return int(given[0])
     return None if given is None else list(given)
-
-
-def print_summary(findings: Sequence[Any]) -> None:
-    """A table of what was found, and where the pictures are."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("experiment", "question", "found", title_justify="left", show_lines=False)
-    for finding in findings:
-        table.add_row(*(Text(part) for part in (finding.examination.name, finding.examination.question, finding.headline)))
-    Console().print(table)
-    for finding in findings:
-        print(finding.pictures[0])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from thetascope.cli.application import app
+from thetascope.cli.application import app, examples
 from thetascope.cli.options import (
     Alphas,
     Checkpoints,
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     import thetascope as ts
 
 
-@app.command
+@app.command(
+    sort_key=30,
+    help_epilogue=examples(
+        "thetascope interpolate runs/mine --objective objective.py:objective",
+        "thetascope interpolate e0.pt e5.pt e10.pt --objective objective.py:objective --kind quadratic",
+        "thetascope interpolate runs/mine --objective objective.py:objective --level layer --layers 'conv*'",
+    ),
+)
 def interpolate(
     run: Run,
     /,
@@ -50,7 +57,13 @@ def interpolate(
     (output or Output()).run(run, f"interpolate-{kind}-{level}", objective, checkpoints, experiment)
 
 
-@app.command
+@app.command(
+    sort_key=40,
+    help_epilogue=examples(
+        "thetascope compare runs/mine --objective objective.py:objective",
+        "thetascope compare runs/mine --objective objective.py:objective --level parameter --parameters 10",
+    ),
+)
 def compare(
     run: Run,
     /,
@@ -72,7 +85,13 @@ def compare(
     (output or Output()).run(run, f"compare-{level}", objective, checkpoints, experiment)
 
 
-@app.command
+@app.command(
+    sort_key=50,
+    help_epilogue=examples(
+        "thetascope layers runs/mine --objective objective.py:objective",
+        "thetascope layers runs/mine --objective objective.py:objective --draws 20 --threshold 0.1",
+    ),
+)
 def layers(
     run: Run,
     /,

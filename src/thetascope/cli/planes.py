@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from thetascope.cli.application import app
-from thetascope.cli.options import Checkpoints, ObjectiveSpec, Output, Run
+from thetascope.cli.application import app, examples
+from thetascope.cli.options import FLAG, Checkpoints, ObjectiveSpec, Output, Run
 
 if TYPE_CHECKING:
     import thetascope as ts
@@ -18,7 +18,14 @@ Tolerance = Annotated[float | None, Parameter(help="Relative error of the loss a
 Range = Annotated[tuple[float, float, int], Parameter(help="Low end, high end, how many values.", negative=())]
 
 
-@app.command
+@app.command(
+    sort_key=60,
+    help_epilogue=examples(
+        "thetascope surface runs/mine --objective objective.py:objective --tolerance 0.01",
+        "thetascope surface runs/mine --objective objective.py:objective --x -0.5 0.5 31 --y -0.5 0.5 31",
+        "thetascope surface runs/mine --objective objective.py:objective --export surface.vti --dry-run",
+    ),
+)
 def surface(
     run: Run,
     /,
@@ -33,7 +40,7 @@ def surface(
     ] = None,
     center: Annotated[int | None, Parameter(help="The step of the state in the middle (default: the last).")] = None,
     normalize: Annotated[Literal["filter", "layer", "none"], Parameter(help="How random directions get their length.")] = "filter",
-    orthogonal: Annotated[bool, Parameter(help="Make the second random direction orthogonal to the first.", negative=())] = False,
+    orthogonal: Annotated[bool, Parameter(help="Make the second random direction orthogonal to the first.", **FLAG)] = False,
     x: Range = (-1.0, 1.0, 51),
     y: Range = (-1.0, 1.0, 51),
     seed: Annotated[int, Parameter(help="Of random directions.")] = 0,
@@ -53,7 +60,13 @@ def surface(
     (output or Output()).run(run, f"surface-{_kind(directions, through)}", objective, checkpoints, experiment)
 
 
-@app.command
+@app.command(
+    sort_key=70,
+    help_epilogue=examples(
+        "thetascope plane runs/mine --objective objective.py:objective --tolerance 0.01",
+        "thetascope plane runs/a --also runs/b --objective objective.py:objective --export walk.gif",
+    ),
+)
 def plane(
     run: Run,
     /,

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from thetascope.cli.application import app
-from thetascope.cli.options import Checkpoints, ObjectiveSpec, Output, TrainingSpec, home_of, loaded, print_summary
+from thetascope.cli.application import app, examples
+from thetascope.cli.options import FLAG, Checkpoints, DryRun, ObjectiveSpec, Output, Progress, TrainingSpec, home_of, loaded
+from thetascope.cli.printing import print_plans, print_summary
 
 
-@app.command
+@app.command(
+    sort_key=90,
+    help_epilogue=examples(
+        "thetascope demo --quick",
+        "thetascope demo --data mnist --data-dir ~/mnist --out runs/mnist",
+    ),
+)
 def demo(
     *,
     data: Annotated[Literal["digits", "mnist"], Parameter(help="The images: scikit-learn's digits, or MNIST from --data-dir.")] = "digits",
     data_dir: Annotated[Path | None, Parameter(help="The folder of MNIST's four IDX files, gzipped or not.")] = None,
     out: Annotated[Path, Parameter(help="The run directory to make; an earlier demo there is replaced.")] = Path("thetascope-demo"),
-    quick: Annotated[bool, Parameter(help="Fewer epochs, points and repeats.", negative=())] = False,
+    quick: Annotated[bool, Parameter(help="Fewer epochs, points and repeats.", **FLAG)] = False,
     studies: Annotated[bool | None, Parameter(help="Run the studies that train again (default: on the digits only).")] = None,
     seed: Annotated[int, Parameter(help="Of the initial weights and the order of the images.")] = 0,
 ) -> None:
@@ -27,33 +36,44 @@ def demo(
     print_summary(run_demo(data, data_dir, out, quick=quick, studies=studies, seed=seed))
 
 
-@app.command
+@app.command(
+    sort_key=20,
+    help_epilogue=examples(
+        "thetascope examine runs/mine --objective objective.py:objective",
+        "thetascope examine runs/mine line roles --objective objective.py:objective",
+        "thetascope examine runs/mine --objective objective.py:objective --dry-run",
+    ),
+)
 def examine(
-    run: Annotated[list[str], Parameter(help="A run directory, or checkpoint files; then names of experiments (default: all).")],
-    /,
-    *,
+    *run: Annotated[str, Parameter(help="A run directory, or checkpoint files; then names of experiments (default: all).", required=True)],
     objective: ObjectiveSpec,
     training: TrainingSpec = None,
     every: Annotated[
-        bool, Parameter(name="--all", help="All experiments, also those that train, if --training is given.", negative=())
+        bool,
+        Parameter(name="--all", help="All experiments, also those that train, if --training is given.", **FLAG),
     ] = False,
     alphas: Annotated[int, Parameter(help="How many values of α.")] = 41,
     parameters: Annotated[int, Parameter(help="How many single parameters are drawn in each layer.")] = 4,
     draws: Annotated[int, Parameter(help="How many times each layer is drawn anew.")] = 5,
     repeats: Annotated[int, Parameter(help="How many trainings on subsets of each size.")] = 3,
     grid: Annotated[int, Parameter(help="How many values an axis of a surface has.")] = 51,
-    progress: Annotated[bool, Parameter(help="Say what is scored and show how far it is.")] = True,
+    progress: Progress = True,
+    dry_run: DryRun = False,
     checkpoints: Checkpoints | None = None,
 ) -> None:
     """Run experiments on a run of yours, draw each, and sum up what they found.
 
-    The experiments are line, quadratic, compare, layers, layers-quadratic, roles, parameters, patterns, surface, plane, test-size,
-    and with --training also epochs and train-size. Results go to RUN/results, pictures to RUN/figures; what is there
-    already is only checked.
+    The experiments: line, quadratic, compare, layers, layers-quadratic, roles,
+    parameters, patterns, surface, plane, test-size; those that train again, with
+    --training: epochs, train-size.
+
+    Results go to RUN/results, pictures to RUN/figures. What is there already is
+    checked and not scored again; what was stopped goes on.
     """
     import thetascope as ts
     from thetascope.errors import UsageError
     from thetascope.experiments.catalog import CATALOG, Effort, Subject, chosen_examinations
+    from thetascope.experiments.dry_run import planned
     from thetascope.experiments.examine_run import examine_run
     from thetascope.specification import provided
 
@@ -61,16 +81,30 @@ def examine(
     paths = [Path(token) for token in run if token not in names]
     if not paths:
         raise UsageError("name a run directory or checkpoint files before the experiments")
+    for path in paths[1:]:
+        if not path.exists() and not path.suffix:
+            raise UsageError(f'"{path}" is neither a file nor an experiment; the experiments are: {", ".join(CATALOG)}')
     if every and names:
         raise UsageError(f"--all runs every experiment; leave it out to run {', '.join(names)}")
     scored, trajectory = loaded(paths, objective, checkpoints)
     trained = None if training is None else provided(training, ts.Training, "--training")
     effort = Effort(alphas, parameters, draws, repeats, grid)
     subject = Subject(scored, trajectory, home_of(paths) / "results", trained, effort, progress)
-    print_summary(examine_run(subject, chosen_examinations(names, with_training=trained is not None), home_of(paths) / "figures"))
+    chosen = chosen_examinations(names, with_training=trained is not None)
+    if dry_run:
+        print_plans({each.name: planned(partial(each.run, subject, subject.place(each.name))) for each in chosen})
+    else:
+        print_summary(examine_run(subject, chosen, home_of(paths) / "figures"))
 
 
-@app.command
+@app.command(
+    sort_key=80,
+    help_epilogue=examples(
+        "thetascope study test-size runs/mine --objective objective.py:objective",
+        "thetascope study epochs --training objective.py:training --epochs 30",
+        "thetascope study train-size --training objective.py:training --repeats 3",
+    ),
+)
 def study(
     what: Annotated[Literal["epochs", "train-size", "test-size"], Parameter(help="What is varied.")],
     run: Annotated[
@@ -93,20 +127,19 @@ def study(
 
     output, name = output or Output(), f"study-{what}"
     home = run or [Path(".")]
-    place, repeated = output.place(home, name), {} if repeats is None else {"repeats": repeats}
+    repeated: dict[str, Any] = {} if repeats is None else {"repeats": repeats}
+    call: Callable[..., ts.Result]
     if what == "test-size":
         if run is None or objective is None:
             raise UsageError("study test-size needs a run and --objective SPEC")
         state = (checkpoints or Checkpoints()).trajectory(run)[-1]
-        result = ts.study_test_size(
-            provided(objective, ts.Objective, "--objective"), state, sizes, out=place, progress=output.progress, **repeated
-        )
+        scored = provided(objective, ts.Objective, "--objective")
+        call = partial(ts.study_test_size, scored, state, sizes, **repeated)
     elif training is None:
         raise UsageError(f"study {what} needs --training SPEC")
     else:
         described = provided(training, ts.Training, "--training")
-        if what == "epochs":
-            result = ts.study_epochs(described, epochs, out=place, progress=output.progress)
-        else:
-            result = ts.study_train_size(described, sizes, out=place, progress=output.progress, **repeated)
-    output.finish(result, home, name)
+        call = (
+            partial(ts.study_epochs, described, epochs) if what == "epochs" else partial(ts.study_train_size, described, sizes, **repeated)
+        )
+    output.carried_out(partial(call, out=output.place(home, name), progress=output.progress), home, name)

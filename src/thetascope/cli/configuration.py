@@ -1,0 +1,60 @@
+"""Options from a TOML file: those before the first table go to every command that has them, those of a table to its command."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+from cyclopts.config import Dict
+
+from thetascope.errors import UsageError
+
+FILE = "thetascope.toml"
+"""Read from the working folder where no other is named."""
+
+
+def configuration(app: App, named: Path | None) -> list[Dict]:
+    """What the commands take their options from, the first before the second.
+
+    Raises:
+        UsageError: the named file is not there, is no TOML, or holds a table or an option that no command has.
+    """
+    file = named or Path(FILE)
+    if not file.is_file():
+        if named is None:
+            return []
+        raise UsageError(f'--config: "{file}" does not exist; thetascope init writes one to start from')
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f'"{file}" is no valid TOML: {error}') from error
+    tables = {name: value for name, value in content.items() if isinstance(value, dict)}
+    shared = {name: value for name, value in content.items() if not isinstance(value, dict)}
+    options = options_of(app)
+    _check(file, "table", tables, list(options))
+    for command, table in tables.items():
+        _check(file, f"[{command}] option", table, options[command])
+    _check(file, "option", shared, sorted({option for of_one in options.values() for option in of_one}))
+    source = str(file.absolute())
+    return [Dict(tables, source=source), Dict(shared, allow_unknown=True, use_commands_as_keys=False, source=source)]
+
+
+def options_of(app: App) -> dict[str, list[str]]:
+    """The options of each command, as a configuration names them."""
+    commands = {name: app[name] for name in app if not name.startswith("-")}
+    return {
+        name: [option.removeprefix("--") for argument in command.assemble_argument_collection() for option in argument.names]
+        for name, command in commands.items()
+    }
+
+
+def _check(file: Path, kind: str, given: Mapping[str, Any], known: list[str]) -> None:
+    for name in given:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            there = f'did you mean "{close[0]}"?' if close else f"there are: {', '.join(known)}"
+            raise UsageError(f'"{file}": no {kind} "{name}"; {there}')

@@ -1,0 +1,115 @@
+"""What the commands print: summaries of what was found, and plans of what a dry run would do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thetascope.progress import duration
+
+if TYPE_CHECKING:
+    from thetascope.experiments.dry_run import Plan
+    from thetascope.experiments.examine_run import Finding
+
+
+ROOM_FOR_QUESTIONS = 72
+"""So many columns a table of findings needs to show the questions too."""
+
+
+def print_summary(findings: Sequence[Finding]) -> None:
+    """A table of what was found, and where the pictures are. Where the terminal is narrow, the questions make room."""
+    from rich.console import Console
+
+    rows = [(finding.examination.name, finding.examination.question, finding.headline) for finding in findings]
+    if Console().width < ROOM_FOR_QUESTIONS:
+        _print_table(("experiment", "found"), [(name, found) for name, _, found in rows], lines=True)
+    else:
+        _print_table(("experiment", "question", "found"), rows, lines=True)
+    for finding in findings:
+        print(finding.pictures[0])
+
+
+def print_plan(plan: Plan, place: Path) -> None:
+    """What one call would do, in full."""
+    stored = f"; {plan.stored:,} are stored already" if plan.stored else ""
+    print(f"dry run: {plan.title}")
+    print(f"  to do    {_todo(plan)}{f' on {plan.samples:,} samples' if plan.todo else ''}{stored}")
+    print(f"  engine   {plan.engine}")
+    if plan.todo:
+        print(f"  time     about {duration(plan.seconds)}{_each(plan)}")
+    if plan.memory is not None:
+        memory = plan.memory
+        parts = f"states {size(memory.states)}, data {size(memory.data)}, a point {size(memory.point)}"
+        print(f"  memory   {size(memory.total)} of tensors: {parts}")
+    print(f"  result   {place}")
+    _print_remarks(f"A point's memory was measured on one. {_process()}")
+
+
+def print_plans(plans: Mapping[str, Plan]) -> None:
+    """What several experiments would do, a row each."""
+    rows = []
+    for name, plan in plans.items():
+        time, tensors = duration(plan.seconds) if plan.todo else "", "" if plan.memory is None else size(plan.memory.total)
+        rows.append((name, _todo(plan), f"{plan.stored:,}", time, tensors))
+    _print_table(("experiment", "to do", "stored", "time", "tensors"), rows)
+    total = sum(plan.seconds for plan in plans.values() if plan.todo)
+    all_of_it = f"About {duration(total)} in all." if total else "Everything is stored."
+    _print_remarks(
+        f"{all_of_it} Times are measured on one point (or step) of each with plain passes; layers that points share "
+        f"make it less. Tensors: the states, the data, and what one point needs, measured on one. {_process()}"
+    )
+
+
+def size(count: int) -> str:
+    """A number of bytes as a person says it: 512 B, 3.4 MiB, 12 GiB."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 999.5:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 9.95 else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB" if amount < 9.95 else f"{amount:,.0f} GiB"
+
+
+def _todo(plan: Plan) -> str:
+    if not plan.todo:
+        return "nothing"
+    unit = plan.unit if plan.todo != 1 else plan.unit.removesuffix("s")
+    return f"{'at most ' if plan.most else ''}{plan.todo:,} {unit}"
+
+
+def _each(plan: Plan) -> str:
+    each = duration(plan.each) if plan.each >= 1e-3 else "under 1 ms"
+    return f" ({each} a {plan.unit.removesuffix('s')}, measured with plain passes)"
+
+
+def _process() -> str:
+    """What the process has taken, where the system tells."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return "Nothing was written."
+    scale = 1 if sys.platform == "darwin" else 1024
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+    return f"The whole process, Python and torch with it, has held {size(held)} at most so far. Nothing was written."
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, lines: bool = False) -> None:
+    """A table whose first column is never broken; `lines` between rows that are."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_lines=lines)
+    for place, column in enumerate(columns):
+        table.add_column(column, no_wrap=place == 0)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _print_remarks(text: str) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(text, markup=False)

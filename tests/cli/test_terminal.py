@@ -1,0 +1,90 @@
+"""What stands in pipes and on terminals, where it differs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_commands import FILES, SPECIFIED, folder  # noqa: F401 (a fixture)
+from thetascope.cli import main
+from thetascope.progress import progress_bar
+
+pytestmark = pytest.mark.usefixtures("folder")
+ANSI = "\x1b["
+
+
+@pytest.mark.parametrize("no_color", [None, "1"])
+def test_pipes_hold_plain_lines(no_color: str | None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    environment |= {} if no_color is None else {"NO_COLOR": no_color}
+    command = [sys.executable, "-m", "thetascope.cli", "examine", *FILES, "line", "roles", *SPECIFIED, "--alphas", "5", "--draws", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0
+    assert ANSI not in done.stdout + done.stderr
+    assert "\r" not in done.stdout + done.stderr
+    assert [Path(line).name for line in done.stdout.splitlines()[-2:]] == ["line.png", "roles.png"]
+    assert len(done.stderr.splitlines()) == 2  # a sentence an experiment
+    wrong = subprocess.run([*command[:3], "interpolat"], capture_output=True, text=True, check=False, env=environment)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert re.fullmatch(r'thetascope: Unknown command "interpolat"\..*\n', wrong.stderr)
+    assert ANSI not in wrong.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such terminals")
+@pytest.mark.parametrize(("variables", "colored"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_a_terminal_has_colours_unless_they_are_unwanted(variables: dict[str, str], colored: bool) -> None:
+    import pty
+
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    environment |= {"TERM": "xterm-256color", **variables}
+    here, there = pty.openpty()
+    code = "from thetascope.progress import progress_bar\nwith progress_bar('x', 3, shown=True) as advance: advance(3)"
+    child = subprocess.Popen([sys.executable, "-c", code], stderr=there, stdout=there, env=environment)
+    os.close(there)
+    seen = b""
+    while True:
+        try:
+            part = os.read(here, 4096)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not part:
+            break
+        seen += part
+    os.close(here)
+    assert child.wait() == 0
+    assert b"3/3" in seen
+    assert bool(re.search(rb"\x1b\[[0-9;]*[1-9][0-9;]*m", seen)) is colored
+
+
+def test_a_bar_in_a_pipe_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("scoring", 3, shown=True) as advance:
+        advance(1)
+        advance(1, "a note")
+        advance(1)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_summary_fits_and_names_stay_whole(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["examine", *FILES, "layers-quadratic", "test-size", *SPECIFIED, "--alphas", "5"]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= width
+    assert "layers-quadratic" in said
+    assert ("And on a curved way?" in said) is (width >= 80)
+    assert main(["examine", *FILES, *SPECIFIED, "--alphas", "5", "--grid", "5", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= width
+    assert "layers-quadratic" in said
+
+
+def test_output_that_nobody_reads_any_more_is_no_error() -> None:
+    command = f'"{sys.executable}" -m thetascope.cli --help; echo "code $?" >&2'
+    done = subprocess.run(["sh", "-c", f"({command}) | true"], capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
+    assert "Errno" not in done.stderr
