@@ -1,0 +1,1 @@
+"""The files that ``thetascope init`` writes."""

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import thetascope as ts
+from thetascope.cli import main
+from thetascope.specification import provided
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A folder as init writes it, and the working folder."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "mine"]) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[:2] == [str(Path("mine/objective.py")), str(Path("mine/thetascope.toml"))]
+    assert "cd mine" in said
+    monkeypatch.chdir("mine")
+    return tmp_path / "mine"
+
+
+def test_what_it_writes_runs_as_it_stands(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path("objective.py", run_name="__main__")
+    trajectory = ts.Trajectory("runs/first")
+    assert len(trajectory) == 21
+    assert trajectory[-1].metrics["validation_accuracy"] > 0.9  # the example is one that can be learned
+    capsys.readouterr()
+    assert main(["examine", "runs/first", "--dry-run", "line", "roles"]) == 0
+    assert not Path("runs/first/results").exists()
+    assert "62 points" in capsys.readouterr().out
+    assert main(["examine", "runs/first", "line", "roles", "--alphas", "5", "--draws", "1"]) == 0
+    assert {path.name for path in Path("runs/first/figures").iterdir()} == {"line.png", "line.html", "roles.png", "roles.html"}
+    assert isinstance(provided("objective.py:training", ts.Training, "--training"), ts.Training)
+
+
+def test_the_three_places_are_marked_and_are_all_that_must_be_filled_in(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Path("objective.py").read_text(encoding="utf-8")
+    marked = [line for line in text.splitlines() if line.startswith(("# 1.", "# 2.", "# 3."))]
+    assert [line[2] for line in marked] == ["1", "2", "3"]
+    text = text.replace("nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))", "nn.Linear(3, 1)")
+    text = text.replace("return spirals(500, seed=1)", "return torch.randn(20, 3), torch.randn(20, 1)")
+    text = text.replace('LOSS, METRICS = "cross_entropy", ("accuracy",)', 'LOSS, METRICS = "mse", ()')
+    Path("own.py").write_text(text, encoding="utf-8")
+    found = provided("own.py:objective", ts.Objective, "--objective")
+    assert set(found.score(found.model.model.state_dict())) == {"loss", "samples"}
+
+
+def test_nothing_is_replaced(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("objective.py").write_text("mine")
+    Path("thetascope.toml").unlink()
+    assert main(["init"]) == 2
+    assert "objective.py exist" in capsys.readouterr().err
+    assert Path("objective.py").read_text() == "mine"
+    assert not Path("thetascope.toml").exists()  # nothing half
+
+
+def test_the_options_in_its_comments_are_options(project: Path) -> None:
+    path = Path("thetascope.toml")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(line.removeprefix("# ") if "=" in line else line for line in lines), encoding="utf-8")
+    subprocess.run([sys.executable, "objective.py"], check=True, capture_output=True)
+    assert main(["examine", "runs/first", "line", "--dry-run"]) == 0
+    assert main(["surface", "runs/first", "--dry-run"]) == 0
+
+
+def test_it_is_part_of_the_package() -> None:
+    from importlib.resources import files
+
+    assert {"objective.py", "thetascope.toml"} <= {entry.name for entry in files("thetascope.templates").iterdir()}
