@@ -44,6 +44,7 @@ def test_another_file_is_named() -> None:
         ('objectiv = "mine.py:objective"', 'no option "objectiv"; did you mean "objective"?'),
         ("[interpolat]\nalphas = [3]", 'no table "interpolat"; did you mean "interpolate"?'),
         ("[interpolate]\ndraws = 3", 'no [interpolate] option "draws"; there are: '),
+        ('[interpolate]\nRUN = ["runs/mine"]', 'no [interpolate] option "RUN"; there are: objective, kind'),
         ("[everything]\nall = true", "there are: interpolate, "),
     ],
 )

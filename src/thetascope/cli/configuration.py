@@ -47,7 +47,7 @@ def options_of(app: App) -> dict[str, list[str]]:
     """The options of each command, as a configuration names them."""
     commands = {name: app[name] for name in app if not name.startswith("-")}
     return {
-        name: [option.removeprefix("--") for argument in command.assemble_argument_collection() for option in argument.names]
+        name: [o.removeprefix("--") for argument in command.assemble_argument_collection() for o in argument.names if o.startswith("--")]
         for name, command in commands.items()
     }
 
