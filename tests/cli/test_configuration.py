@@ -16,7 +16,9 @@ def test_what_stands_before_the_tables_goes_to_every_command() -> None:
     assert main(["layers", *FILES]) == 0
     data = ts.load_result("results/layer-roles").data
     assert (data.sizes["draw"], data.attrs["engine"]["reason"]) == (2, "asked for")
-    assert main(["examine", *FILES, "line", "--alphas", "3"]) == 0  # which has no engine option: what it lacks is passed over
+    assert main(["examine", *FILES, "line", "roles", "--alphas", "3"]) == 0
+    assert {ts.load_result(f"results/{name}").data.attrs["engine"]["reason"] for name in ("line", "roles")} == {"asked for"}
+    assert main(["init", "new"]) == 0  # what a command lacks is passed over
 
 
 def test_the_command_line_wins_over_its_table_and_that_over_the_rest() -> None:
@@ -54,7 +56,8 @@ def test_what_no_command_has_is_one_line(capsys: pytest.CaptureFixture[str], con
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
-    assert main(["interpolate", "--help"]) == 0  # which is there all the same
+    assert main([]) == 0  # help is there all the same
+    assert main(["interpolate", "--help"]) == 0
 
 
 def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ TrainingSpec = Annotated[
     str | None,
     Parameter(name="--training", help="For studies that train: as --objective, returns a ts.Training."),
 ]
+Engine = Annotated[str, Parameter(help='"auto", or the name of a backend.')]
 Progress = Annotated[bool, Parameter(help="Say what is scored and show how far it is.", show_default=False)]
 DryRun = Annotated[bool, Parameter(help="Say what would be scored, how long it takes and what memory it needs; write nothing.", **FLAG)]
 Alphas = Annotated[
@@ -81,7 +82,7 @@ class Output:
             negative=(),
         ),
     ] = None
-    engine: Annotated[str, Parameter(help='"auto", or the name of a backend.')] = "auto"
+    engine: Engine = "auto"
     progress: Progress = True
     dry_run: DryRun = False
 

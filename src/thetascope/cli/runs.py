@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from thetascope.cli.application import app, examples
-from thetascope.cli.options import FLAG, Checkpoints, DryRun, ObjectiveSpec, Output, Progress, TrainingSpec, home_of, loaded
+from thetascope.cli.options import FLAG, Checkpoints, DryRun, Engine, ObjectiveSpec, Output, Progress, TrainingSpec, home_of, loaded
 from thetascope.cli.printing import print_plans, print_summary
 
 
@@ -57,6 +57,7 @@ def examine(
     draws: Annotated[int, Parameter(help="How many times each layer is drawn anew.")] = 5,
     repeats: Annotated[int, Parameter(help="How many trainings on subsets of each size.")] = 3,
     grid: Annotated[int, Parameter(help="How many values an axis of a surface has.")] = 51,
+    engine: Engine = "auto",
     progress: Progress = True,
     dry_run: DryRun = False,
     checkpoints: Checkpoints | None = None,
@@ -89,7 +90,7 @@ def examine(
     scored, trajectory = loaded(paths, objective, checkpoints)
     trained = None if training is None else provided(training, ts.Training, "--training")
     effort = Effort(alphas, parameters, draws, repeats, grid)
-    subject = Subject(scored, trajectory, home_of(paths) / "results", trained, effort, progress)
+    subject = Subject(scored, trajectory, home_of(paths) / "results", trained, effort, progress, engine)
     chosen = chosen_examinations(names, with_training=trained is not None)
     if dry_run:
         print_plans({each.name: planned(partial(each.run, subject, subject.place(each.name))) for each in chosen})

@@ -49,6 +49,7 @@ class Subject:
     training: Training | None = None
     effort: Effort = Effort()
     progress: bool = True
+    engine: str = "auto"
 
     def place(self, name: str) -> Path:
         """Where the result of the experiment `name` is stored."""
@@ -71,35 +72,35 @@ class Examination:
 
 
 def _line(s: Subject, out: Path) -> Result:
-    return interpolate(s.objective, s.trajectory, "linear", alphas=s.effort.alphas, out=out, progress=s.progress)
+    return interpolate(s.objective, s.trajectory, "linear", alphas=s.effort.alphas, out=out, engine=s.engine, progress=s.progress)
 
 
 def _quadratic(s: Subject, out: Path) -> Result:
-    return interpolate(s.objective, s.trajectory, "quadratic", alphas=s.effort.alphas, out=out, progress=s.progress)
+    return interpolate(s.objective, s.trajectory, "quadratic", alphas=s.effort.alphas, out=out, engine=s.engine, progress=s.progress)
 
 
 def _layers(s: Subject, out: Path) -> Result:
-    return interpolate(s.objective, s.trajectory, "linear", "layer", s.effort.alphas, out=out, progress=s.progress)
+    return interpolate(s.objective, s.trajectory, "linear", "layer", s.effort.alphas, out=out, engine=s.engine, progress=s.progress)
 
 
 def _layers_quadratic(s: Subject, out: Path) -> Result:
-    return interpolate(s.objective, s.trajectory, "quadratic", "layer", s.effort.alphas, out=out, progress=s.progress)
+    return interpolate(s.objective, s.trajectory, "quadratic", "layer", s.effort.alphas, out=out, engine=s.engine, progress=s.progress)
 
 
 def _parameters(s: Subject, out: Path) -> Result:
-    effort = s.effort
+    alphas, number = s.effort.alphas, s.effort.parameters
     return interpolate(
-        s.objective, s.trajectory, "linear", "parameter", effort.alphas, parameters=effort.parameters, out=out, progress=s.progress
+        s.objective, s.trajectory, "linear", "parameter", alphas, parameters=number, out=out, engine=s.engine, progress=s.progress
     )
 
 
 def _compare(s: Subject, out: Path) -> Result:
-    return compare_paths(s.objective, s.trajectory, alphas=s.effort.alphas, out=out, progress=s.progress)
+    return compare_paths(s.objective, s.trajectory, alphas=s.effort.alphas, out=out, engine=s.engine, progress=s.progress)
 
 
 def _patterns(s: Subject, out: Path) -> Result:
-    effort = s.effort
-    return compare_paths(s.objective, s.trajectory, "parameter", effort.alphas, parameters=effort.parameters, out=out, progress=s.progress)
+    alphas, number = s.effort.alphas, s.effort.parameters
+    return compare_paths(s.objective, s.trajectory, "parameter", alphas, parameters=number, out=out, engine=s.engine, progress=s.progress)
 
 
 def _atlas(s: Subject, out: Path) -> Result:
@@ -107,17 +108,17 @@ def _atlas(s: Subject, out: Path) -> Result:
 
 
 def _roles(s: Subject, out: Path) -> Result:
-    return layer_roles(s.objective, s.trajectory, draws=s.effort.draws, out=out, progress=s.progress)
+    return layer_roles(s.objective, s.trajectory, draws=s.effort.draws, out=out, engine=s.engine, progress=s.progress)
 
 
 def _surface(s: Subject, out: Path) -> Result:
     axis = (-1.0, 1.0, s.effort.grid)
-    return surface(s.objective, s.trajectory, x=axis, y=axis, tolerance=s.effort.tolerance, out=out, progress=s.progress)
+    return surface(s.objective, s.trajectory, x=axis, y=axis, tolerance=s.effort.tolerance, out=out, engine=s.engine, progress=s.progress)
 
 
 def _plane(s: Subject, out: Path) -> Result:
     return trajectory_plane(
-        s.objective, s.trajectory, s.effort.grid, s.effort.grid, tolerance=s.effort.tolerance, out=out, progress=s.progress
+        s.objective, s.trajectory, s.effort.grid, s.effort.grid, tolerance=s.effort.tolerance, out=out, engine=s.engine, progress=s.progress
     )
 
 
