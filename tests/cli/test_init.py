@@ -59,6 +59,11 @@ def test_nothing_is_replaced(project: Path, capsys: pytest.CaptureFixture[str]) 
     assert not Path("thetascope.toml").exists()  # nothing half
 
 
+def test_a_file_is_no_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "objective.py"]) == 2
+    assert '"objective.py" is a file; name a folder' in capsys.readouterr().err
+
+
 def test_the_options_in_its_comments_are_options(project: Path) -> None:
     path = Path("thetascope.toml")
     lines = path.read_text(encoding="utf-8").splitlines()

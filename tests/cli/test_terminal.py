@@ -76,7 +76,7 @@ def test_the_summary_fits_and_names_stay_whole(capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= width
     assert "layers-quadratic" in said
-    assert ("And on a curved way?" in said) is (width >= 80)
+    assert ("question" in said) is (width >= 80)
     assert main(["examine", *FILES, *SPECIFIED, "--alphas", "5", "--grid", "5", "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= width

@@ -75,13 +75,9 @@ def launch(
     """Read the configuration and run the command."""
     from thetascope.cli.configuration import configuration
 
-    app.config = () if _only_asks(tokens) else tuple(configuration(app, config))
+    runs = tokens not in ((), ("--install-completion",))  # what runs nothing does not stumble over a broken file
+    app.config = tuple(configuration(app, config)) if runs else ()
     return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-
-
-def _only_asks(tokens: Sequence[str]) -> bool:
-    """Whether nothing is run: help is there with a broken configuration too."""
-    return not tokens or any(token in ("--help", "-h", "--version", "--install-completion") for token in tokens)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -24,6 +24,8 @@ def init(folder: Annotated[Path, Parameter(help="Where to write them; it is made
 
     from thetascope.errors import UsageError
 
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f'"{folder}" is a file; name a folder')
     there = [str(folder / name) for name in TEMPLATES if (folder / name).exists()]
     if there:
         raise UsageError(f"{' and '.join(there)} exist already, and nothing is replaced; move them away or name another folder")
