@@ -34,13 +34,14 @@ def say(text: str, *, shown: bool = True) -> None:
 
 @contextmanager
 def progress_bar(label: str, total: int, *, shown: bool) -> Iterator[Callable[..., None]]:
-    """A bar with the time left, on a terminal. Yields ``advance(n, note="…")``; `note` stands beside the bar.
+    """A bar with the time left, on a terminal or in a notebook. Yields ``advance(n, note="…")``; `note` stands beside the bar.
 
     Where the standard error is a pipe or a file there is none: each redrawing would be another line there.
     """
     from rich.console import Console
 
-    if not shown or not Console(stderr=True).is_terminal:
+    console = Console(stderr=True)
+    if not shown or not (console.is_terminal or console.is_jupyter):
         yield lambda n, note="": None
         return
     from rich.progress import (
@@ -56,7 +57,7 @@ def progress_bar(label: str, total: int, *, shown: bool) -> Iterator[Callable[..
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
+    with Progress(*columns, console=console, transient=False) as bar:
         task = bar.add_task(label, total=total, note="")
 
         def advance(n: int, note: str = "") -> None:

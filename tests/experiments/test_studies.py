@@ -245,6 +245,7 @@ def test_default_sizes_end_with_all() -> None:
 def test_what_will_be_trained_is_said_first(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thetascope.experiments.studies.LONG_SECONDS", 0.0)
     monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
     plain = study_train_size(training(), [5, 12], 2, progress=False)
     assert not capsys.readouterr().err
     shown = study_train_size(training(), [5, 12], 2)

@@ -193,6 +193,7 @@ def test_training_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_progress_shows_loss_and_metrics(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("thetascope.experiments.training.LONG_SECONDS", 0.0)
     monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
     plain = trained(training())
     model = training().train()
     said = capsys.readouterr().err
