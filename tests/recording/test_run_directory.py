@@ -15,7 +15,8 @@ from tests.full_disk import full_disk
 from tests.recording.tiny import Tiny, assert_same, fill, filled, values
 from thetascope.errors import CheckpointError, RecordingError, StateError, ThetascopeError, TrajectoryError
 from thetascope.recording.recorder import Recorder
-from thetascope.recording.run_directory import Log, RunDirectory
+from thetascope.recording.run_directory import RunDirectory
+from thetascope.recording.run_log import Log
 from thetascope.state import ParameterSpace, digest_of
 from thetascope.trajectory import Trajectory
 

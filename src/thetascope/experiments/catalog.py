@@ -1,6 +1,7 @@
 """All experiments by name, as `thetascope examine` and the demo run them: each answers a question about a run.
 
-To add one: an `Examination` in CATALOG.
+To add one: an `Examination` in CATALOG. What runs it is imported when it runs, so that names, questions and headlines
+are there without torch.
 """
 
 from __future__ import annotations
@@ -8,21 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from thetascope.errors import UsageError
-from thetascope.evaluation.objective import Objective
-from thetascope.experiments.compare_paths import compare_paths
-from thetascope.experiments.interpolate import interpolate
-from thetascope.experiments.layer_roles import layer_roles
-from thetascope.experiments.parameter_atlas import parameter_atlas
-from thetascope.experiments.studies import study_epochs, study_test_size, study_train_size
-from thetascope.experiments.surface import surface
-from thetascope.experiments.training import Training
-from thetascope.experiments.trajectory_plane import trajectory_plane
 from thetascope.results.result import Result
-from thetascope.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from thetascope.evaluation.objective import Objective
+    from thetascope.experiments.training import Training
+    from thetascope.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -72,22 +69,32 @@ class Examination:
 
 
 def _line(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.interpolate import interpolate
+
     return interpolate(s.objective, s.trajectory, "linear", alphas=s.effort.alphas, out=out, engine=s.engine, progress=s.progress)
 
 
 def _quadratic(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.interpolate import interpolate
+
     return interpolate(s.objective, s.trajectory, "quadratic", alphas=s.effort.alphas, out=out, engine=s.engine, progress=s.progress)
 
 
 def _layers(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.interpolate import interpolate
+
     return interpolate(s.objective, s.trajectory, "linear", "layer", s.effort.alphas, out=out, engine=s.engine, progress=s.progress)
 
 
 def _layers_quadratic(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.interpolate import interpolate
+
     return interpolate(s.objective, s.trajectory, "quadratic", "layer", s.effort.alphas, out=out, engine=s.engine, progress=s.progress)
 
 
 def _parameters(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.interpolate import interpolate
+
     alphas, number = s.effort.alphas, s.effort.parameters
     return interpolate(
         s.objective, s.trajectory, "linear", "parameter", alphas, parameters=number, out=out, engine=s.engine, progress=s.progress
@@ -95,42 +102,60 @@ def _parameters(s: Subject, out: Path) -> Result:
 
 
 def _compare(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.compare_paths import compare_paths
+
     return compare_paths(s.objective, s.trajectory, alphas=s.effort.alphas, out=out, engine=s.engine, progress=s.progress)
 
 
 def _patterns(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.compare_paths import compare_paths
+
     alphas, number = s.effort.alphas, s.effort.parameters
     return compare_paths(s.objective, s.trajectory, "parameter", alphas, parameters=number, out=out, engine=s.engine, progress=s.progress)
 
 
 def _atlas(s: Subject, out: Path) -> Result:
-    return parameter_atlas(s.objective, s.trajectory, alphas=s.effort.alphas, out=out, progress=s.progress)
+    from thetascope.experiments.parameter_atlas import parameter_atlas
+
+    return parameter_atlas(s.objective, s.trajectory, alphas=s.effort.alphas, out=out, engine=s.engine, progress=s.progress)
 
 
 def _roles(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.layer_roles import layer_roles
+
     return layer_roles(s.objective, s.trajectory, draws=s.effort.draws, out=out, engine=s.engine, progress=s.progress)
 
 
 def _surface(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.surface import surface
+
     axis = (-1.0, 1.0, s.effort.grid)
     return surface(s.objective, s.trajectory, x=axis, y=axis, tolerance=s.effort.tolerance, out=out, engine=s.engine, progress=s.progress)
 
 
 def _plane(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.trajectory_plane import trajectory_plane
+
     return trajectory_plane(
         s.objective, s.trajectory, s.effort.grid, s.effort.grid, tolerance=s.effort.tolerance, out=out, engine=s.engine, progress=s.progress
     )
 
 
 def _test_size(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.studies import study_test_size
+
     return study_test_size(s.objective, s.trajectory[-1], out=out, progress=s.progress)
 
 
 def _epochs(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.studies import study_epochs
+
     return study_epochs(_needed(s.training), out=out, progress=s.progress)
 
 
 def _train_size(s: Subject, out: Path) -> Result:
+    from thetascope.experiments.studies import study_train_size
+
     return study_train_size(_needed(s.training), s.effort.sizes, s.effort.repeats, out=out, progress=s.progress)
 
 

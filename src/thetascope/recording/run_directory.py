@@ -1,84 +1,31 @@
-"""The format of a run directory.
-
-    RUN/
-      run.json             format version, the model's parameter space, what was frozen
-      log.jsonl            one event a line, only ever appended to
-      frozen.safetensors   what `trainable_only` records once (absent otherwise)
-      states/00000000.safetensors   one file a state, named by its ordinal among the records
-
-Events are ``record`` (ordinal, step, epoch, metrics), ``state`` (ordinal, file, bytes, digest; written once the
-file is in place), ``drop`` (ordinals thinned away) and ``rewind`` (a step: it and what followed is void). The
-log is the truth: a file it does not name does not count, and a last line that a crash cut short is ignored.
-"""
+"""Reading a run directory, and appending to its log; `run_log` describes the format."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from thetascope._version import __version__
-from thetascope.errors import RecordingError
 from thetascope.files import write_json
+from thetascope.recording.run_log import (
+    FORMAT,
+    FROZEN_FILE,
+    LOG_FILE,
+    RUN_FILE,
+    STATES_FOLDER,
+    Log,
+    Record,
+    damaged_header,
+    read_header,
+    read_log,
+)
 from thetascope.recording.safetensors_files import SafetensorsSource
 from thetascope.state import ParameterSpace, State, TensorSpec
-
-FORMAT = 1
-RUN_FILE, LOG_FILE, FROZEN_FILE, STATES_FOLDER = "run.json", "log.jsonl", "frozen.safetensors", "states"
-
-
-@dataclass(slots=True)
-class Record:
-    """One call of `record`: its metrics, and its state's file where that was written and is still kept."""
-
-    ordinal: int
-    step: int
-    epoch: float | None
-    metrics: dict[str, float]
-    file: str | None = None
-    bytes: int = 0
-    digest: str | None = None
-
-
-@dataclass
-class Log:
-    """What the events add up to: the records in order, void ones left out."""
-
-    records: dict[int, Record] = field(default_factory=dict)
-    next_ordinal: int = 0
-
-    def apply(self, event: Mapping[str, Any]) -> None:
-        """Take one event into account."""
-        match event["event"]:
-            case "record":
-                ordinal = event["ordinal"]
-                self.records[ordinal] = Record(ordinal, event["step"], event["epoch"], dict(event["metrics"]))
-                self.next_ordinal = ordinal + 1
-            case "state" if event["ordinal"] in self.records:
-                record = self.records[event["ordinal"]]
-                record.file, record.bytes, record.digest = event["file"], event["bytes"], event["digest"]
-            case "drop":
-                for ordinal in event["ordinals"]:
-                    self.records[ordinal].file = None
-            case "rewind":
-                kept = {o: r for o, r in self.records.items() if r.step < event["step"]}
-                self.records = kept
-                self.next_ordinal = max(kept, default=-1) + 1
-
-    @property
-    def last_step(self) -> int:
-        """The newest record's step; -1 where there is none."""
-        return max((record.step for record in self.records.values()), default=-1)
-
-    @property
-    def stored(self) -> list[Record]:
-        """The records whose state lies on disk, in order."""
-        return [record for record in self.records.values() if record.file is not None]
 
 
 class RunDirectory:
@@ -104,23 +51,11 @@ class RunDirectory:
         Raises:
             RecordingError: it is no run directory, one of a newer format, or its header is damaged.
         """
-        if not path.exists():
-            raise RecordingError(f'"{path}" does not exist; a run directory is made by ts.Recorder("{path}", model)')
-        if not (path / RUN_FILE).is_file():
-            raise RecordingError(
-                f'"{path}" is not a run directory: it holds no {RUN_FILE}. Record into it with ts.Recorder, or read '
-                "checkpoint files with ts.Trajectory.from_files([...])"
-            )
+        header = read_header(path)
         try:
-            header = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
-            version = header["format"]
-            if version != FORMAT:
-                raise RecordingError(
-                    f'"{path}" has run format {version}; this thetascope ({__version__}) reads {FORMAT}. Install the version that wrote it'
-                )
             return cls(path, header)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RecordingError(f'"{path / RUN_FILE}" is damaged ({error!r}); restore it from a copy') from error
+            raise damaged_header(path, error) from error
 
     def read_log(self) -> Log:
         """Replay the log.
@@ -128,17 +63,7 @@ class RunDirectory:
         Raises:
             RecordingError: a line other than the last is damaged.
         """
-        log = Log()
-        file = self.path / LOG_FILE
-        if not file.exists():
-            return log
-        lines = file.read_bytes().split(b"\n")  # what stands after the last newline was cut short by a crash
-        for number, line in enumerate(lines[:-1], 1):
-            try:
-                log.apply(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise RecordingError(f'line {number} of "{file}" is damaged ({error!r}); restore it from a copy') from error
-        return log
+        return read_log(self.path)
 
     def append(self, event: Mapping[str, Any], *, durable: bool) -> None:
         """Add one event, whole or not at all; `durable` waits until it has reached the disk."""

@@ -1,0 +1,124 @@
+"""The format of a run directory, and reading its header and its log. No torch.
+
+    RUN/
+      run.json             format version, the model's parameter space, what was frozen
+      log.jsonl            one event a line, only ever appended to
+      frozen.safetensors   what `trainable_only` records once (absent otherwise)
+      states/00000000.safetensors   one file a state, named by its ordinal among the records
+
+Events are ``record`` (ordinal, step, epoch, metrics), ``state`` (ordinal, file, bytes, digest; written once the
+file is in place), ``drop`` (ordinals thinned away) and ``rewind`` (a step: it and what followed is void). The
+log is the truth: a file it does not name does not count, and a last line that a crash cut short is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from thetascope._version import __version__
+from thetascope.errors import RecordingError
+
+FORMAT = 1
+RUN_FILE, LOG_FILE, FROZEN_FILE, STATES_FOLDER = "run.json", "log.jsonl", "frozen.safetensors", "states"
+
+
+@dataclass(slots=True)
+class Record:
+    """One call of `record`: its metrics, and its state's file where that was written and is still kept."""
+
+    ordinal: int
+    step: int
+    epoch: float | None
+    metrics: dict[str, float]
+    file: str | None = None
+    bytes: int = 0
+    digest: str | None = None
+
+
+@dataclass
+class Log:
+    """What the events add up to: the records in order, void ones left out."""
+
+    records: dict[int, Record] = field(default_factory=dict)
+    next_ordinal: int = 0
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Take one event into account."""
+        match event["event"]:
+            case "record":
+                ordinal = event["ordinal"]
+                self.records[ordinal] = Record(ordinal, event["step"], event["epoch"], dict(event["metrics"]))
+                self.next_ordinal = ordinal + 1
+            case "state" if event["ordinal"] in self.records:
+                record = self.records[event["ordinal"]]
+                record.file, record.bytes, record.digest = event["file"], event["bytes"], event["digest"]
+            case "drop":
+                for ordinal in event["ordinals"]:
+                    self.records[ordinal].file = None
+            case "rewind":
+                kept = {o: r for o, r in self.records.items() if r.step < event["step"]}
+                self.records = kept
+                self.next_ordinal = max(kept, default=-1) + 1
+
+    @property
+    def last_step(self) -> int:
+        """The newest record's step; -1 where there is none."""
+        return max((record.step for record in self.records.values()), default=-1)
+
+    @property
+    def stored(self) -> list[Record]:
+        """The records whose state lies on disk, in order."""
+        return [record for record in self.records.values() if record.file is not None]
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What ``run.json`` says.
+
+    Raises:
+        RecordingError: `path` is no run directory, one of a newer format, or its header is damaged.
+    """
+    if not path.exists():
+        raise RecordingError(f'"{path}" does not exist; a run directory is made by ts.Recorder("{path}", model)')
+    if not (path / RUN_FILE).is_file():
+        raise RecordingError(
+            f'"{path}" is not a run directory: it holds no {RUN_FILE}. Record into it with ts.Recorder, or read '
+            "checkpoint files with ts.Trajectory.from_files([...])"
+        )
+    try:
+        header: dict[str, Any] = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
+        version = header["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged_header(path, error) from error
+    if version != FORMAT:
+        raise RecordingError(
+            f'"{path}" has run format {version}; this thetascope ({__version__}) reads {FORMAT}. Install the version that wrote it'
+        )
+    return header
+
+
+def damaged_header(path: Path, error: Exception) -> RecordingError:
+    """What is raised where ``run.json`` does not hold what it should."""
+    return RecordingError(f'"{path / RUN_FILE}" is damaged ({error!r}); restore it from a copy')
+
+
+def read_log(path: Path) -> Log:
+    """Replay the log of the run directory `path`.
+
+    Raises:
+        RecordingError: a line other than the last is damaged.
+    """
+    log = Log()
+    file = path / LOG_FILE
+    if not file.exists():
+        return log
+    lines = file.read_bytes().split(b"\n")  # what stands after the last newline was cut short by a crash
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            log.apply(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RecordingError(f'line {number} of "{file}" is damaged ({error!r}); restore it from a copy') from error
+    return log
