@@ -28,14 +28,15 @@ ALLOWED = {
     "experiments": {"errors", "_version", "files", "progress", "state", "trajectory", "geometry", "evaluation", "results", "figures"},
     "figures": {"errors", "files", "results"},
     "exports": {"errors", "files", "results", "figures"},
+    "report": {"errors", "_version", "files", "recording", "results", "experiments", "figures"},  # of the first two: log, catalog
     "demo": {"errors", "progress", "recording", "trajectory", "evaluation", "experiments"},
     "specification": {"errors"},
     "templates": {"__init__"},  # files for users, written by `thetascope init`
     "testing": {"errors", "state", "recording", "trajectory", "geometry", "evaluation", "demo", "__init__"},
     "cli": {"errors", "_version", "progress", "specification", "demo", "experiments", "figures", "__init__"},
-    "__init__": {"errors", "_version", "state", "recording", "trajectory", "evaluation", "experiments", "results"},
+    "__init__": {"errors", "_version", "state", "recording", "trajectory", "evaluation", "experiments", "results", "report"},
 }
-TORCH_FREE = {"results", "figures", "exports", "errors", "files", "progress", "cli", "__init__", "specification", "_version"}
+TORCH_FREE = {"results", "figures", "exports", "report", "errors", "files", "progress", "cli", "__init__", "specification", "_version"}
 
 
 def room_of(file: Path) -> str:
@@ -80,6 +81,7 @@ def test_every_room_has_its_rule() -> None:
         ("import thetascope.cli as c; c.main(['--help'])", ["torch", "xarray", "plotly", "numpy", "matplotlib", "zarr"]),
         ("import thetascope.results, thetascope.figures.path", ["torch", "plotly", "sklearn"]),
         ("import thetascope.recording.run_log, thetascope.experiments.catalog", ["torch", "plotly", "sklearn"]),
+        ("import thetascope; thetascope.write_report", ["torch", "plotly", "matplotlib", "jinja2"]),
     ],
 )
 def test_loads_nothing_heavy(statement: str, absent: list[str]) -> None:
@@ -118,6 +120,7 @@ def test_public_names_are_pinned() -> None:
         "study_train_size",
         "surface",
         "trajectory_plane",
+        "write_report",
     ]
     for name in thetascope.__all__:
         assert getattr(thetascope, name) is not None

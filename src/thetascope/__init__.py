@@ -29,6 +29,7 @@ _HOMES = {
     "study_train_size": "thetascope.experiments.studies",
     "surface": "thetascope.experiments.surface",
     "trajectory_plane": "thetascope.experiments.trajectory_plane",
+    "write_report": "thetascope.report",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604 - all are strings
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from thetascope.experiments.training import Training as Training
     from thetascope.experiments.trajectory_plane import trajectory_plane as trajectory_plane
     from thetascope.recording import Recorder as Recorder
+    from thetascope.report import write_report as write_report
     from thetascope.results import Result as Result
     from thetascope.results import load_result as load_result
     from thetascope.state import ParameterSpace as ParameterSpace

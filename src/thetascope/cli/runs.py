@@ -30,10 +30,12 @@ def demo(
     studies: Annotated[bool | None, Parameter(help="Run the studies that train again (default: on the digits only).")] = None,
     seed: Annotated[int, Parameter(help="Of the initial weights and the order of the images.")] = 0,
 ) -> None:
-    """Train a small network, record it, run every experiment on it and draw what was found."""
+    """Train a small network, record it, run every experiment on it, draw and report what was found."""
+    import thetascope as ts
     from thetascope.demo.run import run_demo
 
     print_summary(run_demo(data, data_dir, out, quick=quick, studies=studies, seed=seed))
+    print(ts.write_report(out))
 
 
 @app.command(
@@ -65,11 +67,11 @@ def examine(
     """Run experiments on a run of yours, draw each, and sum up what they found.
 
     The experiments: line, quadratic, compare, layers, layers-quadratic, roles,
-    parameters, patterns, surface, plane, test-size; those that train again, with
-    --training: epochs, train-size.
+    parameters, patterns, surface, plane, test-size; by name only, because it takes
+    minutes: atlas; those that train again, with --training: epochs, train-size.
 
-    Results go to RUN/results, pictures to RUN/figures. What is there already is
-    checked and not scored again; what was stopped goes on.
+    Results go to RUN/results, pictures to RUN/figures, all of it to RUN/report.html.
+    What is there already is checked and not scored again; what was stopped goes on.
     """
     import thetascope as ts
     from thetascope.errors import UsageError
@@ -96,6 +98,7 @@ def examine(
         print_plans({each.name: planned(partial(each.run, subject, subject.place(each.name))) for each in chosen})
     else:
         print_summary(examine_run(subject, chosen, home_of(paths) / "figures"))
+        print(ts.write_report(home_of(paths)))
 
 
 @app.command(

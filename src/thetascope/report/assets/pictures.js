@@ -1,0 +1,169 @@
+"use strict";
+// Pictures are drawn when they come into view, in the colours and the width of the page.
+(() => {
+  const report = window.thetascope;
+  const BLACK = { light: "#1d2733", dark: "#e6eaee" };
+  // Colours that would be too dark on a dark page.
+  const COLOURS = {
+    black: BLACK, "#000000": BLACK, "#333333": BLACK,
+    "#0072B2": { light: "#0072B2", dark: "#4aa3e0" }, "#009E73": { light: "#009E73", dark: "#2fbf94" }, "#D55E00": { light: "#D55E00", dark: "#f0803c" },
+  };
+  report.colour = (original, dark = report.isDark()) => COLOURS[original][dark ? "dark" : "light"];
+  const NARROW = 560;
+  const PLANES = new Set(["flat", "contour", "3d"]);
+  const config = { displaylogo: false, showSendToCloud: false, responsive: true, displayModeBar: false, scrollZoom: false };
+  report.pictures = new Map();
+
+  // Entities and tags that plotly reads, as plain text.
+  report.plain = (text) => new DOMParser().parseFromString(String(text).replaceAll(/<br>/g, " "), "text/html").documentElement.textContent;
+
+  const at = (object, path) => path.split(".").reduce((inner, key) => (inner === undefined || inner === null ? undefined : inner[key]), object);
+  const put = (object, path, value) => {
+    const keys = path.split(".");
+    const last = keys.pop();
+    keys.reduce((inner, key) => (inner[key] ??= {}), object)[last] = value;
+  };
+  report.put = put;
+
+  class Picture {
+    constructor(element) {
+      this.element = element;
+      this.name = element.dataset.name;
+      this.plot = element.querySelector(".plot");
+      this.drawn = null;
+      this.inView = false;
+      this.overAlpha = "alpha" in element.dataset;
+      this.listeners = [];
+    }
+
+    get is3d() {
+      return this.plot.data.some((trace) => trace.meta === "3d" && trace.visible === true);
+    }
+
+    draw() {
+      this.drawn ??= this.#draw();
+      return this.drawn;
+    }
+
+    async #draw() {
+      const content = JSON.parse(this.element.querySelector("script.figure").textContent);
+      Object.assign(this, content);
+      this.inks = this.#findInks();
+      this.narrow = this.plot.clientWidth < NARROW;
+      this.wide = structuredClone(this.layout);
+      if (this.narrow) {
+        Object.assign(this.layout, report.narrowed(this.wide, this.data));
+        report.narrowBars(this);
+      }
+      report.planes.build(this);
+      this.layout.template = report.template();
+      this.layout.autosize = true;
+      for (const [i, path, colour] of this.inks) put(this.data[i], path, report.colour(colour));
+      if (this.overAlpha) report.controls.addMarkers(this);
+      this.plot.style.minHeight = `${this.layout.height}px`;
+      await Plotly.newPlot(this.plot, this.data, this.layout, config);
+      this.plot.style.minHeight = "";
+      report.controls.drawn(this);
+    }
+
+    #findInks() {
+      const found = [];
+      this.data.forEach((trace, i) => {
+        if (PLANES.has(trace.meta)) return;
+        for (const path of ["line.color", "marker.color", "marker.line.color", "marker.pattern.fgcolor"]) {
+          const colour = at(trace, path);
+          if (typeof colour === "string" && colour in COLOURS) found.push([i, path, colour]);
+        }
+      });
+      return found;
+    }
+
+    recolour() {
+      if (!this.drawn) return;
+      const paths = Object.groupBy(this.inks, ([, path]) => path);
+      for (const [path, inks] of Object.entries(paths)) {
+        Plotly.restyle(this.plot, { [path]: inks.map(([, , colour]) => report.colour(colour)) }, inks.map(([i]) => i));
+      }
+      Plotly.relayout(this.plot, { template: report.template() });
+    }
+
+    refit() {
+      if (!this.drawn || !this.plot.layout) return;
+      const narrow = this.plot.clientWidth < NARROW;
+      if (narrow === this.narrow || this.plot.clientWidth === 0) return;
+      this.narrow = narrow;
+      const keep = { template: report.template(), shapes: this.plot.layout.shapes, autosize: true };
+      const layout = { ...structuredClone(this.wide), ...(narrow ? report.narrowed(this.wide, this.data) : {}), ...keep };
+      Plotly.react(this.plot, this.plot.data, layout, config).then(() => report.controls.drawn(this));
+    }
+  }
+
+  const queue = [];
+  let drawing = false;
+  const work = async () => {
+    if (drawing) return;
+    drawing = true;
+    while (queue.length) {
+      queue.sort((a, b) => b.inView - a.inView || a.element.offsetTop - b.element.offsetTop);
+      await queue.shift().draw();
+      if (!performance.getEntriesByName("first-picture").length) requestAnimationFrame(() => performance.mark("first-picture"));
+      await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    }
+    drawing = false;
+  };
+
+  report.startPictures = () => {
+    const near = new IntersectionObserver(
+      (entries) => {
+        for (const entry of entries.filter((one) => one.isIntersecting)) {
+          near.unobserve(entry.target);
+          queue.push(report.pictures.get(entry.target.dataset.name));
+        }
+        work();
+      },
+      { rootMargin: "400px" },
+    );
+    const seen = new IntersectionObserver((entries) => {
+      for (const entry of entries) {
+        const picture = report.pictures.get(entry.target.dataset.name);
+        picture.inView = entry.isIntersecting;
+        if (picture.inView) report.controls.seen(picture);
+      }
+    });
+    for (const element of document.querySelectorAll("figure.picture")) {
+      if (!element.querySelector(".plot")) continue;
+      const picture = new Picture(element);
+      picture.plot.style.minHeight = `${picture.plot.dataset.height}px`;
+      report.pictures.set(picture.name, picture);
+      near.observe(element);
+      seen.observe(element);
+      new ResizeObserver(() => picture.refit()).observe(picture.plot);
+    }
+    queue.push(...[...report.pictures.values()].slice(0, 1)); // the first one at once
+    work();
+    report.onTheme(() => report.pictures.forEach((picture) => picture.recolour()));
+  };
+
+  // On paper all pictures are there, light, and as wide as the paper.
+  report.startPrinting = () => {
+    let folded = [];
+    addEventListener("beforeprint", () => {
+      report.onPaper = true;
+      report.printing(true);
+      folded = [...document.querySelectorAll("details.origin:not([open])")];
+      for (const details of folded) details.open = true;
+      for (const picture of report.pictures.values()) {
+        picture.draw();
+        if (picture.plot.layout) Plotly.relayout(picture.plot, { width: 680, autosize: false });
+      }
+    });
+    addEventListener("afterprint", () => {
+      report.onPaper = false;
+      report.printing(false);
+      for (const details of folded) details.open = false;
+      for (const picture of report.pictures.values()) {
+        if (picture.plot.layout) Plotly.relayout(picture.plot, { width: null, autosize: true });
+      }
+    });
+  };
+})();

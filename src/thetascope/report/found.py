@@ -1,0 +1,60 @@
+"""The results of a run, also those that cannot be read or are not finished."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from thetascope.errors import ResultError
+from thetascope.results import Result, load_result
+
+PathLike = str | os.PathLike[str]
+Given = Result | PathLike
+
+
+@dataclass(frozen=True)
+class Found:
+    """A result and what it is called; or, where it cannot be read, why."""
+
+    name: str
+    result: Result | None
+    problem: str = ""
+
+    @property
+    def missing(self) -> int:
+        """How many points are not scored."""
+        return 0 if self.result is None else self.result.status_counts()["missing"]
+
+
+def find_results(run: Path, given: Iterable[Given] | Given | None) -> list[Found]:
+    """What lies in RUN/results, by name, then what is named besides.
+
+    Raises:
+        ResultError: a path that is named does not exist.
+    """
+    folder = run / "results"
+    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")) if folder.is_dir() else []
+    found = [_loaded(path) for path in inside]
+    seen = {path.resolve() for path in inside}
+    named = [] if given is None else [given] if isinstance(given, Result | str | os.PathLike) else list(given)
+    for extra in named:
+        if isinstance(extra, Result):
+            if extra.path is None or extra.path.resolve() not in seen:
+                found.append(Found(extra.path.name if extra.path else extra.experiment, extra))
+            continue
+        path = Path(extra)
+        if not path.exists():
+            raise ResultError(f'"{path}" does not exist; name a stored result, or leave it out: what lies in "{folder}" is taken anyway')
+        if path.resolve() not in seen:
+            found.append(_loaded(path))
+            seen.add(path.resolve())
+    return found
+
+
+def _loaded(path: Path) -> Found:
+    try:
+        return Found(path.name, load_result(path))
+    except ResultError as error:
+        return Found(path.name, None, str(error))

@@ -1,0 +1,91 @@
+"""What is known of a run without its model: its layers, and what was recorded when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from thetascope.errors import RecordingError
+from thetascope.recording.run_log import RUN_FILE, Record, damaged_header, read_header, read_log
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """A row of the model's table."""
+
+    name: str
+    type: str
+    shapes: str
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, or a folder that holds only results; `problem` says what could not be read of it."""
+
+    path: Path
+    layers: tuple[LayerRow, ...] = ()
+    parameter_count: int = 0
+    buffer_count: int = 0
+    ties: tuple[tuple[str, str], ...] = ()
+    records: tuple[Record, ...] = ()
+    frozen: bool = False
+    version: str = ""
+    problem: str = ""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether there is a recording that could be read."""
+        return bool(self.version)
+
+    @property
+    def stored(self) -> list[Record]:
+        """The records whose states are kept."""
+        return [record for record in self.records if record.file is not None]
+
+    @property
+    def bytes(self) -> int:
+        """Of the kept states' files."""
+        return sum(record.bytes for record in self.stored)
+
+
+def read_run(path: Path) -> Run:
+    """Read what a run directory says of itself.
+
+    Raises:
+        RecordingError: there is no such folder.
+    """
+    if not path.is_dir():
+        raise RecordingError(f'"{path}" is no folder; expected a run directory, or the folder whose results/ are to be reported')
+    if not (path / RUN_FILE).exists():
+        return Run(path, problem=f"This folder holds no recording ({RUN_FILE}); the report shows only results.")
+    try:
+        header = read_header(path)
+        layers, count, buffers = _model(path, header)
+        records = tuple(read_log(path).records.values())
+    except RecordingError as error:
+        return Run(path, problem=f"The recording cannot be read: {error}.")
+    ties = tuple(sorted(header["space"].get("ties", {}).items()))
+    return Run(path, layers, count, buffers, ties, records, bool(header.get("frozen")), str(header.get("thetascope")))
+
+
+def _model(path: Path, header: Mapping[str, Any]) -> tuple[tuple[LayerRow, ...], int, int]:
+    """The layers, the number of parameters and of buffers' values."""
+    try:
+        tensors = header["space"]["tensors"]
+        layers = tuple(
+            LayerRow(
+                str(name),
+                str(kind),
+                ", ".join(" × ".join(map(str, tensors[tensor][0])) or "1" for tensor in parameters),
+                sum(prod(tensors[tensor][0]) for tensor in parameters),
+            )
+            for name, kind, parameters, *_ in header["space"]["layers"]
+        )
+        sizes = {wanted: sum(prod(shape) for shape, _, kind in tensors.values() if kind == wanted) for wanted in ("parameter", "buffer")}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise damaged_header(path, error) from error
+    return layers, sizes["parameter"], sizes["buffer"]
