@@ -103,14 +103,26 @@ def _command(run: Run, name: str, section: Section | None) -> str:
     return f"thetascope examine {shlex.quote(str(run.path))} {name} --objective SPEC{' --training SPEC' if trains else ''}"
 
 
+def _again(run: Run, found: Found, section: Section | None) -> str:
+    """What goes on with a result that is there, at its place."""
+    folder = shlex.quote(str(run.path))
+    if found.name in CATALOG or section is None:
+        return f"thetascope examine {folder} {found.name} --objective SPEC"
+    place = found.result.path if found.result else None
+    return _command(run, section.name, section) + (f" --out {shlex.quote(str(place))}" if place else "")
+
+
 def _article(run: Run, found: Found, name: str, section: Section | None) -> Article:
     """What a result shows; what cannot be made of it is said."""
     examination = CATALOG.get(section.name if section else found.name)
-    question = examination.question if examination else found.result.title if found.result else found.name
+    title = found.result.title[:1].upper() + found.result.title[1:] if found.result else found.name
+    question = examination.question if examination else title
+    if section is not None and question == CHAPTERS[section.chapter]:
+        question = title  # the chapter asks it already
     if found.result is None:
         return Article(name, question, problems=(f"This result cannot be read: {found.problem}.",))
     result = found.result
-    command = _command(run, found.name, section) if examination else ""
+    command = _again(run, found, section) if examination else ""
     tabled = section.table if section else None
     problems: list[str] = []
     article = Article(

@@ -97,6 +97,9 @@ def _fitted_to_page(layout: dict[str, Any]) -> None:
     if "scene" in layout:
         layout["legend"] = {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom", "entrywidth": ENTRY_WIDTH}
         layout["scene"]["camera"]["center"] = {"x": 0, "y": 0, "z": -0.12}
+        for key in ("xaxis", "yaxis"):
+            title = layout["scene"][key]["title"]
+            title["text"] = title["text"].split(", ")[0]  # the flat kinds say it whole
 
 
 def notes_of(result: Result) -> tuple[str, ...]:
