@@ -80,7 +80,7 @@ def test_every_room_has_its_rule() -> None:
         ("import thetascope", ["torch", "xarray", "plotly", "numpy", "matplotlib", "zarr", "rich"]),
         ("import thetascope.cli as c; c.main(['--help'])", ["torch", "xarray", "plotly", "numpy", "matplotlib", "zarr"]),
         ("import thetascope.results, thetascope.figures.path", ["torch", "plotly", "sklearn"]),
-        ("import thetascope.recording.run_log, thetascope.experiments.catalog", ["torch", "plotly", "sklearn"]),
+        ("import thetascope.recording.run_files, thetascope.experiments.catalog", ["torch", "plotly", "sklearn"]),
         ("import thetascope; thetascope.write_report", ["torch", "plotly", "matplotlib", "jinja2"]),
     ],
 )

@@ -28,6 +28,8 @@ def test_the_demo_runs_and_says_where_the_picture_is(tmp_path: Path, capsys: pyt
     assert all(p.stat().st_size > 10_000 and p.with_suffix(".html").exists() for p in pictures)
     assert all(examination.question in said.err for examination in CATALOG.values())
     assert pictures[0].read_bytes().startswith(b"\x89PNG")
+    assert said.out.splitlines()[-1] == str(out / "report.html")
+    assert 4e6 < (out / "report.html").stat().st_size < 12e6
     trajectory = ts.Trajectory(out)
     assert trajectory.epochs == [0, 1, 2, 2.5, 3, 4, 5]
     assert trajectory.at(0.5).step == 75  # of 150: the exact half is recorded too

@@ -21,9 +21,9 @@ from tests.recording.children import FORKS, hold
 from tests.recording.tiny import Tiny, assert_same, fill, filled, values
 from thetascope.errors import RecordingError, StateError
 from thetascope.recording import recorder as recorder_module
+from thetascope.recording.log import Record
 from thetascope.recording.recorder import Recorder
 from thetascope.recording.run_directory import RunDirectory
-from thetascope.recording.run_log import Record
 from thetascope.recording.safetensors_files import write_safetensors
 from thetascope.testing.models import TiedEmbedding
 from thetascope.trajectory import Trajectory

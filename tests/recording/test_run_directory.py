@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tests.full_disk import full_disk
 from tests.recording.tiny import Tiny, assert_same, fill, filled, values
 from thetascope.errors import CheckpointError, RecordingError, StateError, ThetascopeError, TrajectoryError
+from thetascope.recording.log import Log
 from thetascope.recording.recorder import Recorder
 from thetascope.recording.run_directory import RunDirectory
-from thetascope.recording.run_log import Log
 from thetascope.state import ParameterSpace, digest_of
 from thetascope.trajectory import Trajectory
 

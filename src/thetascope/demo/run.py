@@ -15,7 +15,7 @@ from thetascope.experiments.catalog import Effort, Subject, chosen_examinations
 from thetascope.experiments.examine_run import Finding, examine_run
 from thetascope.progress import say
 from thetascope.recording import Recorder
-from thetascope.recording.run_log import RUN_FILE
+from thetascope.recording.run_files import RUN_FILE
 from thetascope.trajectory import Trajectory
 
 Data = Literal["digits", "mnist"]

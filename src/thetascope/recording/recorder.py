@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from thetascope.errors import RecordingError
 from thetascope.files import PARTIAL, Lock
+from thetascope.recording.log import Log
 from thetascope.recording.run_directory import RunDirectory
-from thetascope.recording.run_log import FROZEN_FILE, LOG_FILE, RUN_FILE, STATES_FOLDER, Log
+from thetascope.recording.run_files import FROZEN_FILE, LOG_FILE, RUN_FILE, STATES_FOLDER
 from thetascope.recording.safetensors_files import SafetensorsSource, write_safetensors
 from thetascope.recording.thinning import is_kept
 from thetascope.state import ParameterSpace, digest_of, named_tensors, unwrapped

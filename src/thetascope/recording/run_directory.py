@@ -1,4 +1,4 @@
-"""Reading a run directory, and appending to its log; `run_log` describes the format."""
+"""Reading a run directory, and appending to its log; `run_files` describes the format."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from torch import Tensor
 
 from thetascope._version import __version__
 from thetascope.files import write_json
-from thetascope.recording.run_log import (
+from thetascope.recording.log import Log, Record
+from thetascope.recording.run_files import (
     FORMAT,
     FROZEN_FILE,
     LOG_FILE,
     RUN_FILE,
     STATES_FOLDER,
-    Log,
-    Record,
     damaged_header,
     read_header,
     read_log,

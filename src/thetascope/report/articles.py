@@ -10,7 +10,7 @@ from typing import TypeVar
 from thetascope.errors import ThetascopeError
 from thetascope.experiments.catalog import CATALOG, Examination
 from thetascope.report.found import Found
-from thetascope.report.pictures import LARGEST, LARGEST_TOTAL, Picture, drawn_for_print, notes_of, picture_of, table_for_download
+from thetascope.report.pictures import LARGEST, LARGEST_TOTAL, SMALL, Picture, drawn_for_print, notes_of, picture_of, table_for_download
 from thetascope.report.provenance import Origin, origin_of
 from thetascope.report.run import Run
 from thetascope.report.sections import CHAPTERS, SECTIONS, Section
@@ -71,8 +71,10 @@ def chapters_of(run: Run, found: Sequence[Found]) -> list[Chapter]:
     taken: dict[str, int] = {}
     for one, section in sorted(sections, key=lambda pair: (places[pair[1].name] if pair[1] else len(places), pair[0].name)):
         answered.add(section.name if section else one.name)
-        taken[one.name] = taken.get(one.name, 0) + 1
-        name = one.name if taken[one.name] == 1 else f"{one.name}-{taken[one.name]}"
+        unstored = section is not None and one.result is not None and one.result.path is None
+        called = section.name if section is not None and unstored else one.name
+        taken[called] = taken.get(called, 0) + 1
+        name = called if taken[called] == 1 else f"{called}-{taken[called]}"
         chapters[section.chapter if section else OTHER].articles.append(_article(run, one, name, section))
     for name, examination in CATALOG.items():
         if name not in answered:
@@ -172,7 +174,7 @@ def _bounded(chapters: list[Chapter]) -> list[Chapter]:
     """While all pictures together are too large, the largest becomes an image."""
     while True:
         pictures = [(article, article.picture) for chapter in chapters for article in chapter.articles if article.picture is not None]
-        large = [(len(picture.data), article) for article, picture in pictures if picture.data and article.result is not None]
+        large = [(len(picture.data), article) for article, picture in pictures if len(picture.data) > SMALL and article.result is not None]
         if sum(picture.size for _, picture in pictures) <= LARGEST_TOTAL or not large:
             return chapters
         _, largest = max(large, key=lambda pair: pair[0])

@@ -23,6 +23,8 @@ LARGEST = 2_500_000
 """Characters of one interactive picture; a larger one is embedded as it is drawn for print."""
 LARGEST_TOTAL = 5_500_000
 """Characters of all pictures and tables together: with the library that draws them a page stays under 12 MB."""
+SMALL = 150_000
+"""Characters below which an image would save nothing."""
 MOST_ROWS = 60_000
 """Rows of a table for download; variables that would need more are left out and named."""
 TOP, BOTTOM, SIDE = 30, 60, 40
@@ -129,8 +131,9 @@ def drawn_for_print(result: Result, picture: Picture) -> Picture:
 def table_for_download(result: Result, name: str) -> tuple[str, str]:
     """The result as CSV, packed, and what must be said of it: variables over too many points are left out."""
     data = result.data
-    large = [str(n) for n, variable in data.data_vars.items() if prod(variable.shape) > MOST_ROWS]
-    kept = Result(data.drop_vars(large), result.path) if large else result
+    large = [str(n) for n, variable in sorted(data.data_vars.items()) if prod(variable.shape) > MOST_ROWS]
+    in_order = data[sorted(map(str, data.data_vars))]  # a disk lists them in any order
+    kept = Result(in_order.drop_vars(large), result.path)
     note = ""
     if large:
         note = f'The table lacks {", ".join(large)}: too many rows. ts.load_result("…/{name}").export("{name}.csv") writes them all.'

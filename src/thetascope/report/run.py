@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from thetascope.errors import RecordingError
-from thetascope.recording.run_log import RUN_FILE, Record, damaged_header, read_header, read_log
+from thetascope.recording.log import Record
+from thetascope.recording.run_files import RUN_FILE, damaged_header, read_header, read_log
 
 
 @dataclass(frozen=True)

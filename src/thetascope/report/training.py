@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from thetascope.figures.history import HistoryInfo, draw_plotly, info
-from thetascope.recording.run_log import Record
+from thetascope.recording.log import Record
 from thetascope.report.embedding import packed
 from thetascope.report.pictures import Picture, picture_of
 from thetascope.report.run import Run
