@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
 import thetascope as ts
@@ -294,3 +295,22 @@ def test_what_fails_in_one_result_is_told(bare: Path, examined: Path) -> None:
     found = Page(ts.write_report(bare))
     assert found.text.count("Part of this result cannot be shown: TypeError") == 1
     assert "compare" not in found.figures()
+
+
+def test_an_atlas_of_parameters_has_its_words() -> None:
+    section = next(section for section in SECTIONS if section.name == "atlas")
+    values = {
+        "loss_change": (("parameter", "alpha"), np.zeros((4, 3))),
+        "impact": (("parameter",), [4.0, 1.0, 2.0, 1.0]),
+        "distance": (("parameter",), [1.0, 2.0, 3.0, 4.0]),
+        "layer": (("parameter",), ["a", "a", "b", "b"]),
+    }
+    coords = {"parameter": ["a[0]", "a[1]", "b[0]", "b[1]"], "alpha": [0.0, 0.5, 1.0]}
+    result = ts.Result(xr.Dataset(values, coords, {"experiment": "parameter_atlas", "samples_scored": 10}))
+    assert section.fits(result.data.attrs)
+    assert section.how(result).startswith("Each of 4 parameters alone was set to 3 places")
+    told = section.reads(result)
+    assert told == ["The largest impacts are those of a[0] (4), b[0] (2) and a[1] (1).", "Half of all impact lies with 1 parameter, 25 % of them."]
+    assert section.table is not None
+    rows = [[cell.text for cell in row.cells] for row in section.table(result).rows]
+    assert rows == [["a", "2", "2.5", "4", "5", "1.5"], ["b", "2", "1.5", "2", "3", "3.5"]]

@@ -100,16 +100,19 @@ def _named(name: str) -> Section | None:
 
 def _command(run: Run, name: str, section: Section | None) -> str:
     if section is not None:
-        return section.command.replace("RUN", shlex.quote(str(run.path)))
+        return section.command.replace("RUN", run.name)
+    return _examine(run, name)
+
+
+def _examine(run: Run, name: str) -> str:
     trains = name in CATALOG and CATALOG[name].trains
-    return f"thetascope examine {shlex.quote(str(run.path))} {name} --objective SPEC{' --training SPEC' if trains else ''}"
+    return f"thetascope examine {run.name} {name} --objective SPEC{' --training SPEC' if trains else ''}"
 
 
 def _again(run: Run, found: Found, section: Section | None) -> str:
     """What goes on with a result that is there, at its place."""
-    folder = shlex.quote(str(run.path))
     if found.name in CATALOG or section is None:
-        return f"thetascope examine {folder} {found.name} --objective SPEC"
+        return _examine(run, found.name)
     place = found.result.path if found.result else None
     return _command(run, section.name, section) + (f" --out {shlex.quote(str(place))}" if place else "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -11,6 +12,9 @@ from typing import Any
 from thetascope.errors import RecordingError
 from thetascope.recording.log import Record
 from thetascope.recording.run_files import RUN_FILE, damaged_header, read_header, read_log
+
+CHECKPOINTS = "CHECKPOINTS"
+"""Stands for the files of the states where there is no recording."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,11 @@ class Run:
         return bool(self.version)
 
     @property
+    def name(self) -> str:
+        """What commands call it."""
+        return shlex.quote(str(self.path)) if self.is_recorded else CHECKPOINTS
+
+    @property
     def stored(self) -> list[Record]:
         """The records whose states are kept."""
         return [record for record in self.records if record.file is not None]
@@ -62,7 +71,8 @@ def read_run(path: Path) -> Run:
     if not path.is_dir():
         raise RecordingError(f'"{path}" is no folder; expected a run directory, or the folder whose results/ are to be reported')
     if not (path / RUN_FILE).exists():
-        return Run(path, problem=f"This folder holds no recording ({RUN_FILE}); the report shows only results.")
+        told = f"This folder holds no recording ({RUN_FILE}); the report shows only results. In commands {CHECKPOINTS} stands for the "
+        return Run(path, problem=f"{told}files of the training's states.")
     try:
         header = read_header(path)
         layers, count, buffers = _model(path, header)

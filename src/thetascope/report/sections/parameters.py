@@ -105,6 +105,36 @@ def _tag_patterns(figure: Figure, result: Result) -> None:
             trace.meta = {"x_of_layers": of_layers}
 
 
+def _how_atlas(result: Result) -> str:
+    data = result.data
+    alphas = data["alpha"].values
+    return (
+        f"Each of {plural(data.sizes['parameter'], 'parameter')} alone was set to {len(alphas)} places on its path, from α = "
+        f"{alphas.min():g} to "
+        f"{alphas.max():g}, all else final, and the change of the loss against the final state's was scored on {samples_of(result)}."
+    )
+
+
+def _reads_atlas(result: Result) -> list[str]:
+    data = result.data
+    impact = np.nan_to_num(data["impact"].values)
+    order = np.argsort(-impact)[:3]
+    names = data["parameter"].values
+    told = [f"The largest impacts are those of {listed([f'{names[i]} ({number(impact[i])})' for i in order])}."]
+    few = int(np.searchsorted(np.cumsum(np.sort(impact)[::-1]), 0.5 * impact.sum())) + 1
+    told.append(f"Half of all impact lies with {plural(few, 'parameter')}, {percent(few / len(impact))} of them.")
+    return told
+
+
+def _table_atlas(result: Result) -> Table:
+    data = result.data
+    owners, impact, distance = (data[name].values for name in ("layer", "impact", "distance"))
+    chosen = [(str(owner), owners == owner) for owner in dict.fromkeys(owners.tolist())]
+    rows = [(o, int(w.sum()), np.median(impact[w]), impact[w].max(), impact[w].sum(), np.median(distance[w])) for o, w in chosen]
+    titles = ("layer", "parameters", "median impact", "largest impact", "impact in all", "median distance")
+    return table("Impact of single parameters by layer", titles, rows, layer_at=0)
+
+
 def _of(attrs: Any, experiment: str) -> bool:
     return bool(attrs.get("experiment") == experiment and attrs.get("level") == "parameter")
 
@@ -136,5 +166,16 @@ SECTIONS = (
         "thetascope compare RUN --objective SPEC --level parameter",
         table=_table_patterns,
         tag=_tag_patterns,
+    ),
+    Section(
+        "atlas",
+        "parameters",
+        lambda attrs: attrs.get("experiment") == "parameter_atlas",
+        _how_atlas,
+        _reads_atlas,
+        "Each parameter moves alone: what two of them do together is not the sum of what each does, and impacts do not add up to that of "
+        "a layer.",
+        "thetascope atlas RUN --objective SPEC",
+        table=_table_atlas,
     ),
 )
