@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -167,6 +168,9 @@ def test_the_surface_turns_and_changes(opened: Opened) -> None:
     before = opened.of("surface", eye)
     figure.get_by_role("button", name="turn right").click()
     opened.wait(lambda: opened.of("surface", eye) != before)
+    (x, y, z), (old_x, old_y, old_z) = opened.of("surface", eye), before
+    assert [math.hypot(x, y), z] == pytest.approx([math.hypot(old_x, old_y), old_z])  # round the upright axis
+    assert math.atan2(y, x) - math.atan2(old_y, old_x) == pytest.approx(0.26)
     figure.get_by_role("button", name="accuracy").click()
     opened.wait(lambda: "accuracy" in str(opened.of("surface", "plot.layout.scene.zaxis.title.text")))
     figure.get_by_role("button", name="contours").click()
@@ -188,7 +192,7 @@ def test_downloads_are_what_they_say(scheme: str, browser: Any, report: Path, ex
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         drawn = (tmp_path / f"{name}.svg").read_text()
         assert drawn.startswith("<svg")
-        assert "fill: rgb(255, 255, 255)" in drawn  # on white, whatever the page is
+        assert "fill: rgb(255, 255, 255)" in drawn.split("<rect", 1)[1].split("/>", 1)[0]  # on white, whatever the page is
         assert (tmp_path / f"{name}.csv").read_bytes() == sorted_export(examined / "results" / name, tmp_path / "exported.csv")
     opened.is_quiet()
     opened.context.close()
@@ -223,6 +227,17 @@ def test_nothing_scrolls_sideways_on_a_phone(scheme: str, browser: Any, report: 
     assert domains[0][0] > domains[1][1]  # panels below one another
     opened.is_quiet()
     opened.context.close()
+
+
+def test_pictures_follow_the_window(opened: Opened) -> None:
+    for name in ("line", "plane"):
+        opened.show(name)
+    for width in (1000, 1280):
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        for name in ("line", "plane"):
+            opened.wait_for(name, "Math.abs(plot._fullLayout.width - plot.clientWidth) < 1", True)
+            opened.wait_for(name, "Math.abs(plot._fullLayout.height - plot.clientHeight) < 1", True)
+        assert not opened.overflows()
 
 
 def test_tables_sort_by_value(opened: Opened) -> None:

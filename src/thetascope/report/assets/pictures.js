@@ -57,13 +57,17 @@
       }
       report.planes.build(this);
       this.layout.template = report.template();
+      this.setHeight(this.layout.height);
       this.layout.autosize = true;
       for (const [i, path, colour] of this.inks) put(this.data[i], path, report.colour(colour));
       if (this.overAlpha) report.controls.addMarkers(this);
-      this.plot.style.minHeight = `${this.layout.height}px`;
-      await Plotly.newPlot(this.plot, this.data, this.layout, config);
-      this.plot.style.minHeight = "";
+      await Plotly.newPlot(this.plot, this.data, { ...this.layout, height: undefined }, config);
       report.controls.drawn(this);
+    }
+
+    // The page says how large a picture is, and plotly follows: in both directions, or it would follow in none.
+    setHeight(height) {
+      this.plot.style.height = `${height}px`;
     }
 
     #findInks() {
@@ -90,11 +94,16 @@
     refit() {
       if (!this.drawn || !this.plot.layout) return;
       const narrow = this.plot.clientWidth < NARROW;
-      if (narrow === this.narrow || this.plot.clientWidth === 0) return;
+      if (this.plot.clientWidth === 0) return;
+      if (narrow === this.narrow) {
+        report.planes.fit(this);
+        return;
+      }
       this.narrow = narrow;
       const keep = { template: report.template(), shapes: this.plot.layout.shapes, autosize: true };
       const layout = { ...structuredClone(this.wide), ...(narrow ? report.narrowed(this.wide, this.data) : {}), ...keep };
-      Plotly.react(this.plot, this.plot.data, layout, config).then(() => report.controls.drawn(this));
+      this.setHeight(layout.height);
+      Plotly.react(this.plot, this.plot.data, { ...layout, height: undefined }, config).then(() => report.controls.drawn(this));
     }
   }
 
@@ -133,7 +142,7 @@
     for (const element of document.querySelectorAll("figure.picture")) {
       if (!element.querySelector(".plot")) continue;
       const picture = new Picture(element);
-      picture.plot.style.minHeight = `${picture.plot.dataset.height}px`;
+      picture.setHeight(picture.plot.dataset.height);
       report.pictures.set(picture.name, picture);
       near.observe(element);
       seen.observe(element);
@@ -153,8 +162,9 @@
       folded = [...document.querySelectorAll("details.origin:not([open])")];
       for (const details of folded) details.open = true;
       for (const picture of report.pictures.values()) {
+        picture.plot.style.width = "680px";
         picture.draw();
-        if (picture.plot.layout) Plotly.relayout(picture.plot, { width: 680, autosize: false });
+        if (picture.plot.layout) Plotly.relayout(picture.plot, { autosize: true });
       }
     });
     addEventListener("afterprint", () => {
@@ -162,7 +172,8 @@
       report.printing(false);
       for (const details of folded) details.open = false;
       for (const picture of report.pictures.values()) {
-        if (picture.plot.layout) Plotly.relayout(picture.plot, { width: null, autosize: true });
+        picture.plot.style.width = "";
+        if (picture.plot.layout) Plotly.relayout(picture.plot, { autosize: true });
       }
     });
   };

@@ -32,14 +32,17 @@
       if (!picture.is3d && full.yaxis.scaleanchor) {
         const [x, y] = [full.xaxis, full.yaxis].map((axis) => Math.abs(axis.range[1] - axis.range[0]));
         const { t, b, l, r } = full._size;
-        height = Math.min(Math.max((full.width - l - r) * (y / x) + t + b, 300), picture.wide.height);
+        height = Math.min(Math.max((picture.plot.clientWidth - l - r) * (y / x) + t + b, 300), picture.wide.height);
       }
       if (picture.narrow) height = Math.min(height, 480);
-      if (Math.abs(height - full.height) > 8) change.height = Math.round(height);
+      if (Math.abs(height - picture.plot.clientHeight) > 8) {
+        picture.setHeight(Math.round(height));
+        change.autosize = true;
+      }
     }
     for (const key of Object.keys(full).filter((name) => /^yaxis\d*$/.test(name))) {
       const axis = full[key];
-      if (axis.type === "log" && axis.range[1] - axis.range[0] < 2.2) change[`${key}.dtick`] = "D2";
+      if (axis.type === "log" && axis.range[1] - axis.range[0] < 2.2 && picture.plot.layout[key].dtick !== "D2") change[`${key}.dtick`] = "D2";
     }
     if (Object.keys(change).length) Plotly.relayout(picture.plot, change);
   };
