@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import thetascope as ts
-from thetascope.experiments.catalog import Effort, Subject, chosen_examinations
+from thetascope.experiments.catalog import CATALOG, Effort, Subject
 from thetascope.testing.models import case
 
 EFFORT = Effort(alphas=9, parameters=2, draws=2, repeats=2, grid=7, tolerance=None, sizes=(10, 20))
@@ -37,7 +37,7 @@ def runs_of_every_experiment(folder: Path) -> Path:
     with ts.Recorder(folder, model) as recorder:
         training.train(model, recorder=recorder, progress=False)
     subject = Subject(ts.Objective(model, data), ts.Trajectory(folder), folder / "results", training, EFFORT, progress=False)
-    for examination in chosen_examinations([], with_training=True):
+    for examination in CATALOG.values():
         examination.run(subject, subject.place(examination.name))
     return folder
 

@@ -255,7 +255,7 @@ def test_tables_sort_by_value(opened: Opened) -> None:
 @pytest.mark.slow
 def test_all_pictures_are_on_paper(browser: Any, report: Path, tmp_path: Path) -> None:
     opened = Opened(browser, report, color_scheme="dark")
-    assert opened.page.evaluate("document.querySelectorAll('.main-svg').length") < 14
+    assert opened.page.evaluate("document.querySelectorAll('figure .main-svg').length") < 3 * opened.page.locator("figure .plot").count()
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     names = opened.page.evaluate("[...thetascope.pictures.keys()]")
     for name in names:
@@ -298,9 +298,10 @@ def test_the_demo_s_report(browser: Any, tmp_path: Path, capsys: pytest.CaptureF
     with capsys.disabled():
         print(f"\nthe demo's report: {(out / 'report.html').stat().st_size / 1e6:.1f} MB, first picture after {first:.2f} s")
     assert first < GENEROUS
-    for name in opened.page.evaluate("[...thetascope.pictures.keys()]"):
+    names = opened.page.evaluate("[...thetascope.pictures.keys()]")
+    assert set(names) == {"training", *(path.name for path in (out / "results").iterdir())}
+    for name in names:
         opened.show(name)
-    assert len(opened.page.evaluate("[...thetascope.pictures.keys()]")) == 14
     assert re.search(r"5 \(epoch 5\)|epoch 5", opened.page.locator("#glance").inner_text())
     opened.is_quiet()
     opened.context.close()
