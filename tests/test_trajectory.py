@@ -66,10 +66,20 @@ def test_epochs_count_states_unless_all_are_recorded(tmp_path: Path) -> None:
     assert Trajectory(tmp_path).epochs == [0.0, 1.0, 2.0]
 
 
-def test_representations_say_where_from_and_how_far() -> None:
-    assert repr(at_steps(0, 10)) == "Trajectory(2 states: 2 states, steps 0 to 10: state 0, state 1)"
-    many = repr(Trajectory.from_states([tensors(i) for i in range(9)]))
-    assert many == "Trajectory(9 states: 9 states, steps 0 to 8: state 0, state 1, state 2, …, state 7, state 8)"
+def test_the_representation_says_what_there_is(tmp_path: Path) -> None:
+    assert repr(at_steps(0, 10)).splitlines() == [
+        "Trajectory: 2 states from memory",
+        "  steps    0, 10",
+        "  epochs   0, 1",
+        "  metrics  none recorded",
+        "  tensors  2, 4 values",
+    ]
+    with Recorder(tmp_path / "run", filled(0)) as recorder:
+        for step in range(1000, 9000, 1000):
+            recorder.record(step=step, epoch=step / 2000, metrics={"loss": 1.0})
+    lines = repr(Trajectory(tmp_path / "run")).splitlines()
+    assert lines[0] == f'Trajectory: 9 states from "{tmp_path / "run"}"'
+    assert lines[1:4] == ["  steps    0, 1,000, 2,000, …, 7,000, 8,000", "  epochs   0, 0.5, 1, …, 3.5, 4", "  metrics  loss"]
 
 
 # --- progress ---------------------------------------------------------------------------------------------
@@ -158,7 +168,7 @@ def test_a_state_without_a_step_makes_all_steps_count_states() -> None:
 
 
 def test_there_must_be_a_state() -> None:
-    with pytest.raises(TrajectoryError, match="0 states holds no state yet"):
+    with pytest.raises(TrajectoryError, match="the list of states holds no state yet"):
         Trajectory.from_states([])
     with pytest.raises(TrajectoryError, match="0 files holds no state yet"):
         Trajectory.from_files([])

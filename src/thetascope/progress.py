@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
 LONG_SECONDS = 2.0
 """Anything longer is announced and shows its progress."""
+
+NOTEBOOK_SECONDS = 0.5
+"""A notebook's line of progress is written anew so often at most."""
 
 
 def duration(seconds: float) -> str:
@@ -44,6 +50,10 @@ def progress_bar(label: str, total: int, *, shown: bool) -> Iterator[Callable[..
     if not shown or not (console.is_terminal or console.is_jupyter):
         yield lambda n, note="": None
         return
+    if console.is_jupyter:
+        with _notebook_line(label, total) as advance_line:
+            yield advance_line
+        return
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -66,3 +76,30 @@ def progress_bar(label: str, total: int, *, shown: bool) -> Iterator[Callable[..
                 bar.update(task, note=note)
 
         yield advance
+
+
+@contextmanager
+def _notebook_line(label: str, total: int) -> Iterator[Callable[..., None]]:
+    """One line below the cell that is written anew; rich's own bar needs a package of widgets in the notebook."""
+    display: Any = import_module("IPython.display").display  # untyped, and there in every notebook
+    begin = shown_at = time.monotonic()
+    done, noted = 0, ""
+
+    def line() -> dict[str, str]:
+        took = time.monotonic() - begin
+        left = f", {duration(took / done * (total - done))} left" if 0 < done < total else ""
+        return {"text/plain": f"{label}: {done:,} of {total:,} in {duration(took)}{left}{f'  {noted}' if noted else ''}"}
+
+    handle = display(line(), raw=True, display_id=True)
+
+    def advance(n: int, note: str = "") -> None:
+        nonlocal done, noted, shown_at
+        done, noted = done + n, note or noted
+        if time.monotonic() - shown_at >= NOTEBOOK_SECONDS:
+            shown_at = time.monotonic()
+            handle.update(line(), raw=True)
+
+    try:
+        yield advance
+    finally:
+        handle.update(line(), raw=True)

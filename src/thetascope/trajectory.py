@@ -87,7 +87,7 @@ class Trajectory(Sequence[State]):
             step = None if steps is None else int(steps[i])
             epoch = None if epochs is None else float(epochs[i])
             made.append(_placed(state, f"state {i}", step, epoch))
-        return cls._of(made, f"{len(made)} states")
+        return cls._of(made, "memory" if made else "the list of states")
 
     @classmethod
     def _of(cls, states: Sequence[State], origin: str) -> Trajectory:
@@ -140,9 +140,21 @@ class Trajectory(Sequence[State]):
         return iter(self._states)
 
     def __repr__(self) -> str:
-        labels = [state.label for state in self._states]
-        shown = labels if len(labels) <= 6 else [*labels[:3], "…", *labels[-2:]]
-        return f"Trajectory({self._origin}: {len(self)} states, steps {self.steps[0]} to {self.steps[-1]}: {', '.join(shown)})"
+        specs = self._states[0].specs
+        metrics = dict.fromkeys(name for state in self._states for name in state.metrics)
+        return (
+            f"Trajectory: {len(self)} states from {self._origin}\n"
+            f"  steps    {_few(self.steps)}\n"
+            f"  epochs   {_few(self.epochs)}\n"
+            f"  metrics  {', '.join(metrics) or 'none recorded'}\n"
+            f"  tensors  {len(specs)}, {sum(spec.size for spec in specs.values()):,} values"
+        )
+
+
+def _few(numbers: Sequence[float]) -> str:
+    """The first three and the last two."""
+    texts = [f"{number:g}" if isinstance(number, float) else f"{number:,}" for number in numbers]
+    return ", ".join(texts if len(texts) <= 6 else [*texts[:3], "…", *texts[-2:]])
 
 
 def _placed(state: Mapping[str, Tensor], label: str, step: int | None, epoch: float | None) -> State:

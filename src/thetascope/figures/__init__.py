@@ -6,7 +6,7 @@ three functions, named in FIGURES under the experiment's name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -17,6 +17,7 @@ from thetascope.errors import ResultError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
     from plotly.graph_objects import Figure as PlotlyFigure
 
     from thetascope.results import Result
@@ -48,7 +49,10 @@ def draw_matplotlib(result: Result, ax: Axes | None = None, **options: Any) -> A
     """
     module = _module(result)
     _check_options(module.draw_matplotlib, options, f'the figure of "{_name(result)}"')
+    own_title = "" if ax is None else ax.get_title()
     drawn: Axes | Figure = module.draw_matplotlib(module.info(result), ax, **options)
+    for text in _texts(drawn, own_title):
+        text.set_parse_math(False)
     return drawn
 
 
@@ -93,6 +97,34 @@ def _check_options(draw: Callable[..., Any], options: Mapping[str, object], figu
 def _name(result: Result) -> str:
     """What FIGURES calls a result."""
     return f"{result.experiment} {result.data.attrs.get('level', '')}".strip()
+
+
+def png(result: Result) -> bytes | None:
+    """A picture of `result` for a notebook; None where there is no figure for it, or it is not finished yet."""
+    from thetascope.figures.picture import Picture
+
+    if _name(result) not in FIGURES or result.status_counts()["missing"]:
+        return None
+    drawn = draw_matplotlib(result)
+    return drawn._repr_png_() if isinstance(drawn, Picture) else None
+
+
+def _texts(drawn: Axes | Figure, own_title: str) -> Iterator[Text]:
+    """All texts that may hold names of layers, parameters and metrics, in which a dollar sign begins no formula.
+
+    Not the tick labels, which are written as formulas, nor the title that axes of the user's had before.
+    """
+    from matplotlib.figure import Figure
+
+    if isinstance(drawn, Figure):
+        yield from drawn.texts
+        yield from (text for legend in drawn.legends for text in legend.get_texts())
+    for ax in drawn.axes if isinstance(drawn, Figure) else [drawn]:
+        yield from (ax.xaxis.label, ax.yaxis.label)
+        legend = ax.get_legend()
+        yield from legend.get_texts() if legend is not None else ()
+        if ax.get_title() != own_title:
+            yield ax.title
 
 
 def _module(result: Result) -> Any:

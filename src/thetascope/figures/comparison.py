@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from thetascope.errors import ResultError
 from thetascope.figures.legends import heading
 from thetascope.figures.path import epoch_axis
-from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, html, quantity_label, wants_log
+from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, html, ink, quantity_label, wants_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,10 +96,10 @@ def draw_matplotlib(found: ComparisonInfo, ax: Axes | None = None, variable: str
         _draw(ax, found, chosen[0])
         ax.legend()
         return ax
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     drawn = [(name, detail) for name in chosen for detail in ([False, True] if name == "loss" else [False])]
-    figure = Figure(figsize=(4.3 * max(len(drawn), 2), 4.6), layout="constrained")
+    figure = Picture(figsize=(4.3 * max(len(drawn), 2), 4.6), layout="constrained")
     axes = figure.subplots(1, len(drawn), squeeze=False)[0]
     for axis, (name, detail) in zip(axes, drawn, strict=True):
         _draw(axis, found, name, linear_scale=detail)
@@ -133,7 +133,7 @@ def _draw(ax: Axes, found: ComparisonInfo, name: str, *, linear_scale: bool = Fa
         for by_construction, marker, label in ((False, "o", "crosses what was measured"), (True, "s", "meets it by construction")):
             at = [(a, loss) for _, a, loss, made in found.crossings if made is by_construction]
             if at:
-                ax.plot(*zip(*at, strict=True), marker, markersize=9, markerfacecolor="none", color="black", label=label)
+                ax.plot(*zip(*at, strict=True), marker, markersize=9, markerfacecolor="none", color=ink(), label=label)
         if found.log and not linear_scale:
             ax.set_yscale("log")
     ax.set_xlabel("α, share of the steps for measured")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thetascope.errors import ResultError
-from thetascope.figures.style import GREY, VERMILION, quantity_label
+from thetascope.figures.style import GREY, VERMILION, ink, quantity_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BLACK = "#000000"
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 """Colours for colour-blind readers; with the dashes, curves are told apart in grey too."""
 
@@ -108,4 +109,5 @@ def mark_ends(ax: Axes, alphas: Floats) -> None:
 
 def style_of(place: int) -> dict[str, Any]:
     """Colour and dashes of the curve at that place."""
-    return {"color": CYCLE[place % len(CYCLE)], "linestyle": DASHES[place % len(DASHES)]}
+    color = CYCLE[place % len(CYCLE)]
+    return {"color": ink() if color == BLACK else color, "linestyle": DASHES[place % len(DASHES)]}

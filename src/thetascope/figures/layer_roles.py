@@ -9,7 +9,7 @@ import numpy as np
 
 from thetascope.figures.layer_roles_info import Floats, LayerRolesInfo, Panel, info, labels_of
 from thetascope.figures.legends import heading, wrapped
-from thetascope.figures.style import BLUE, GREY, VERMILION, html, panel_of, panels_of
+from thetascope.figures.style import BLUE, GREY, VERMILION, html, ink, panel_of, panels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,12 +37,12 @@ def draw_matplotlib(found: LayerRolesInfo, ax: Axes | None = None, variable: str
         _label_rows(ax, found)
         _legend_within(ax, len(found.rows))
         return ax
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     panels, names = panels_of(found.panels, variable), labels_of(found.rows)
     notes = wrapped([found.subtitle, *found.notes], 50 * len(panels))
     width = 0.4 + 0.075 * max(16, *map(len, names)) + 3.1 * len(panels)
-    figure = Figure(figsize=(width, 2.1 + 0.42 * len(found.rows) + 0.16 * len(notes.split("\n"))), layout="constrained")
+    figure = Picture(figsize=(width, 2.1 + 0.42 * len(found.rows) + 0.16 * len(notes.split("\n"))), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for panel, axis in zip(panels, axes, strict=True):
         _draw_panel(axis, found, panel)
@@ -90,8 +90,8 @@ def _draw_panel(ax: Axes, found: LayerRolesInfo, panel: Panel) -> None:
     _bars(ax, place + BAR / 2, panel.rerandom_mean, panel.base, color=LIGHT_ORANGE, hatch="////", label=mean)
     _draws(ax, place + BAR / 2, panel)
     _not_finite(ax, found, panel)
-    ax.axvline(panel.final, color=INK, linewidth=1.2, label="final state, where the bars start")
-    ax.axvline(panel.initial, color=INK, linewidth=1.2, linestyle="--", label="initial state")
+    ax.axvline(panel.final, color=ink(), linewidth=1.2, label="final state, where the bars start")
+    ax.axvline(panel.initial, color=ink(), linewidth=1.2, linestyle="--", label="initial state")
     values = [f"final {panel.final:.3g}", f"initial {panel.initial:.3g}"]
     if panel.threshold is not None:
         label = f"threshold: {100 * found.share_threshold:g} % of the gain in loss"
@@ -119,7 +119,7 @@ def _draws(ax: Axes, place: Floats, panel: Panel) -> None:
         return
     finite = np.where(np.isfinite(panel.rerandom), panel.rerandom, np.nan)
     rows = np.isfinite(finite).any(axis=1)
-    ax.hlines(place[rows], np.nanmin(finite[rows], axis=1), np.nanmax(finite[rows], axis=1), color=INK, linewidth=1.0, zorder=3)
+    ax.hlines(place[rows], np.nanmin(finite[rows], axis=1), np.nanmax(finite[rows], axis=1), color=ink(), linewidth=1.0, zorder=3)
     x, y = finite.ravel(), np.repeat(place, finite.shape[1])
     ax.plot(x, y, linestyle="", marker="o", markersize=3.2, markerfacecolor="white", markeredgecolor=INK, markeredgewidth=0.7,
             zorder=4, label="each draw, lowest to highest")  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.figures.curves import CYCLE, Family, Floats, draw_curve, family, mark_ends, style_of
-from thetascope.figures.legends import heading
+from thetascope.figures.legends import heading, legend_text
 from thetascope.figures.style import GREY, html
 
 if TYPE_CHECKING:
@@ -36,11 +36,12 @@ def draw_matplotlib(found: Family, ax: Axes | None = None, variable: str | None 
     if ax is not None:
         _draw(ax, shown.of(variable or "loss"), variable or "loss")
         ax.set_xlabel("α of the layer")
+        ax.legend(title="layer (distance)", fontsize="small")
         return ax
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     shown = shown.of(variable)
-    figure = Figure(figsize=(5.2 * len(shown.values), 4.4), layout="constrained")
+    figure = Picture(figsize=(5.2 * len(shown.values), 4.4), layout="constrained")
     axes = figure.subplots(1, len(shown.values), squeeze=False)[0]
     for name, axis in zip(shown.values, axes, strict=True):
         _draw(axis, shown, name)
@@ -66,7 +67,7 @@ def _draw(ax: Axes, found: Family, variable: str) -> None:
     for i, label in enumerate(found.labels):
         curve = found.values[variable][i]
         if i in named:
-            draw_curve(ax, found.alphas, curve, label=f"{label} ({found.distance[i]:.3g})", **style_of(place))
+            draw_curve(ax, found.alphas, curve, label=legend_text(f"{label} ({found.distance[i]:.3g})"), **style_of(place))
             place += 1
         else:
             ax.plot(found.alphas, curve, color=GREY, linewidth=0.6, alpha=0.6, zorder=1)

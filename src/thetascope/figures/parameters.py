@@ -53,11 +53,11 @@ def draw_matplotlib(
 
 
 def _panels(found: Family, layers: list[str], variable: str) -> Figure:
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     columns = min(len(layers), 3)
     rows = -(-len(layers) // columns)
-    figure = Figure(figsize=(max(6.4, 3.9 * columns), 1.2 + 2.9 * rows), layout="constrained")
+    figure = Picture(figsize=(max(6.4, 3.9 * columns), 1.2 + 2.9 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, layer in zip(axes, layers, strict=False):
         part = found.only([i for i, owner in enumerate(found.owners) if owner == layer])
@@ -92,9 +92,9 @@ def _closely(found: Family, ax: Axes | None) -> Axes | Figure:
         ax.set_xlabel(f"α of {found.labels[0]}")
         ax.set_ylabel(found.axis_labels[variable])
         return ax
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
-    figure = Figure(figsize=(4.2 * len(found.values), 3.6), layout="constrained")
+    figure = Picture(figsize=(4.2 * len(found.values), 3.6), layout="constrained")
     for axis, (name, curves) in zip(figure.subplots(1, len(found.values), squeeze=False)[0], found.values.items(), strict=True):
         draw_curve(axis, found.alphas, curves[0], color=BLUE if name == "loss" else VERMILION, marker=".", markersize=4)
         mark_ends(axis, found.alphas)

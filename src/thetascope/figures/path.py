@@ -88,11 +88,11 @@ def draw_matplotlib(found: PathInfo, ax: Axes | None = None, variable: str | Non
         ax.set_xlabel("α")
         ax.legend()
         return ax
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     panels = panels_of(found.panels, variable)
     count = len(panels)
-    figure = Figure(figsize=(6.4, 1.2 + 2.5 * count), layout="constrained")
+    figure = Picture(figsize=(6.4, 1.2 + 2.5 * count), layout="constrained")
     axes = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     for panel, axis in zip(panels, axes, strict=True):
         _draw_panel(axis, found, panel)

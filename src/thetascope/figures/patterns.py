@@ -76,10 +76,10 @@ def draw_matplotlib(found: PatternInfo, ax: Axes | None = None, variable: str | 
         raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(found.values)}')
     if ax is not None or parameter is not None:
         return _one(found, ax, variable, parameter)
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     rows = [name for name, share in found.shares.items() if share > 0]
-    figure = Figure(figsize=(8.4, 1.0 + 1.75 * len(rows)), layout="constrained")
+    figure = Picture(figsize=(8.4, 1.0 + 1.75 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), EXAMPLES, squeeze=False)
     for axes, name in zip(grid, rows, strict=True):
         examples = found.examples(name)[:EXAMPLES]
@@ -107,9 +107,9 @@ def _one(found: PatternInfo, ax: Axes | None, variable: str, parameter: str | No
     i = found.labels.index(parameter)
     figure: Figure | None = None
     if ax is None:
-        from matplotlib.figure import Figure
+        from thetascope.figures.picture import Picture
 
-        figure = Figure(figsize=(5.4, 3.8), layout="constrained")
+        figure = Picture(figsize=(5.4, 3.8), layout="constrained")
         ax = figure.subplots()
     _draw(ax, found, i, variable)
     ax.set_title(f"{parameter}: {found.patterns[i]}, midpoint {found.midpoints[i]:.3g}", fontsize="medium")

@@ -11,7 +11,7 @@ from thetascope.figures.legends import legend_below, legend_on, legend_text, log
 from thetascope.figures.plane_info import COLORS, MARKERS, PlaneInfo, Walk, info, numbers
 from thetascope.figures.plane_plotly import draw_plotly
 from thetascope.figures.scales import Floats, scale_of
-from thetascope.figures.style import BLUE, GREY, panel_of
+from thetascope.figures.style import BLUE, GREY, ink, panel_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,10 +35,10 @@ def draw_matplotlib(found: PlaneInfo, ax: Axes | None = None, variable: str | No
         draw_plane(ax, found, variable)
         legend_on(ax, note=wrapped([found.note(variable)], 64))
         return ax
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     wide = found.grid.equal and np.ptp(found.grid.x) > 1.4 * np.ptp(found.grid.y)
-    figure = Figure(figsize=(12, 9.6) if wide else (13, 7.6), layout="constrained")
+    figure = Picture(figsize=(12, 9.6) if wide else (13, 7.6), layout="constrained")
     grid: Any = figure.add_gridspec(2, 1, height_ratios=(1.9, 1)) if wide else figure.add_gridspec(1, 2, width_ratios=(1.75, 1))
     main = figure.add_subplot(grid[0])
     sides = [figure.add_subplot(part) for part in grid[1].subgridspec(*((1, 3) if wide else (3, 1)))]
@@ -56,6 +56,7 @@ def draw_matplotlib(found: PlaneInfo, ax: Axes | None = None, variable: str | No
 def draw_plane(ax: Axes, found: PlaneInfo, variable: str, *, paths: bool = True) -> None:
     """The field below, and the `paths` on it from first state to last with numbers of epochs."""
     draw_field(ax, found.grid, panel_of(found.grid.fields, variable), contours=True)
+    ax.set_ylabel(wrapped([found.grid.y_label], 32), parse_math=False)  # the axes are often wide and low
     draw_marks(ax, found.grid)
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     x, y = (np.concatenate([getattr(walk, name) for walk in found.walks]) for name in ("x", "y"))
@@ -88,9 +89,10 @@ def label_states(ax: Axes, found: PlaneInfo) -> None:
     for x, y, across, up, text in numbers(found):
         ax.annotate(
             text, (x, y), (13 * across, 13 * up), textcoords="offset points", ha="center", va="center", fontsize="small", zorder=8,
+            color="black",  # on its own white edge, whatever the ground
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )  # fmt: skip
-    ax.plot([], [], linestyle="", marker="$1$", color="black", label="epoch" if found.by_epoch else "step")
+    ax.plot([], [], linestyle="", marker="$1$", color=ink(), label="epoch" if found.by_epoch else "step")
 
 
 def _draw_shares(ax: Axes, found: PlaneInfo) -> None:
@@ -131,7 +133,7 @@ def _draw_values(ax: Axes, found: PlaneInfo, variable: str) -> None:
             at[bad],
             np.full(bad.sum(), 0.95),
             "x",
-            color="black",
+            color=ink(),
             transform=ax.get_xaxis_transform(),
             label="not finite" if bad.any() else "_",
         )

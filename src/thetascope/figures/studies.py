@@ -37,11 +37,11 @@ def draw_matplotlib(found: StudyInfo, ax: Axes | None = None, variable: str | No
         handles, labels = entries([ax])
         ax.legend(handles, labels, fontsize="small")
         return ax
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     panels = panels_of(found.panels, variable)
     count = len(panels)
-    figure = Figure(figsize=(6.4, 1.9 + 2.3 * count), layout="constrained")
+    figure = Picture(figsize=(6.4, 1.9 + 2.3 * count), layout="constrained")
     axes = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     for panel, axis in zip(panels, axes, strict=True):
         _draw_panel(axis, found, panel)

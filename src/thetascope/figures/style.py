@@ -26,6 +26,13 @@ def wants_log(*series: NDArray[np.float64]) -> bool:
     return bool(finite.size and finite.min() > 0 and finite.max() / finite.min() > LOG_RATIO)
 
 
+def ink() -> str:
+    """The colour of texts and frames, for marks that must show on the user's ground, light or dark."""
+    from matplotlib import rcParams
+
+    return str(rcParams["text.color"])
+
+
 class Named(Protocol):
     """A panel of a figure, as far as choosing one goes."""
 

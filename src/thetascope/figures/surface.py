@@ -52,12 +52,12 @@ def draw_matplotlib(found: GridInfo, ax: Axes | None = None, kind: str | None = 
         _DRAW[chosen](ax, found, field)
         legend_on(ax, inside=chosen in ("cuts", "line"))
         return ax
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     if kind is None and variable is None:
         return _lines(found) if found.is_line else _whole(found)
     flat = chosen in ("contour", "heatmap")
-    figure = Figure(figsize=(6.4, found.height(5.0) + 1.2 if flat else 5.4), layout="constrained")
+    figure = Picture(figsize=(6.4, found.height(5.0) + 1.2 if flat else 5.4), layout="constrained")
     axis = figure.add_subplot(projection="3d" if chosen == "3d" else None)
     _DRAW[chosen](axis, found, field)
     _frame(figure, found, 80)
@@ -71,9 +71,9 @@ def _check_axes(ax: Axes, kind: str) -> None:
 
 
 def _whole(found: GridInfo) -> Figure:
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
-    figure = Figure(figsize=(11, 9.4), layout="constrained")
+    figure = Picture(figsize=(11, 9.4), layout="constrained")
     loss = panel_of(found.fields, "loss")
     other = next((field for field in found.fields if field.name != "loss"), loss)
     for place, (kind, field) in enumerate((("contour", loss), ("3d", loss), ("heatmap", other), ("cuts", loss)), 1):
@@ -84,9 +84,9 @@ def _whole(found: GridInfo) -> Figure:
 
 
 def _lines(found: GridInfo) -> Figure:
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
-    figure = Figure(figsize=(5.2 * len(found.fields), 4.6), layout="constrained")
+    figure = Picture(figsize=(5.2 * len(found.fields), 4.6), layout="constrained")
     for axis, field in zip(figure.subplots(1, len(found.fields), squeeze=False)[0], found.fields, strict=True):
         _draw_line(axis, found, field)
     _frame(figure, found, 65 * len(found.fields))

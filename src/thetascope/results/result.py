@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,11 +146,22 @@ class Result:
         return "\n".join([f"thetascope result: {self.title}", *(f"  {name:<{width}}  {text}" for name, text in rows)])
 
     def _repr_html_(self) -> str:
+        """For notebooks: the table and the picture."""
         cells = "".join(
             f'<tr><th style="text-align:left;padding-right:1em">{escape(name)}</th><td style="text-align:left">{escape(text)}</td></tr>'
             for name, text in self.summary()
         )
-        return f"<div><strong>{escape(self.title)}</strong><table>{cells}</table></div>"
+        return f"<div><strong>{escape(self.title)}</strong><table>{cells}</table>{self._image()}</div>"
+
+    def _image(self) -> str:
+        """The picture within a page, nothing where there is none."""
+        from thetascope.figures import png
+
+        picture = png(self)
+        if picture is None:
+            return ""
+        data = b64encode(picture).decode("ascii")
+        return f'<img style="max-width:100%" alt="{escape(self.title)}" src="data:image/png;base64,{data}">'
 
 
 def _extent(variable: xr.DataArray) -> str:
