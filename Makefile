@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.installed-docs
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench docs clean
 
 # the two commands that a newcomer needs
 demo: $(INSTALLED)
@@ -23,10 +24,19 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	for script in benchmarks/[!_]*.py; do $(BIN)/python $$script || exit 1; done
 
+# builds without network; the pages' code is run and draws their pictures
+docs: $(DOCS_INSTALLED)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet --builder html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $(DOCS_INSTALLED)
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(INSTALLED)
 
 clean:
-	rm -rf $(VENV) thetascope-demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) thetascope-demo docs/_build docs/_made .mypy_cache .ruff_cache .pytest_cache

@@ -18,7 +18,15 @@ from __future__ import annotations
 
 
 class ThetascopeError(Exception):
-    """The root of all errors that thetascope raises on purpose."""
+    """The root of all errors that thetascope raises on purpose.
+
+    Example:
+        >>> try:
+        ...     ts.Trajectory("no/such/run")
+        ... except ts.ThetascopeError as error:
+        ...     print(type(error).__name__)
+        RecordingError
+    """
 
 
 class StateError(ThetascopeError, ValueError):

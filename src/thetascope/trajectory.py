@@ -28,6 +28,11 @@ class Trajectory(Sequence[State]):
     Raises:
         RecordingError: the directory is not one, or is damaged.
         TrajectoryError: it holds no state.
+
+    Example:
+        >>> trajectory = ts.Trajectory("runs/digits")
+        >>> len(trajectory), trajectory[-1].step, trajectory.at(0.5).step
+        (11, 280, 140)
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -58,6 +63,12 @@ class Trajectory(Sequence[State]):
         Raises:
             CheckpointError: a file is missing, damaged or refused. Nothing in a refused file is run.
             TrajectoryError: the files hold states of different models; every difference is listed.
+
+        Example:
+            >>> torch.save(Net().state_dict(), "epoch0.pt")
+            >>> torch.save({"state_dict": model.state_dict(), "epoch": 5}, "epoch5.pt")
+            >>> ts.Trajectory.from_files(["epoch0.pt", "epoch5.pt"], epochs=[0, 5]).epochs
+            [0.0, 5.0]
         """
         files = _files_of(paths)
         labelled = _arranged(files, steps, epochs)
@@ -78,6 +89,10 @@ class Trajectory(Sequence[State]):
 
         Raises:
             TrajectoryError: there is none, they differ in names or shapes, or steps do not rise.
+
+        Example:
+            >>> ts.Trajectory.from_states([Net().state_dict(), model.state_dict()], steps=[0, 100]).steps
+            [0, 100]
         """
         given = list(states)
         _check_count("steps", steps, len(given))

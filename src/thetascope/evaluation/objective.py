@@ -50,6 +50,11 @@ class Objective:
 
     Raises:
         ObjectiveError: an argument is off; the message says what to pass.
+
+    Example:
+        >>> objective = ts.Objective(Net(), (test_images, test_labels), loss="cross_entropy")
+        >>> sorted(objective.score(trajectory[-1]))
+        ['accuracy', 'loss', 'samples']
     """
 
     def __init__(
@@ -111,7 +116,10 @@ class Objective:
             >>> def step(model, batch):
             ...     logits = model(batch["image"])
             ...     return {"loss": torch.nn.functional.cross_entropy(logits, batch["label"], reduction="none")}
-            >>> objective = Objective.from_step(model, loader, step=step)
+            >>> batches = [{"image": test_images, "label": test_labels}]
+            >>> objective = ts.Objective.from_step(Net(), batches, step=step)
+            >>> objective.score(trajectory[-1])["samples"]
+            397
         """
         if not callable(step):
             raise ObjectiveError(f"step must be a function of (model, batch). Got {type(step).__name__} instead.")

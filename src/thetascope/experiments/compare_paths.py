@@ -62,13 +62,23 @@ def compare_paths(
         ``linear_loss``, ``quadratic_loss`` and the metrics likewise, over ``alpha`` or (``parameter``, ``alpha``).
         Model level: ``actual_loss`` over ``state`` with its ``progress``; ``attrs["crossings"]``: for each path the
         places in (0, 1) where it crosses the measured curve (both linear between their points), each with
-        ``by_construction``; ``attrs["gaps"]``: the mean of |log10(path / measured)| at the states that are knots of
+        ``by_construction``; ``attrs["gaps"]``: the mean of ``|log10(path / measured)|`` at the states that are knots of
         neither path. Parameter level: ``pattern``, ``midpoint`` = (θ_m − θ_i) / (θ_f − θ_i) (nan where θ did not
         move), ``distance``, ``layer`` over ``parameter``; ``attrs["pattern_shares"]``.
 
     Raises:
         TrajectoryError: fewer than 3 states, or none near the middle.
         GeometryError: alphas or parameters that are off.
+
+    Example:
+        >>> result = ts.compare_paths(objective, trajectory, alphas=11)
+        >>> result.data["quadratic_loss"].dims, result.data["actual_loss"].dims
+        (('alpha',), ('state',))
+        >>> sorted(result.data.attrs["gaps"])
+        ['linear', 'quadratic', 'states']
+        >>> patterns = ts.compare_paths(objective, trajectory, level="parameter", parameters=1, alphas=11)
+        >>> patterns.data["pattern"].sizes["parameter"]
+        4
     """
     plans = {"model": _model, "parameter": _parameter}
     if level not in plans:

@@ -70,6 +70,17 @@ def interpolate(
         TrajectoryError: too few states for the degree, or two knots fall on the same one.
         GeometryError: alphas that are empty, repeated or not finite; a parameter that there is not.
         StateError: the states do not fit the objective's model; a layer that there is not.
+
+    Example:
+        >>> line = ts.interpolate(objective, trajectory, "linear", alphas=11)
+        >>> line.data["loss"].dims, line.data["actual_loss"].dims
+        (('alpha',), ('state',))
+        >>> layers = ts.interpolate(objective, trajectory, "quadratic", level="layer", layers=["conv*"], alphas=5)
+        >>> layers.data["loss"].dims, layers.data["layer"].values.tolist()
+        (('layer', 'alpha'), ['conv1', 'conv2'])
+        >>> one = ts.interpolate(objective, trajectory, level="parameter", parameters=["fc2.bias[3]"], alphas=5)
+        >>> one.data["alpha"].values.tolist()
+        [-0.5, 0.0, 0.5, 1.0, 1.5]
     """
     plans = {"model": _model, "layer": _layer, "parameter": _parameter}
     if level not in plans:

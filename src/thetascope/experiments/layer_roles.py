@@ -77,6 +77,13 @@ def layer_roles(
         UsageError: draws, threshold or seed are off.
         TrajectoryError: the trajectory holds only one state.
         StateError: the states do not fit the objective's model; a layer that there is not.
+
+    Example:
+        >>> result = ts.layer_roles(objective, trajectory, draws=2)
+        >>> result.data["role"].dims, result.data["rerandom_loss"].dims
+        (('layer',), ('layer', 'draw'))
+        >>> set(result.data["role"].values.tolist()) <= {"robust", "ambient", "undecided"}
+        True
     """
     draws, seed = _checked_int("draws", draws, 1), _checked_int("seed", seed, 0)
     threshold = _checked_threshold(threshold)

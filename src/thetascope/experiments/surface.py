@@ -78,6 +78,14 @@ def surface(
         GeometryError: ranges or directions that are off, or that span no plane.
         TrajectoryError: "pca" without a training.
         StateError: the states do not fit the objective's model.
+
+    Example:
+        >>> result = ts.surface(objective, trajectory, x=(-1, 1, 5), y=(-0.5, 0.5, 3), seed=1)
+        >>> result.data["loss"].dims, result.data["loss"].shape
+        (('y', 'x'), (3, 5))
+        >>> line = ts.surface(objective, trajectory, through=[trajectory[0]], x=(0, 1, 5), y=(0, 0, 1))
+        >>> line.data.attrs["directions"]["kind"]
+        'states'
     """
     xs, ys = checked_grid(x, y)
     trajectory = trajectory_or_state if isinstance(trajectory_or_state, Trajectory) else None

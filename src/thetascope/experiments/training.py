@@ -78,10 +78,12 @@ class Training:
         TrainingError: an argument is off; the message says what to pass.
 
     Example:
-        >>> training = Training(
-        ...     LeNet, (images, labels), (test_images, test_labels), lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.5),
-        ...     epochs=15, batch_size=64, loss="nll",
+        >>> training = ts.Training(
+        ...     Net, (train_images, train_labels), (test_images, test_labels), lambda parameters: torch.optim.SGD(parameters, lr=0.05),
+        ...     epochs=2, batch_size=100,
         ... )
+        >>> [(epoch.number, epoch.step) for epoch in training.run()]
+        [(0, 0), (1, 14), (2, 28)]
     """  # fmt: skip
 
     model_factory: Callable[[], nn.Module]
@@ -197,7 +199,7 @@ class Training:
         Example:
             >>> model = training.model()
             >>> with ts.Recorder("runs/lenet", model) as recorder:
-            ...     training.train(model, recorder=recorder)
+            ...     trained = training.train(model, recorder=recorder)
         """
         if recorder is not None and model is None:
             raise TrainingError("a recorder records one model: pass it too, model = training.model(); training.train(model, recorder=…)")

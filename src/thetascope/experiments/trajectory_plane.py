@@ -76,6 +76,13 @@ def trajectory_plane(
     Raises:
         GeometryError: the states lie on one line, or the grid is off.
         TrajectoryError: there is no trajectory.
+
+    Example:
+        >>> result = ts.trajectory_plane(objective, trajectory, x=5, y=4)
+        >>> result.data["loss"].dims, result.data["path_loss"].dims
+        (('y', 'x'), ('state',))
+        >>> float(result.data["path_x"][-1]), float(result.data["off_plane"][-1])
+        (0.0, 0.0)
     """
     trainings = _checked_trainings(trajectory)
     names = moving_names(objective)

@@ -46,10 +46,17 @@ class Recorder:
         RecordingError: the directory belongs to another model or format, or another process records into it.
 
     Example:
-        >>> with Recorder("runs/lenet", model) as recorder:
-        ...     for epoch in range(1, 16):
-        ...         train_one_epoch(model)
-        ...         recorder.record(step=epoch, epoch=epoch, metrics={"train_loss": loss})
+        >>> model = Net()
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with ts.Recorder("runs/example", model) as recorder:
+        ...     for step in range(1, 4):
+        ...         optimizer.zero_grad()
+        ...         loss = torch.nn.functional.cross_entropy(model(train_images), train_labels)
+        ...         loss.backward()
+        ...         optimizer.step()
+        ...         recorder.record(step=step, metrics={"train_loss": loss.item()})
+        >>> ts.Trajectory("runs/example").steps
+        [0, 1, 2, 3]
     """
 
     def __init__(

@@ -30,6 +30,17 @@ class Result:
         data: the labelled arrays. Variables named ``…status`` hold 0 missing, 1 evaluated, 2 evaluated and not
             finite, 3 estimated; ``data.attrs`` the provenance: versions, seeds, fingerprints, states, engine.
         path: where it is stored, if it is.
+
+    Example:
+        >>> result = ts.interpolate(objective, trajectory, alphas=5)
+        >>> result.data["loss"].dims
+        ('alpha',)
+        >>> result.status_counts()["evaluated"]
+        16
+        >>> result.plot().savefig("line.png")
+        >>> result.figure().write_html("line.html")
+        >>> result.export("line.csv").name
+        'line.csv'
     """
 
     def __init__(self, data: xr.Dataset, path: Path | None = None) -> None:

@@ -207,6 +207,11 @@ def load_result(path: str | Path) -> Result:
 
     Raises:
         ResultError: no result lies there, it is damaged, or of a newer format.
+
+    Example:
+        >>> path = ts.interpolate(objective, trajectory, alphas=5).save("results/line")
+        >>> ts.load_result(path).data["loss"].sizes["alpha"]
+        5
     """
     return Result(read(Path(path)), Path(path))
 

@@ -90,6 +90,11 @@ class ParameterSpace:
 
     Tied tensors stand once, under the name that registers them first; `ties` maps each further name to it.
     Layers stand in the order of the first forward pass where one was watched, else of registration.
+
+    Example:
+        >>> space = ts.ParameterSpace.of_model(model)
+        >>> [layer.name for layer in space.layers], space.parameter_count
+        (['conv1', 'conv2', 'fc1', 'fc2'], 9802)
     """
 
     tensors: Mapping[str, TensorSpec]

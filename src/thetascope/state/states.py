@@ -71,6 +71,11 @@ class State(Mapping[str, Tensor]):
 
     A mapping of names to tensors. `step`, `epoch` and `metrics` are what was recorded with it, `label` how
     messages and figures call it.
+
+    Example:
+        >>> state = ts.State.of(model.state_dict(), label="by hand")
+        >>> state.label, state["fc2.bias"].shape
+        ('by hand', torch.Size([10]))
     """
 
     def __init__(
