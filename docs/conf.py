@@ -33,7 +33,9 @@ suppress_warnings = ["myst.xref_ambiguous"]
 # docstrings
 default_role = "py:obj"
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the signature has them in short, the sections below say what they mean
+autodoc_typehints = (
+    "none"  # the signature has them in short, the sections below say what they mean
+)
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 napoleon_google_docstring = True

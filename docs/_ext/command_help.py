@@ -13,7 +13,7 @@ HEADING = "### thetascope "
 
 
 def _write(app: Sphinx) -> None:
-    text = commands.generate_docs(output_format="markdown", heading_level=2)
+    text = commands.generate_docs(output_format="markdown", heading_level=2, usage_name="thetascope")
     made = Path(app.srcdir) / "_made"
     made.mkdir(exist_ok=True)
     (made / "commands.md").write_text(text[text.index(HEADING) :], encoding="utf-8")  # without the list of contents, which pages have

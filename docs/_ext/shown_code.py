@@ -66,9 +66,10 @@ class ShowCode(SphinxTransform):
     def _picture(self, figure: Figure, number: int) -> nodes.Node:
         file = f"{MADE}/{self.env.docname.replace('/', '-')}-{number}.png"
         (Path(self.env.srcdir) / MADE).mkdir(exist_ok=True)
-        figure.savefig(Path(self.env.srcdir) / file, dpi=110)
+        figure.savefig(Path(self.env.srcdir) / file, dpi=140, facecolor="auto")
+        # with a width of its own, the picture becomes a link to itself in full size
         title = next((text.get_text() for text in figure.texts), "a figure").replace("\n", " ")
-        return nodes.image("", uri=f"/{file}", alt=title, classes=["shown"])
+        return nodes.image("", uri=f"/{file}", alt=title, classes=["shown"], width=f"{100 * figure.get_figwidth():.0f}px")
 
 
 def _output(text: str) -> nodes.Node:
