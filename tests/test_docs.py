@@ -25,7 +25,7 @@ from thetascope.testing.models import case
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts)]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(p for p in DOCS.rglob("*.md") if p.relative_to(DOCS).parts[0][0] != "_")]
 
 sys.path.insert(0, str(DOCS / "_ext"))
 page_code: Any = import_module("page_code")  # the pages are built with it too
