@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,7 +50,8 @@ class ShowCode(SphinxTransform):
             names = reader.names()
         for number, block in enumerate(ours, 1):
             _log.info("running block %d of %s", number, page)
-            shown = reader.run(block.astext() + "\n", names, page)
+            with redirect_stderr(StringIO()):  # what is said about progress
+                shown = reader.run(block.astext() + "\n", names, page)
             block.parent[block.parent.index(block) + 1 : block.parent.index(block) + 1] = self._nodes(shown, number)
 
     def _nodes(self, shown: Shown, number: int) -> list[nodes.Node]:

@@ -21,7 +21,7 @@ import thetascope as ts
 from thetascope.figures import FIGURES
 from thetascope.figures.picture import Picture
 
-HOSTILE = "<img src=x onerror=alert(1)> $_{"
+HOSTILE = "<img src=x onerror=alert(1)> $_{$"
 GROUND = "#102030"
 STYLE: Any = {
     "figure.facecolor": GROUND,
@@ -44,11 +44,12 @@ class Net(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_module("_$^{<b>", nn.Linear(4, 5))
+        self.add_module("_$^{$<b>", nn.Linear(4, 5))
+        self.more = nn.Sequential(*(nn.Linear(5, 5) for _ in range(6)))  # more layers than colours
         self.out = nn.Linear(5, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.out(torch.relu(self.get_submodule("_$^{<b>")(x)))
+        y: torch.Tensor = self.out(self.more(torch.relu(self.get_submodule("_$^{$<b>")(x))))
         return y
 
 
@@ -77,9 +78,13 @@ QUIET: Any = {"progress": False}
 KINDS = (
     Kind("interpolate model", lambda p: ts.interpolate(p.objective, p.trajectory, alphas=5, **QUIET)),
     Kind("interpolate layer", lambda p: ts.interpolate(p.objective, p.trajectory, level="layer", alphas=5, **QUIET)),
-    Kind("interpolate parameter", lambda p: ts.interpolate(p.objective, p.trajectory, level="parameter", alphas=5, **QUIET)),
+    Kind("interpolate parameter", lambda p: ts.interpolate(p.objective, p.trajectory, level="parameter", parameters=1, alphas=5, **QUIET)),
     Kind("compare_paths model", lambda p: ts.compare_paths(p.objective, p.trajectory, alphas=5, **QUIET)),
-    Kind("compare_paths parameter", lambda p: ts.compare_paths(p.objective, p.trajectory, "parameter", alphas=9, **QUIET), one_parameter),
+    Kind(
+        "compare_paths parameter",
+        lambda p: ts.compare_paths(p.objective, p.trajectory, "parameter", alphas=9, parameters=1, **QUIET),
+        one_parameter,
+    ),
     Kind("layer_roles", lambda p: ts.layer_roles(p.objective, p.trajectory, draws=2, **QUIET)),
     Kind("study_epochs", lambda p: ts.study_epochs(p.training, **QUIET)),
     Kind("study_train_size", lambda p: ts.study_train_size(p.training, [5, 20], repeats=2, **QUIET)),
@@ -155,6 +160,18 @@ def test_figures_draw_on_the_axes_that_they_are_given(kind: Kind, results: dict[
         assert plt.get_fignums() == [figure.number]
     finally:
         plt.close(figure)
+
+
+ON_THE_GROUND = [kind for kind in KINDS if kind.name not in ("surface", "trajectory_plane", "study_test_size")]  # these draw on colours
+
+
+@pytest.mark.parametrize("kind", ON_THE_GROUND, ids=lambda kind: kind.name)
+def test_every_line_shows_on_a_dark_ground(kind: Kind, results: dict[str, ts.Result], style: None) -> None:
+    figure = results[kind.name].plot()
+    assert isinstance(figure, Figure)
+    colors = {to_rgb(line.get_color()) for ax in figure.axes for line in ax.lines if line.get_color() != "none"}
+    assert colors
+    assert all(max(color) > 0.4 for color in colors), colors
 
 
 def test_a_title_of_one_s_own_stays_a_formula(results: dict[str, ts.Result]) -> None:
