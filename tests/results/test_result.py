@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -27,6 +29,14 @@ def test_repr_tells_the_story() -> None:
     assert "3 → 2, lowest 1 at alpha 0.5" in text
     assert "1,234 samples" in text
     assert "2 missing, 2 evaluated, 1 not finite" in text
+
+
+def test_a_loaded_result_tells_the_same_story(tmp_path: Path) -> None:
+    result = made()
+    result.save(tmp_path / "r")
+    assert repr(ts.load_result(tmp_path / "r")) == repr(result)
+    names = [line.split()[0] for line in repr(result).splitlines()[2:5]]
+    assert names == ["loss", HOSTILE.split(maxsplit=1)[0], "actual_loss"]
 
 
 def test_html_shows_hostile_names_as_text() -> None:

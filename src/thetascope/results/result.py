@@ -132,7 +132,8 @@ class Result:
         """What the result shows itself as: a list of names and texts."""
         attrs = self.data.attrs
         rows = [("dims", ", ".join(f"{name} {size}" for name, size in self.data.sizes.items()))]
-        rows += [(str(n), _extent(v)) for n, v in self.data.data_vars.items() if v.dtype.kind == "f" and v.size]
+        names = sorted(map(str, self.data.data_vars), key=self._rank)
+        rows += [(n, _extent(self.data[n])) for n in names if self.data[n].dtype.kind == "f" and self.data[n].size]
         rows.append(
             (
                 "status",
@@ -150,6 +151,12 @@ class Result:
         if self.path is not None:
             rows.append(("stored at", str(self.path)))
         return rows
+
+    def _rank(self, name: str) -> tuple[bool, bool, int, str]:
+        """What was scored comes first, in its order; a store gives its variables in none."""
+        scored = list(self.data.attrs.get("scored", ()))
+        found = next((i for i, own in enumerate(scored) if name == own or name.endswith(f"_{own}")), None)
+        return (found is None, name not in scored, found or 0, name)
 
     def __repr__(self) -> str:
         rows = self.summary()
