@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 PARTIAL = ".partial"
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def partial_of(path: Path) -> Path:
+    """Where this process makes what will lie at `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+
+
+def write_atomically(path: Path, write: Callable[[Path], None], *, sweep: bool = True) -> None:
     """Let `write` fill a file beside `path`, then put it in place in one step.
 
-    Whatever happens, `path` holds its old content or its new one. A file left over by a killed process ends
-    in ``.partial``; `sweep_partial` removes it.
+    Whatever happens, `path` holds its old content or its new one. What a killed process left beside it ends in ``.partial``;
+    the next write to the same `path` removes it (not with `sweep` off, which spares listing a large folder).
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    if sweep:
+        sweep_beside(path)
+    partial = partial_of(path)
     try:
         write(partial)
         with partial.open("rb") as written:
@@ -45,6 +54,36 @@ def sweep_partial(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def sweep_beside(path: Path) -> None:
+    """Remove what processes that are gone left half-made of `path`: files, and folders."""
+    head = f".{path.name}."
+    for name in os.listdir(path.parent) if path.parent.is_dir() else ():
+        process = name.removeprefix(head).removesuffix(PARTIAL)
+        if name == f"{head}{process}{PARTIAL}" and process.isdecimal() and not _is_alive(int(process)):
+            leftover = path.parent / name
+            shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":
+        return True  # os.kill would end it there
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def links_below(folder: Path) -> list[Path]:
+    """The symbolic links in `folder` and below it: what is written there may land elsewhere."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        found += [path for name in (*folders, *files) if (path := Path(place, name)).is_symlink()]
+    return found
+
+
 def _sync_directory(folder: Path) -> None:
     """Make a rename in `folder` durable where the system allows to sync a directory."""
     if os.name == "nt":
@@ -57,7 +96,11 @@ def _sync_directory(folder: Path) -> None:
 
 
 class Lock:
-    """An exclusive lock on a folder, freed by the system when its process dies, however it dies."""
+    """An exclusive lock on a folder, freed by the system when its process dies, however it dies.
+
+    It belongs to the process that took it: a forked child (a data loader's worker, say) closes its copy at once, so that a
+    worker that outlives a killed process does not keep the folder locked.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -70,13 +113,20 @@ class Lock:
             import fcntl
         except ImportError:  # Windows cannot lock a folder itself
             return self._acquire_file()
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            return False
-        self._descriptor, self._process = descriptor, os.getpid()
+        while True:
+            descriptor = os.open(self._folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(descriptor), os.stat(self._folder)):
+                    break
+            except BlockingIOError:
+                os.close(descriptor)
+                return False
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)  # another folder was put in its place meanwhile
+        self._hold(descriptor)
         return True
 
     def _acquire_file(self) -> bool:
@@ -88,15 +138,34 @@ class Lock:
         except OSError:
             os.close(descriptor)
             return False
-        self._descriptor = descriptor
+        self._hold(descriptor)
         return True
 
+    def _hold(self, descriptor: int) -> None:
+        global _watches_forks  # noqa: PLW0603 - once a process
+        if not _watches_forks and hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_close_copies)
+            _watches_forks = True
+        self._descriptor, self._process = descriptor, os.getpid()
+        _held.add(self)
+
     def release(self) -> None:
-        """Free the lock, also where a forked child (a data loader's worker, say) still has the folder open."""
-        if self._descriptor is not None:
-            if os.getpid() == self._process:
+        """Free the lock, also where a process that was forked unseen still has the folder open."""
+        descriptor, self._descriptor = self._descriptor, None
+        _held.discard(self)
+        if descriptor is not None:
+            if os.getpid() == self._process and os.name != "nt":
                 import fcntl
 
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-            os.close(self._descriptor)
-            self._descriptor = None
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+
+_held: WeakSet[Lock] = WeakSet()
+_watches_forks = False
+
+
+def _close_copies() -> None:
+    """In a forked child: close its copies of the locks that its parent holds, which keeps the parent's."""
+    for lock in list(_held):
+        lock.release()

@@ -10,7 +10,8 @@ import pytest
 
 import thetascope as ts
 from thetascope.errors import ResultError
-from thetascope.results.store import Block, Layout, Store, save
+from thetascope.results.store import Block, Layout, Store
+from thetascope.results.stored import save
 
 LAYOUT = Layout(
     [Block("", ("layer", "alpha"), (2, 5), ("loss", "accuracy"), unit=2), Block("actual_", ("state",), (3,), ("loss", "accuracy"), unit=3)],

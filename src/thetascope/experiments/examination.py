@@ -19,7 +19,7 @@ from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import preserved_threads
 from thetascope.evaluation.tuning import tuned
 from thetascope.experiments import dry_run
-from thetascope.experiments.provenance import check_same_call, provenance_attrs, sweep_beside
+from thetascope.experiments.provenance import check_same_call, provenance_attrs
 from thetascope.experiments.tolerance import estimated
 from thetascope.geometry.points import Floats
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
@@ -77,12 +77,10 @@ def examine(objective: Objective, experiment: Experiment, *, out: OutPath, engin
         chosen = chosen_engine(engine, objective, layers_are_shared=shared)
         if dry_run.asked():
             dry_run.stop(_plan(objective, experiment, path, fingerprint, chosen, named=engine != "auto"))
-        if path is not None and path.exists():
+        if path is not None and Store.exists(path):
             store, probed = _gone_on(objective, experiment, path, fingerprint, None if engine == "auto" else chosen.backend.name)
             chosen = Engine.from_json(store.data.attrs["engine"])
         else:
-            if path is not None:
-                sweep_beside(path)
             probed = probe(objective, experiment.requests[0])
             work = probed.seconds * sum(len(request.points) for request in experiment.requests)
             chosen = tuned(chosen, objective, max(experiment.requests, key=lambda request: len(request.points)).points, work)

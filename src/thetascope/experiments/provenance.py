@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,6 @@ import torch
 from thetascope._version import __version__
 from thetascope.errors import ResultError
 from thetascope.evaluation.objective import Objective
-from thetascope.files import PARTIAL
 
 
 def provenance_attrs(objective: Objective, fingerprint: Mapping[str, Any], engine: Mapping[str, Any], samples: int) -> dict[str, Any]:
@@ -50,11 +48,6 @@ def check_same_call(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any
     different = _differences(stored, now)
     if different:
         raise ResultError(f'"{path}" holds the result of another call: {"; ".join(different)}. Choose another out=, or remove it')
-
-
-def sweep_beside(path: Path) -> None:
-    """Remove what a killed process left of laying out this very result."""
-    shutil.rmtree(path.with_name(f".{path.name}{PARTIAL}"), ignore_errors=True)
 
 
 def _differences(stored: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:

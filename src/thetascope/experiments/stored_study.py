@@ -19,7 +19,7 @@ from thetascope.evaluation.engine import Request, probe
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import preserved_threads
 from thetascope.experiments.examination import OutPath
-from thetascope.experiments.provenance import check_same_call, provenance_attrs, sweep_beside
+from thetascope.experiments.provenance import check_same_call, provenance_attrs
 from thetascope.geometry.paths import stored_points
 from thetascope.results.result import MISSING, Result
 from thetascope.results.store import Block, Layout, Store, read
@@ -107,7 +107,7 @@ class Study:
         """
         path, fingerprint = None if out is None else Path(out), self._fingerprint()
         with preserved_threads():
-            store = self._laid_out(path, fingerprint) if path is None or not path.exists() else self._gone_on(path, fingerprint)
+            store = self._laid_out(path, fingerprint) if path is None or not Store.exists(path) else self._gone_on(path, fingerprint)
             try:
                 yield store
             finally:
@@ -159,8 +159,6 @@ class Study:
         return store
 
     def _laid_out(self, path: Path | None, fingerprint: Mapping[str, Any]) -> Store:
-        if path is not None:
-            sweep_beside(path)
         with self.objective.model.running():
             probed = probe(self.objective, Request(stored_points([self.state], tuple(self.state)), ("state",), (1,), as_recorded=True))
         self.seconds = probed.seconds

@@ -100,4 +100,4 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
             ) from error
         partial.chmod(mode)  # save_file makes a file that nobody but its owner may read
 
-    write_atomically(path, write)
+    write_atomically(path, write, sweep=False)  # the Recorder sweeps its folder when it opens it

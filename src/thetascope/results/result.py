@@ -97,7 +97,7 @@ class Result:
         Raises:
             ResultError: something else lies at `path`.
         """
-        from thetascope.results.store import save
+        from thetascope.results.stored import save
 
         self.path = save(self.data, Path(path))
         return self.path

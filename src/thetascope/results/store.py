@@ -1,15 +1,14 @@
 """Results on disk: a zarr group that is filled unit by unit and is valid at every moment.
 
-A unit's values are written first, its status last; a chunk is put in place whole. What a killed process left
-half-written is swept on opening. Chunks carry a checksum.
+A unit's values are written first, then their checks, its status last; a chunk is put in place whole. What a killed process
+left half-written is swept on opening. Chunks carry a checksum, and the whole a seal (`thetascope.results.seal`): a point that
+is not what was stored counts as missing, anything else that is not is an error.
 """
 
 from __future__ import annotations
 
-import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,11 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from thetascope.errors import ResultError
-from thetascope.files import PARTIAL, Lock, sweep_partial
+from thetascope.files import Lock, links_below, sweep_partial
+from thetascope.results.placing import settle
 from thetascope.results.result import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, Result
-
-FORMAT = 1
+from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names
+from thetascope.results.stored import FORMAT, locked, put, read_sealed, save, zarr_settings
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ class Layout:
         """The dataset with every point missing."""
         variables: dict[str, Any] = {}
         for block in self.blocks:
+            for name in (*block.names, "status"):
+                if block.prefix + name in variables or block.prefix + name in self.coords:
+                    raise ResultError(f'two variables of this result would be called "{block.prefix + name}"; rename your metric')
             for name in block.names:
                 variables[block.prefix + name] = (block.dims, np.full(block.shape, np.nan, block.dtype))
             variables[block.prefix + "status"] = (block.dims, np.zeros(block.shape, np.int8))
@@ -69,8 +72,8 @@ class Layout:
 class Store:
     """A result that is being filled: in memory, and on disk where there is a path."""
 
-    def __init__(self, data: xr.Dataset, path: Path | None, lock: Lock | None) -> None:
-        self.data, self.path, self._lock = data, path, lock
+    def __init__(self, data: xr.Dataset, path: Path | None, lock: Lock | None, seal: Seal | None = None) -> None:
+        self.data, self.path, self._lock, self._seal = data, path, lock, seal or Seal()
         self._group: Any = None
         if path is not None:
             import zarr
@@ -83,25 +86,39 @@ class Store:
         data = layout.empty()
         if path is None:
             return cls(data, None, None)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _put(data, path)
-        return cls(data, path, _locked(path))
+        seal = put(data, path, replace=False)
+        return cls(data, path, locked(path), seal)
+
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Whether a result was laid out at `path`; what a killed process left beside it is tidied up first."""
+        settle(path)
+        return path.exists()
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open a stored result to go on with it; what was half-written is swept, what was not finished is missing.
+        """Open a stored result to go on with it; what was half-written is swept, what was not finished or is damaged is missing.
 
         Raises:
-            ResultError: no result lies there, it is damaged, or another process is filling it.
+            ResultError: no result lies there, it is damaged beyond its points, or another process is filling it.
         """
-        lock = _locked(path)
+        settle(path)
+        lock = locked(path)
         try:
+            links = links_below(path)
+            if links:
+                raise ResultError(
+                    f'"{links[0]}" is a symbolic link, so what is stored there would land elsewhere; remove it, or copy the result'
+                )
             sweep_partial(path)
-            data = read(path)
-            for name in data.data_vars:
-                if str(name).endswith("status"):
-                    _forget_unfinished(data, str(name))
-            return cls(data, path, lock)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # damaged points are scored anew
+                data, seal, derived = read_sealed(path)
+            if seal is None:  # of an older format: write it anew in this one
+                lock.release()
+                save(data, path)
+                return cls.open(path)
+            return cls(data.drop_vars(derived, errors="ignore"), path, lock, seal)
         except BaseException:
             lock.release()
             raise
@@ -120,57 +137,72 @@ class Store:
 
     def write(self, prefix: str, start: int, values: Mapping[str, Sequence[float]]) -> None:
         """Store one unit from flat index `start` on: the values, then their status."""
-        columns = {prefix + name: np.asarray(column, np.float64) for name, column in values.items()}
+        columns: dict[str, NDArray[Any]] = {prefix + name: np.asarray(column, np.float64) for name, column in values.items()}
         finite = np.all([np.isfinite(column) for column in columns.values()], axis=0)
-        columns[prefix + "status"] = np.where(finite, EVALUATED, NOT_FINITE).astype(np.int8)
+        status = np.where(finite, EVALUATED, NOT_FINITE).astype(np.int8)
         shape = self.data[prefix + "status"].shape
         *outer, first = np.unravel_index(start, shape)
         where: Any = (*map(int, outer), slice(int(first), int(first) + len(finite)))
-        for name, column in columns.items():  # the status comes last
+        for name, column in {**columns, prefix + "status": status}.items():
             self.data[name].values[where] = column
-            if self._group is not None:
-                with _zarr_settings():
+        if self._group is not None:
+            checks = self._checks(prefix, np.arange(start, start + len(finite)))
+            with zarr_settings():
+                for name, column in {**columns, prefix + CHECK: checks, prefix + "status": status}.items():  # the status comes last
                     self._group[name][where] = column
 
     def write_cells(self, prefix: str, cells: Sequence[int], values: Mapping[str, Sequence[float]]) -> None:
         """Store points that lie anywhere: the values, then their status. Chunks that others share are written whole again."""
         columns = {prefix + name: np.asarray(column, np.float64) for name, column in values.items()}
         finite = np.all([np.isfinite(column) for column in columns.values()], axis=0)
-        columns[prefix + "status"] = np.where(finite, EVALUATED, NOT_FINITE).astype(np.int8)
-        for name, column in columns.items():
-            self._put_cells(name, np.asarray(cells), column)
+        status = np.where(finite, EVALUATED, NOT_FINITE).astype(np.int8)
+        self._put_cells(prefix, np.asarray(cells), columns, status)
 
     def write_rows(self, prefix: str, start: int, values: Mapping[str, NDArray[Any]], *, estimated: bool) -> None:
         """Store whole rows ``[r, …]`` of the last dimension from row `start` on: the values, then their status."""
         where = slice(start, start + len(next(iter(values.values()))))
         finite = np.all([np.isfinite(block) for block in values.values()], axis=0)
-        columns = {prefix + name: block for name, block in values.items()}
-        columns[prefix + "status"] = np.where(finite, ESTIMATED if estimated else EVALUATED, NOT_FINITE).astype(np.int8)
-        for name, block in columns.items():
+        status = np.where(finite, ESTIMATED if estimated else EVALUATED, NOT_FINITE).astype(np.int8)
+        for name, block in {**{prefix + name: block for name, block in values.items()}, prefix + "status": status}.items():
             self.data[name].values[where] = block
-            if self._group is not None:
-                with _zarr_settings():
-                    self._group[name][where] = self.data[name].values[where]
+        if self._group is None:
+            return
+        width = self.data[prefix + "status"].shape[-1]
+        checks = self._checks(prefix, np.arange(where.start * width, where.stop * width)).reshape(-1, width)
+        with zarr_settings():
+            for name in values:
+                self._group[prefix + name][where] = self.data[prefix + name].values[where]
+            self._group[prefix + CHECK][where] = checks
+            self._group[prefix + "status"][where] = status
 
     def estimate(self, prefix: str, values: Mapping[str, ArrayLike], attrs: Mapping[str, Any]) -> None:
         """Fill what is not scored with estimates over the whole dimensions; what was scored stays as it is."""
-        status = prefix + "status"
-        free = np.flatnonzero(self.data[status].values.ravel() == MISSING)
-        for name, field_ in values.items():
-            self._put_cells(prefix + name, free, np.asarray(field_, np.float64).ravel()[free])
+        free = np.flatnonzero(self.data[prefix + "status"].values.ravel() == MISSING)
+        columns = {prefix + name: np.asarray(field_, np.float64).ravel()[free] for name, field_ in values.items()}
         self.add({}, attrs)
-        self._put_cells(status, free, np.full(len(free), ESTIMATED, np.int8))
+        self._put_cells(prefix, free, columns, np.full(len(free), ESTIMATED, np.int8))
 
-    def _put_cells(self, name: str, cells: NDArray[np.int64], column: NDArray[Any]) -> None:
-        array = self.data[name].values
-        array.flat[cells] = column
-        if self._group is not None and len(cells):
-            stored, last = self._group[name], array.shape[-1]
-            with _zarr_settings():
-                for row in np.unique(cells // last):
-                    where = np.unravel_index(int(row), array.shape[:-1])
-                    index: Any = (*map(int, where), slice(None))
-                    stored[index] = array[index]
+    def _put_cells(self, prefix: str, cells: NDArray[np.int64], columns: Mapping[str, NDArray[Any]], status: NDArray[np.int8]) -> None:
+        """Set the values of `cells` and write the rows that they lie in: the values, their checks, the status last."""
+        for name, column in {**columns, prefix + "status": status}.items():
+            self.data[name].values.flat[cells] = column
+        if self._group is None or not len(cells):
+            return
+        shape = self.data[prefix + "status"].shape
+        rows = np.unique(cells // shape[-1])
+        places: list[Any] = [(*map(int, np.unravel_index(int(row), shape[:-1])), slice(None)) for row in rows]
+        with zarr_settings():
+            for name in columns:
+                for place in places:
+                    self._group[name][place] = self.data[name].values[place]
+            for row, place in zip(rows, places, strict=True):
+                self._group[prefix + CHECK][place] = self._checks(prefix, np.arange(row * shape[-1], (row + 1) * shape[-1]))
+            for place in places:
+                self._group[prefix + "status"][place] = self.data[prefix + "status"].values[place]
+
+    def _checks(self, prefix: str, cells: NDArray[np.int64]) -> NDArray[np.uint64]:
+        columns = [self.data[name].values.flat[cells] for name in scored_names(self.data, prefix)]
+        return self._seal.point_checks(prefix, cells, columns, self.data[f"{prefix}status"].values.flat[cells])
 
     def evaluated(self, prefix: str) -> NDArray[np.bool_]:
         """Which points were scored, flat; what is estimated was not."""
@@ -179,126 +211,24 @@ class Store:
 
     def add(self, variables: Mapping[str, tuple[tuple[str, ...], ArrayLike]], attrs: Mapping[str, Any]) -> None:
         """Add what is derived from the scored values, once they are complete."""
+        for name in variables:
+            if any(name.startswith(prefix) and name.removeprefix(prefix) in self.data.attrs["scored"] for prefix in prefixes(self.data)):
+                raise ResultError(f'"{name}" is scored and would be derived too; rename your metric')
         made = xr.Dataset({name: (dims, np.asarray(values)) for name, (dims, values) in variables.items()})
+        before = self.data.attrs | {SEAL: self._seal.to_json()}
         self.data = self.data.assign(made.data_vars)
         self.data.attrs.update(attrs)
-        if self.path is not None:
-            with _zarr_settings():
-                made.assign_attrs(self.data.attrs).to_zarr(self.path, mode="a", consolidated=False, zarr_format=3)
+        if self._group is not None:
+            self._seal = self._seal.adding(self.data, variables)
+            with zarr_settings():
+                if variables:
+                    made.assign_attrs(before).to_zarr(self.path, mode="a", consolidated=False, zarr_format=3)
+                made.assign_attrs(self.data.attrs | {SEAL: self._seal.to_json()}).drop_vars(list(variables)).to_zarr(
+                    self.path, mode="a", consolidated=False, zarr_format=3
+                )
 
     def close(self) -> Result:
         """Free the store and hand out the result."""
         if self._lock is not None:
             self._lock.release()
         return Result(self.data, self.path)
-
-
-def save(data: xr.Dataset, path: Path) -> Path:
-    """Write a whole dataset to `path`; an older result there is replaced once the new one is complete."""
-    if path.exists() and not _is_result(path):
-        raise ResultError(f'"{path}" exists and is no thetascope result; choose another place')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _put(data, path)
-    return path
-
-
-def load_result(path: str | Path) -> Result:
-    """Load a stored result, finished or not.
-
-    Raises:
-        ResultError: no result lies there, it is damaged, or of a newer format.
-
-    Example:
-        >>> path = ts.interpolate(objective, trajectory, alphas=5).save("results/line")
-        >>> ts.load_result(path).data["loss"].sizes["alpha"]
-        5
-    """
-    return Result(read(Path(path)), Path(path))
-
-
-def read(path: Path) -> xr.Dataset:
-    """Read a stored dataset into memory."""
-    if not path.exists():
-        raise ResultError(f'"{path}" does not exist; results are stored with out=PATH or result.save(PATH)')
-    if not (path / "zarr.json").is_file():
-        raise ResultError(f'"{path}" is no stored result: it holds no zarr.json')
-    try:
-        with _zarr_settings():
-            data: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None).load()
-    except Exception as error:
-        raise ResultError(f'the result at "{path}" is damaged ({type(error).__name__}: {error}); restore or remove it') from error
-    version = data.attrs.get("thetascope_format")
-    if version != FORMAT:
-        raise ResultError(
-            f'"{path}" has result format {version}; this thetascope reads {FORMAT}. Load it with the version that wrote it, or remove it'
-        )
-    return data
-
-
-def _put(data: xr.Dataset, path: Path) -> None:
-    """Write `data` beside `path`, then put it in place in one step."""
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    shutil.rmtree(partial, ignore_errors=True)
-    with _zarr_settings():
-        data.drop_encoding().to_zarr(partial, mode="w", consolidated=False, zarr_format=3, encoding=_encoding(data))
-    if path.exists():
-        replaced = path.with_name(f".{path.name}.replaced{PARTIAL}")
-        shutil.rmtree(replaced, ignore_errors=True)
-        path.rename(replaced)
-        partial.rename(path)
-        shutil.rmtree(replaced)
-    else:
-        partial.rename(path)
-
-
-def _encoding(data: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """A chunk a unit, so that no two units share one; a checksum on each."""
-    from zarr.codecs import Crc32cCodec, ZstdCodec
-
-    encoding: dict[str, dict[str, Any]] = {}
-    units, rows = data.attrs.get("units", {}), data.attrs.get("unit_rows", {})
-    for name, variable in data.data_vars.items():
-        encoding[str(name)] = {"compressors": (ZstdCodec(), Crc32cCodec())}
-        for prefix, unit in units.items():
-            if f"{prefix}status" in data and data[f"{prefix}status"].dims == variable.dims and str(name).startswith(prefix):
-                outer = [1 for _ in variable.dims[:-1]]
-                outer[-1:] = [min(rows.get(prefix, 1), variable.shape[-2])] if outer else []
-                encoding[str(name)]["chunks"] = (*outer, unit)
-    return encoding
-
-
-def _forget_unfinished(data: xr.Dataset, status_name: str) -> None:
-    """A point whose status says evaluated or estimated but whose value was lost (a power cut) counts as missing."""
-    prefix = status_name.removesuffix("status")
-    status = data[status_name]
-    for name in data.attrs["scored"]:
-        lost = np.isin(status.values, (EVALUATED, ESTIMATED)) & ~np.isfinite(data[prefix + name].values)
-        status.values[lost] = MISSING
-
-
-def _is_result(path: Path) -> bool:
-    try:
-        read(path)
-    except ResultError:
-        return False
-    return True
-
-
-def _locked(path: Path) -> Lock:
-    if not path.is_dir():
-        raise ResultError(f'"{path}" does not exist or is a file; results are folders')
-    lock = Lock(path)
-    if not lock.acquire():
-        raise ResultError(f'another process is filling "{path}"; wait for it, or choose another out=')
-    return lock
-
-
-@contextmanager
-def _zarr_settings() -> Iterator[None]:
-    """Every chunk is written, also one of fill values; labels are stored as zarr and xarray store them."""
-    import zarr
-    from zarr.errors import UnstableSpecificationWarning
-
-    with zarr.config.set({"array.write_empty_chunks": True}), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnstableSpecificationWarning)
-        yield

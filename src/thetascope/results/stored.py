@@ -1,0 +1,200 @@
+"""Whole results on disk: written, replaced, read, and checked against their seal."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from thetascope.errors import ResultError
+from thetascope.files import Lock
+from thetascope.results.placing import put_in_place, settle
+from thetascope.results.result import EVALUATED, MISSING, Result
+from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names, uncovered
+
+FORMAT = 2
+
+SPARE_BYTES, LARGEST_RATIO = 2**24, 1000
+"""A result may take so much memory, and so many times its files' size: real ones compress by ten."""
+
+
+def save(data: xr.Dataset, path: Path) -> Path:
+    """Write a whole dataset to `path`; an older result there is replaced once the new one is complete.
+
+    Raises:
+        ResultError: something else lies there, or another process is filling the result that does.
+    """
+    settle(path)
+    if not path.exists():
+        put(data, path, replace=False)
+        return path
+    if not _is_result(path):
+        raise ResultError(f'"{path}" exists and is no thetascope result; choose another place')
+    lock = locked(path)
+    try:
+        put(data, path, replace=True)
+    finally:
+        lock.release()
+    return path
+
+
+def load_result(path: str | Path) -> Result:
+    """Load a stored result, finished or not. Points that are not what was stored are missing, with a warning.
+
+    Raises:
+        ResultError: no result lies there, it is damaged, or of a newer format.
+
+    Example:
+        >>> path = ts.interpolate(objective, trajectory, alphas=5).save("results/line")
+        >>> ts.load_result(path).data["loss"].sizes["alpha"]
+        5
+    """
+    return Result(dataset(Path(path)), Path(path))
+
+
+def dataset(path: Path) -> xr.Dataset:
+    """Read a stored dataset into memory."""
+    with suppress(OSError):  # on a medium that cannot be written, say
+        settle(path)
+    data, _, damaged = read_sealed(path)
+    if damaged:
+        raise ResultError(f'the result at "{path}" is damaged: {", ".join(damaged)} differ from what was stored; restore or remove it')
+    return data
+
+
+def read_sealed(path: Path) -> tuple[xr.Dataset, Seal | None, list[str]]:
+    """A stored dataset, its seal, and what in it was derived and is not as it was sealed."""
+    if not path.exists():
+        raise ResultError(f'"{path}" does not exist; results are stored with out=PATH or result.save(PATH)')
+    if not (path / "zarr.json").is_file():
+        raise ResultError(f'"{path}" is no stored result: it holds no zarr.json')
+    try:
+        with zarr_settings():
+            stored = xr.open_zarr(path, consolidated=False, chunks=None, zarr_format=3)
+            _check_size(stored, path)
+            data: xr.Dataset = stored.load()
+    except ResultError:
+        raise
+    except Exception as error:
+        raise ResultError(f'the result at "{path}" is damaged ({type(error).__name__}: {error}); restore or remove it') from error
+    version = data.attrs.get("thetascope_format")
+    if version not in (1, FORMAT):
+        raise ResultError(f'"{path}" has result format {version}; this thetascope reads up to {FORMAT}. Install the version that wrote it')
+    try:
+        return _unsealed(data, path)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ResultError(f'the result at "{path}" is damaged ({type(error).__name__}: {error}); restore or remove it') from error
+
+
+def _unsealed(data: xr.Dataset, path: Path) -> tuple[xr.Dataset, Seal | None, list[str]]:
+    if data.attrs["thetascope_format"] == 1:
+        data.attrs["thetascope_format"] = FORMAT
+        for prefix in prefixes(data):
+            _forget_unfinished(data, prefix)
+        return data, None, []
+    seal = Seal(**data.attrs.pop(SEAL))
+    broken, derived = seal.broken(data)
+    if broken:
+        raise ResultError(
+            f'the result at "{path}" is damaged: {", ".join(broken)} differ from what was stored (altered, or another result\'s); '
+            "restore or remove it"
+        )
+    damaged = 0
+    for prefix in prefixes(data):
+        status = data[f"{prefix}status"]
+        wrong = (status.values != MISSING) & (data[f"{prefix}{CHECK}"].values != seal.all_checks(data, prefix))
+        damaged += int(wrong.sum())
+        status.values[wrong] = MISSING
+        for name in scored_names(data, prefix):
+            data[name].values[status.values == MISSING] = np.nan
+    if damaged:
+        warnings.warn(
+            f'{damaged:,} points stored at "{path}" are damaged and count as missing; the call that made them scores them anew',
+            stacklevel=5,
+        )
+    known = {*seal.variables, *seal.derived}
+    left = [name for name in uncovered(data) if name not in known]  # a killed process added it and did not come to seal it
+    return data.drop_vars([*left, *(f"{prefix}{CHECK}" for prefix in prefixes(data))]), seal, derived
+
+
+def _check_size(stored: xr.Dataset, path: Path) -> None:
+    """Before anything is read: a header may promise any number of values."""
+    held = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    if stored.nbytes > SPARE_BYTES + LARGEST_RATIO * held:
+        raise ResultError(f'"{path}" promises {stored.nbytes:,} bytes and holds {held:,}: it is damaged, or made to fill the memory')
+
+
+def put(data: xr.Dataset, path: Path, *, replace: bool) -> Seal:
+    """Write `data` beside `path`, then put it in place in one step."""
+    data = data.drop_encoding()
+    sealed = Seal().over(data)
+    checks = {prefix + CHECK: (data[f"{prefix}status"].dims, sealed.all_checks(data, prefix)) for prefix in prefixes(data)}
+    whole = data.assign(checks).assign_attrs({SEAL: sealed.to_json()})
+
+    def write(partial: Path) -> None:
+        with zarr_settings():
+            whole.to_zarr(partial, mode="w-", consolidated=False, zarr_format=3, encoding=_encoding(whole))
+
+    put_in_place(path, write, replace=replace)
+    return sealed
+
+
+def _encoding(data: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """A chunk a unit, so that no two units share one; a checksum on each."""
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    encoding: dict[str, dict[str, Any]] = {}
+    units, rows = data.attrs.get("units", {}), data.attrs.get("unit_rows", {})
+    for name, variable in data.data_vars.items():
+        encoding[str(name)] = {"compressors": (ZstdCodec(), Crc32cCodec())}
+        for prefix, unit in units.items():
+            if f"{prefix}status" in data and data[f"{prefix}status"].dims == variable.dims and str(name).startswith(prefix):
+                outer = [1 for _ in variable.dims[:-1]]
+                outer[-1:] = [min(rows.get(prefix, 1), variable.shape[-2])] if outer else []
+                encoding[str(name)]["chunks"] = (*outer, unit)
+    return encoding
+
+
+def _forget_unfinished(data: xr.Dataset, prefix: str) -> None:
+    """In a result without checks, a point whose status says evaluated but whose value was lost counts as missing."""
+    status = data[f"{prefix}status"]
+    for name in scored_names(data, prefix):
+        status.values[(status.values == EVALUATED) & ~np.isfinite(data[name].values)] = MISSING
+
+
+def _is_result(path: Path) -> bool:
+    try:
+        dataset(path)
+    except ResultError:
+        return False
+    return True
+
+
+def locked(path: Path) -> Lock:
+    """The lock of the result at `path`, taken.
+
+    Raises:
+        ResultError: another process holds it, or there is no folder.
+    """
+    if not path.is_dir():
+        raise ResultError(f'"{path}" does not exist or is a file; results are folders')
+    lock = Lock(path)
+    if not lock.acquire():
+        raise ResultError(f'another process is filling "{path}"; wait for it, or choose another out=')
+    return lock
+
+
+@contextmanager
+def zarr_settings() -> Iterator[None]:
+    """Every chunk is written, also one of fill values; labels are stored as zarr and xarray store them."""
+    import zarr
+    from zarr.errors import UnstableSpecificationWarning
+
+    with zarr.config.set({"array.write_empty_chunks": True}), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnstableSpecificationWarning)
+        yield
