@@ -183,6 +183,24 @@ def test_recording_step_0_again_adds_metrics(run: Path) -> None:
     assert Trajectory(run)[0].metrics == {"loss": 2.3}
 
 
+def test_recording_step_0_again_and_again_keeps_the_initial_state_on_disk(run: Path) -> None:
+    with Recorder(run, filled(0)) as recorder:
+        for loss in (2.3, 2.4):
+            recorder.record(step=0, metrics={"loss": loss})
+            assert Trajectory(run)[0].metrics == {"loss": loss}, "a kill here may not lose it"
+        recorder.record(step=1)
+        with pytest.warns(UserWarning, match="what was recorded from step 1 on is dropped"):
+            recorder.record(step=0)
+    assert Trajectory(run).steps == [0]
+    assert Trajectory(run).epochs == [0.0]
+
+
+def test_a_model_without_values_is_named(run: Path) -> None:
+    with pytest.raises(RecordingError, match=r'"weight" \(on the meta device\)'):
+        Recorder(run, nn.Linear(2, 2, device="meta")).__enter__()
+    assert not run.exists()
+
+
 def test_a_trained_model_cannot_take_the_initial_ones_place(run: Path) -> None:
     model = filled(0)
     with Recorder(run, model) as recorder:
@@ -376,9 +394,22 @@ def test_another_trainable_only_is_an_error(run: Path) -> None:
 def test_a_run_whose_states_were_never_written_starts_anew(run: Path) -> None:
     record_steps(run, 1)
     lines = (run / "log.jsonl").read_bytes().splitlines(keepends=True)
-    (run / "log.jsonl").write_bytes(lines[0])  # killed before the initial state was in place
+    (run / "log.jsonl").write_bytes(lines[0])  # killed before the log named the initial state
+    (run / "states" / "00000001.safetensors").unlink()
     record_steps(run, 2)
     assert_holds(run, 0, 2)
+
+
+def test_a_log_that_names_fewer_states_than_there_are_is_no_reason_to_remove_them(run: Path) -> None:
+    record_steps(run, 1, 2)
+    for remains in (b"", (run / "log.jsonl").read_bytes().splitlines(keepends=True)[0], None):
+        (run / "log.jsonl").unlink()
+        if remains is not None:
+            (run / "log.jsonl").write_bytes(remains)
+        with pytest.raises(RecordingError, match=r"the log was cut short\. Restore it from a copy"):
+            Recorder(run, filled(0)).__enter__()
+        assert len(state_files(run)) == 3
+        (run / "log.jsonl").touch()
 
 
 def test_a_log_that_a_crash_tore_is_mended_on_re_entering(run: Path) -> None:

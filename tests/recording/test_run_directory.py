@@ -48,7 +48,7 @@ def record(ordinal: int, step: int, **metrics: float) -> dict[str, Any]:
 
 
 def state(ordinal: int) -> dict[str, Any]:
-    return {"event": "state", "ordinal": ordinal, "file": f"{ordinal}.safetensors", "bytes": 8, "digest": "d"}
+    return {"event": "state", "ordinal": ordinal, "file": f"{ordinal:08d}.safetensors", "bytes": 8, "digest": "d" * 64}
 
 
 def replayed(*events: dict[str, Any]) -> Log:

@@ -24,7 +24,8 @@ from thetascope.experiments.tolerance import estimated
 from thetascope.geometry.points import Floats
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
 from thetascope.results.result import Result
-from thetascope.results.store import Block, Layout, Store, read
+from thetascope.results.store import Block, Layout, Store
+from thetascope.results.stored import dataset
 from thetascope.state import State
 
 Variables = Mapping[str, tuple[tuple[str, ...], ArrayLike]]
@@ -101,7 +102,7 @@ def _plan(
     objective: Objective, experiment: Experiment, path: Path | None, fingerprint: Mapping[str, Any], engine: Engine, *, named: bool
 ) -> dry_run.Plan:
     """What is left of this call, for a dry run; nothing is written, and a stored result is only read."""
-    stored = read(path) if path is not None and path.exists() else None
+    stored = dataset(path) if path is not None and path.exists() else None
     if path is not None and stored is not None:
         before = {**stored.attrs["fingerprint"], "engine": stored.attrs["engine"]["name"]}
         check_same_call(path, before, {**fingerprint, "engine": engine.backend.name if named else before["engine"]})

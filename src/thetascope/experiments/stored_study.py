@@ -22,7 +22,8 @@ from thetascope.experiments.examination import OutPath
 from thetascope.experiments.provenance import check_same_call, provenance_attrs
 from thetascope.geometry.paths import stored_points
 from thetascope.results.result import MISSING, Result
-from thetascope.results.store import Block, Layout, Store, read
+from thetascope.results.store import Block, Layout, Store
+from thetascope.results.stored import dataset
 from thetascope.state import State
 
 
@@ -121,7 +122,7 @@ class Study:
         """
         if out is None or not Path(out).exists():
             return list(range(int(np.prod([len(self.grid.coords[dim]) for dim in self.grid.dims]))))
-        data = read(Path(out))
+        data = dataset(Path(out))
         check_same_call(Path(out), data.attrs["fingerprint"], self._fingerprint())
         return [int(at) for at in np.flatnonzero(data["status"].values == MISSING)]
 

@@ -8,21 +8,21 @@ import time
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from numbers import Real
 from pathlib import Path
 from types import TracebackType
 
-import torch
 from torch import Tensor, nn
 
 from thetascope.errors import RecordingError
-from thetascope.files import PARTIAL, Lock
+from thetascope.files import Lock
+from thetascope.recording.arguments import check_tensors, checked_epoch, checked_metrics, checked_model, checked_step
+from thetascope.recording.frozen import FrozenTensors
 from thetascope.recording.log import Log
 from thetascope.recording.run_directory import RunDirectory
-from thetascope.recording.run_files import FROZEN_FILE, LOG_FILE, RUN_FILE, STATES_FOLDER
-from thetascope.recording.safetensors_files import SafetensorsSource, write_safetensors
+from thetascope.recording.run_files import LOG_FILE, RUN_FILE, STATES_FOLDER
+from thetascope.recording.safetensors_files import copied, write_safetensors
 from thetascope.recording.thinning import is_kept
-from thetascope.state import ParameterSpace, digest_of, named_tensors, unwrapped
+from thetascope.state import ParameterSpace, digest_of, named_tensors
 
 _WRITE_SHARE = 0.02
 """Between the states that stay, the newest is written only where that takes at most this share of the time."""
@@ -66,18 +66,17 @@ class Recorder:
         max_states: int | None = None,
         trainable_only: bool = False,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise RecordingError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        self._model = checked_model(model)
         if max_states is not None and max_states < 2:
             raise RecordingError(f"max_states must be at least 2 (the first and the last state). Got {max_states} instead.")
         self.path = Path(path)
-        self._model = unwrapped(model)
         self._limit, self._trainable_only = max_states, trainable_only
         self._guard = threading.RLock()
-        self._open = False
+        self._open, self._process = False, 0
 
     def __enter__(self) -> Recorder:
         space = ParameterSpace.of_model(self._model)
+        check_tensors(self._model)
         self.path.mkdir(parents=True, exist_ok=True)
         lock = Lock(self.path)
         if not lock.acquire():
@@ -112,23 +111,23 @@ class Recorder:
         self._stored = {record.ordinal: record.step for record in log.stored}
         self._next_ordinal = log.next_ordinal
         self._last_step = log.last_step
-        named = {self._run.state_path(ordinal) for ordinal in self._stored}
-        # not deeper: results that another process is writing may lie in this folder too
-        for file in [*self.path.glob(f"*{PARTIAL}"), *(self.path / STATES_FOLDER).glob("*")]:
-            if file.is_file() and file not in named:
-                file.unlink()
+        self._run.sweep(log)
 
     def _create(self, space: ParameterSpace) -> RunDirectory:
         states = self.path / STATES_FOLDER
         if states.exists() and any(states.iterdir()):
             raise RecordingError(f'"{states}" holds files that no Recorder wrote, or whose run was deleted; use another directory')
-        if self._trainable_only:
-            frozen = {n: p for n, p in self._tensors().items() if not p.requires_grad and n in space.parameters}
-            self._versions = {name: tensor._version for name, tensor in frozen.items()}
-            write_safetensors(self.path / FROZEN_FILE, _copied(frozen))
-        return RunDirectory.create(self.path, space, frozen=self._trainable_only)
+        if not self._trainable_only:
+            return RunDirectory.create(self.path, space, frozen=False)
+        self._frozen, digest = FrozenTensors.write(self.path, self._tensors(), space)
+        return RunDirectory.create(self.path, space, frozen=True, frozen_digest=digest)
 
     def _reopen(self, space: ParameterSpace) -> RunDirectory:
+        for name in (LOG_FILE, STATES_FOLDER):
+            if (self.path / name).is_symlink():
+                raise RecordingError(
+                    f'"{self.path / name}" is a symbolic link, so what is recorded would land elsewhere; move what it points to here'
+                )
         run = RunDirectory.open(self.path)
         difference = run.space.compare(space.tensors)
         untied = ", ".join(f'"{name}"' for name in run.space.ties if name in space.tensors and run.space.ties[name] in space.tensors)
@@ -140,25 +139,9 @@ class Recorder:
                 f'"{self.path}" was recorded with trainable_only={run.frozen}; go on with the same setting, or record into a new directory'
             )
         if run.frozen:
-            self._compare_frozen(run)
+            self._frozen = FrozenTensors.compared(run, self._tensors())
         run.mend_log()
         return run
-
-    def _compare_frozen(self, run: RunDirectory) -> None:
-        """What was written once must still be so, or a state would mix two models."""
-        written, tensors = SafetensorsSource(run.path / FROZEN_FILE), self._tensors()
-        newest = [SafetensorsSource(run.state_path(record.ordinal)) for record in run.read_log().stored[-1:]]
-        self._versions = {}
-        for name in written.specs:
-            if tensors[name].requires_grad:
-                continue
-            if digest_of(written.read([name])) == digest_of({name: tensors[name]}):
-                self._versions[name] = tensors[name]._version
-            elif not any(name in state.specs for state in newest):  # else it was trained meanwhile
-                raise RecordingError(
-                    f'the frozen "{name}" differs from the one "{run.path}" holds; load the same frozen values before '
-                    "recording on, or record into a new directory"
-                )
 
     def record(
         self,
@@ -182,19 +165,23 @@ class Recorder:
             RecordingError: the recorder is not entered, was forked into another process, or an argument is off.
             OSError: the previous state could not be written (a full disk, say).
         """
+        self._check_usable()  # before the guard, which a thread may have held when this process was forked
         with self._guard:
             self._check_usable()
-            step, numbers = self._checked(step, epoch, metrics)
+            step, epoch, numbers = checked_step(step, self._last_step + 1), checked_epoch(epoch), checked_metrics(metrics)
             self._wait()
+            if step == 0 and self._wrote_initial and self._stored:
+                self._amend_initial(epoch, numbers)
+                return
             self._make_room(step)
             self._held = None
-            copy = _copied(self._wanted())
+            copy = copied(self._wanted())
             ordinal = self._next_ordinal
             event = {
                 "event": "record",
                 "ordinal": ordinal,
                 "step": step,
-                "epoch": None if epoch is None else float(epoch),
+                "epoch": epoch,
                 "metrics": numbers,
             }
             self._run.append(event, durable=False)
@@ -212,36 +199,29 @@ class Recorder:
                 "this recorder belongs to the process that opened it, not to a worker forked from it; call record() in the main process"
             )
 
-    def _checked(self, step: int | None, epoch: float | None, metrics: Mapping[str, float] | None) -> tuple[int, dict[str, float]]:
-        if step is None:
-            step = self._last_step + 1
-        if isinstance(step, bool) or not _is_whole(step) or step < 0:
-            raise RecordingError(f"step must be a whole number of at least 0. Got {step!r} instead.")
-        if epoch is not None and (not _is_number(epoch)):
-            raise RecordingError(f"epoch must be a number or None. Got {epoch!r} instead.")
-        return int(step), {str(name): _number(name, value) for name, value in (metrics or {}).items()}
-
     def _make_room(self, step: int) -> None:
         """Drop what was recorded at `step` or later."""
         if step > self._last_step:
             return
-        if self._wrote_initial and step == 0:
-            self._check_replaces_initial()
-        if self._last_step > 0 or not self._wrote_initial:
-            warnings.warn(
-                f"step {step} comes after step {self._last_step}: what was recorded from step {step} on is dropped",
-                stacklevel=3,
-            )
+        warnings.warn(
+            f"step {step} comes after step {self._last_step}: what was recorded from step {step} on is dropped",
+            stacklevel=3,
+        )
         self._rewind(step)
 
-    def _check_replaces_initial(self) -> None:
-        """The initial state may be recorded again to add metrics, not be replaced by a trained one."""
-        present = self._wanted()
-        if digest_of(self._run.states()[0].tensors(present)) != digest_of(present):
+    def _amend_initial(self, epoch: float | None, metrics: Mapping[str, float]) -> None:
+        """Add metrics to the initial state, whose file stays where it is; drop what followed."""
+        initial, present = self._run.states()[0], self._wanted()
+        if digest_of(initial.tensors(present)) != digest_of(present):
             raise RecordingError(
                 "record(step=0) would replace the initial state, which is step 0, by a trained one. Count the steps "
                 "that were made: record(step=1) after the first"
             )
+        if self._last_step > 0:
+            warnings.warn(f"step 0 comes after step {self._last_step}: what was recorded from step 1 on is dropped", stacklevel=3)
+            self._rewind(1)
+        epoch = initial.epoch if epoch is None else epoch
+        self._run.append({"event": "amend", "ordinal": 0, "epoch": epoch, "metrics": dict(metrics)}, durable=True)
 
     def _rewind(self, step: int) -> None:
         self._held = None
@@ -252,12 +232,7 @@ class Recorder:
     def _wanted(self) -> dict[str, Tensor]:
         """What a state's file holds: everything, or what is or ever was trainable, and all buffers."""
         tensors = {name: tensor for name, tensor in self._tensors().items() if name in self._run.space.tensors}
-        if not self._trainable_only:
-            return tensors
-        for name in list(self._versions):
-            if tensors[name].requires_grad or tensors[name]._version != self._versions[name]:
-                del self._versions[name]
-        return {name: tensor for name, tensor in tensors.items() if name not in self._versions}
+        return self._frozen.without(tensors) if self._trainable_only else tensors
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: tensor for name, tensor, _ in named_tensors(self._model)}
@@ -299,8 +274,10 @@ class Recorder:
 
     def close(self) -> None:
         """Finish the pending write, write the newest state if it is not yet on disk, and free the directory."""
+        if os.getpid() != self._process:
+            return
         with self._guard:
-            if not self._open or os.getpid() != self._process:
+            if not self._open:
                 return
             self._open = False
             try:
@@ -314,30 +291,3 @@ class Recorder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU that the training cannot change any more."""
-    with torch.no_grad():
-        return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-
-
-def _number(name: str, value: object) -> float:
-    if isinstance(value, Tensor) and value.numel() == 1:
-        return float(value.item())
-    if _is_number(value):
-        return float(value)  # type: ignore[arg-type]
-    raise RecordingError(f'metric "{name}" must be one number. Got {value!r} instead.')
-
-
-def _is_whole(value: object) -> bool:
-    """Whether `value` equals an int: numpy's and torch's numbers may."""
-    try:
-        return bool(int(value) == value)  # type: ignore[call-overload]
-    except (TypeError, ValueError, OverflowError):  # no number, nan, infinity
-        return False
-
-
-def _is_number(value: object) -> bool:
-    """Python's and numpy's real numbers; bool is none."""
-    return isinstance(value, Real) and not isinstance(value, bool)

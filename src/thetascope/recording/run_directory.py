@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from thetascope._version import __version__
-from thetascope.files import write_json
-from thetascope.recording.log import Log, Record
+from thetascope.errors import RecordingError, StateError
+from thetascope.files import PARTIAL, write_json
+from thetascope.recording.log import Log, Record, check_of, file_name, identity_of, line_of, ordinals_of
 from thetascope.recording.run_files import (
     FORMAT,
     FROZEN_FILE,
@@ -24,7 +25,7 @@ from thetascope.recording.run_files import (
     read_log,
 )
 from thetascope.recording.safetensors_files import SafetensorsSource
-from thetascope.state import ParameterSpace, State, TensorSpec
+from thetascope.state import ParameterSpace, State, TensorSpec, digest_of_source
 
 
 class RunDirectory:
@@ -34,12 +35,16 @@ class RunDirectory:
         self.path = path
         self.space = ParameterSpace.from_json(header["space"])
         self.frozen: bool = header["frozen"]
+        self.frozen_digest: str | None = header.get("frozen_digest")
+        self._identity = identity_of(header)
 
     @classmethod
-    def create(cls, path: Path, space: ParameterSpace, *, frozen: bool) -> RunDirectory:
+    def create(cls, path: Path, space: ParameterSpace, *, frozen: bool, frozen_digest: str | None = None) -> RunDirectory:
         """Lay out a new run directory at `path`."""
         (path / STATES_FOLDER).mkdir(parents=True, exist_ok=True)
         header = {"format": FORMAT, "thetascope": __version__, "space": space.to_json(), "frozen": frozen}
+        header |= {"frozen_digest": frozen_digest, "identity": uuid.uuid4().hex}
+        header["check"] = check_of(header)
         write_json(path / RUN_FILE, header)
         return cls(path, header)
 
@@ -62,13 +67,13 @@ class RunDirectory:
         Raises:
             RecordingError: a line other than the last is damaged.
         """
-        return read_log(self.path)
+        return read_log(self.path, self._identity)
 
     def append(self, event: Mapping[str, Any], *, durable: bool) -> None:
         """Add one event, whole or not at all; `durable` waits until it has reached the disk."""
-        line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         with (self.path / LOG_FILE).open("ab", buffering=0) as log:
             end, written = log.tell(), 0
+            line = line_of(event, self._identity, end)
             try:
                 while written < len(line):
                     written += log.write(line[written:])
@@ -87,9 +92,32 @@ class RunDirectory:
             if whole < len(content):
                 os.truncate(file, whole)
 
+    def sweep(self, log: Log) -> None:
+        """Remove what a killed recorder left: half-written files, and those of states that are void or were never named.
+
+        Raises:
+            RecordingError: more states lie there without a name in the log than one recorder can leave: the log was cut short.
+        """
+        states = self.path / STATES_FOLDER
+        files = [file.name for file in states.iterdir()]
+        # not deeper: results that another process is writing may lie in this folder too
+        for file in [*self.path.glob(f"*{PARTIAL}"), *(states / name for name in files if name.startswith("."))]:
+            if not file.is_dir() or file.is_symlink():
+                file.unlink()
+        named = {record.ordinal for record in log.stored}
+        unnamed = {ordinal: name for ordinal, name in ordinals_of(files).items() if ordinal not in named}
+        lost = sorted(unnamed.keys() - log.void)
+        if len(lost) > 1:  # one may have been in flight
+            raise RecordingError(
+                f'"{states}" holds {len(lost)} states that "{LOG_FILE}" does not name, such as {unnamed[lost[0]]}: the log was cut short. '
+                "Restore it from a copy; to go on without these states, move them elsewhere"
+            )
+        for name in unnamed.values():
+            (states / name).unlink()
+
     def state_path(self, ordinal: int) -> Path:
         """Where the state of a record lies."""
-        return self.path / STATES_FOLDER / f"{ordinal:08d}.safetensors"
+        return self.path / STATES_FOLDER / file_name(ordinal)
 
     def states(self) -> list[State]:
         """All stored states in order, read when asked for."""
@@ -99,14 +127,26 @@ class RunDirectory:
         file = self.path / STATES_FOLDER / str(record.file)
         source = SafetensorsSource(file, expected_bytes=record.bytes)
         frozen = SafetensorsSource(self.path / FROZEN_FILE) if self.frozen else None
+        label = f'step {record.step} ("{file.name}")'
         return State(
             _Recorded(source, frozen, self.space),
-            label=f'step {record.step} ("{file.name}")',
+            label=label,
             step=record.step,
             epoch=record.epoch,
             metrics=record.metrics,
-            expected_digest=None if self.frozen else record.digest,
+            expected_digest=None if frozen else record.digest,
+            verify=self._verification(source, frozen, record.digest, label) if frozen else None,
         )
+
+    def _verification(self, own: SafetensorsSource, frozen: SafetensorsSource, digest: str | None, label: str) -> Callable[[], None]:
+        """For a state in two files, which has no digest of its own: whether both files hold what was written."""
+
+        def verify() -> None:
+            for source, expected in ((own, digest), (frozen, self.frozen_digest)):
+                if expected not in (None, digest_of_source(source)):
+                    raise StateError(f'{label} does not hold what was recorded: "{source.path.name}" was altered; restore it')
+
+        return verify
 
 
 class _Recorded:

@@ -7,8 +7,9 @@
       states/00000000.safetensors   one file a state, named by its ordinal among the records
 
 Events are ``record`` (ordinal, step, epoch, metrics), ``state`` (ordinal, file, bytes, digest; written once the
-file is in place), ``drop`` (ordinals thinned away) and ``rewind`` (a step: it and what followed is void). The
-log is the truth: a file it does not name does not count, and a last line that a crash cut short is ignored.
+file is in place), ``amend`` (ordinal, epoch, metrics), ``drop`` (ordinals thinned away) and ``rewind`` (a step: it and what
+followed is void). The log is the truth: a file it does not name does not count, and a last line that a crash cut short is
+ignored. The header has a random identity and a check; each line of the log has one that binds it to that identity and to its place.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from thetascope._version import __version__
 from thetascope.errors import RecordingError
-from thetascope.recording.log import Log
+from thetascope.recording.log import Log, event_of
 
 FORMAT = 1
 RUN_FILE, LOG_FILE, FROZEN_FILE, STATES_FOLDER = "run.json", "log.jsonl", "frozen.safetensors", "states"
@@ -55,8 +56,8 @@ def damaged_header(path: Path, error: Exception) -> RecordingError:
     return RecordingError(f'"{path / RUN_FILE}" is damaged ({error!r}); restore it from a copy')
 
 
-def read_log(path: Path) -> Log:
-    """Replay the log of the run directory `path`.
+def read_log(path: Path, identity: str | None) -> Log:
+    """Replay the log of the run directory `path`, whose header says it has that `identity`.
 
     Raises:
         RecordingError: a line other than the last is damaged.
@@ -66,9 +67,11 @@ def read_log(path: Path) -> Log:
     if not file.exists():
         return log
     lines = file.read_bytes().split(b"\n")  # what stands after the last newline was cut short by a crash
+    place = 0
     for number, line in enumerate(lines[:-1], 1):
         try:
-            log.apply(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            log.apply(event_of(line, identity, place))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RecordingError(f'line {number} of "{file}" is damaged ({error!r}); restore it from a copy') from error
+        place += len(line) + 1
     return log

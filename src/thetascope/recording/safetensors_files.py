@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -101,3 +102,9 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         partial.chmod(mode)  # save_file makes a file that nobody but its owner may read
 
     write_atomically(path, write, sweep=False)  # the Recorder sweeps its folder when it opens it
+
+
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU, contiguous, that a training cannot change any more."""
+    with torch.no_grad():
+        return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thetascope.errors import RecordingError
-from thetascope.recording.log import Record
+from thetascope.recording.log import Record, identity_of
 from thetascope.recording.run_files import RUN_FILE, damaged_header, read_header, read_log
 
 CHECKPOINTS = "CHECKPOINTS"
@@ -76,11 +76,19 @@ def read_run(path: Path) -> Run:
     try:
         header = read_header(path)
         layers, count, buffers = _model(path, header)
-        records = tuple(read_log(path).records.values())
+        records = tuple(read_log(path, _identity(path, header)).records.values())
     except RecordingError as error:
         return Run(path, problem=f"The recording cannot be read: {error}.")
     ties = tuple(sorted(header["space"].get("ties", {}).items()))
     return Run(path, layers, count, buffers, ties, records, bool(header.get("frozen")), str(header.get("thetascope")))
+
+
+def _identity(path: Path, header: Mapping[str, Any]) -> str | None:
+    """What the lines of the log are bound to."""
+    try:
+        return identity_of(header)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged_header(path, error) from error
 
 
 def _model(path: Path, header: Mapping[str, Any]) -> tuple[tuple[LayerRow, ...], int, int]:

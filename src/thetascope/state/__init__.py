@@ -10,7 +10,7 @@ from thetascope.state.space import (
     named_tensors,
     unwrapped,
 )
-from thetascope.state.states import READ_AT_ONCE, State, TensorSource, digest_of, tensor_bytes
+from thetascope.state.states import READ_AT_ONCE, State, TensorSource, digest_of, digest_of_source, tensor_bytes
 
 __all__ = [
     "READ_AT_ONCE",
@@ -23,6 +23,7 @@ __all__ = [
     "TensorSource",
     "TensorSpec",
     "digest_of",
+    "digest_of_source",
     "named_tensors",
     "tensor_bytes",
     "unwrapped",

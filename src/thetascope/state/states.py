@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -70,7 +70,8 @@ class State(Mapping[str, Tensor]):
     """Named tensors of a model at one moment of its training, read when they are asked for.
 
     A mapping of names to tensors. `step`, `epoch` and `metrics` are what was recorded with it, `label` how
-    messages and figures call it.
+    messages and figures call it. Before values are handed out for the first time, a state that has an `expected_digest` or a
+    `verify` is read whole and checked: a file that was altered is an error, not a wrong number.
 
     Example:
         >>> state = ts.State.of(model.state_dict(), label="by hand")
@@ -87,8 +88,10 @@ class State(Mapping[str, Tensor]):
         epoch: float | None = None,
         metrics: Mapping[str, float] | None = None,
         expected_digest: str | None = None,
+        verify: Callable[[], None] | None = None,
     ) -> None:
         self._source = source
+        self._verify = verify or (self._check_digest if expected_digest is not None else None)
         self._digest: str | None = None
         self._expected_digest = expected_digest
         self.label, self.step, self.epoch = label, step, epoch
@@ -124,10 +127,12 @@ class State(Mapping[str, Tensor]):
 
     def tensors(self, names: Iterable[str] | None = None) -> dict[str, Tensor]:
         """Read several tensors at once (all by default), opening what they lie in only once."""
+        self._verified()
         return self._source.read(list(self.specs if names is None else names))
 
     def piece(self, name: str, start: int, stop: int) -> Tensor:
         """The values `start` to `stop` of one tensor in row-major order, ``[stop - start]``, without reading the rest where possible."""
+        self._verified()
         return self._source.piece(name, start, stop)
 
     def renamed(self, names: Mapping[str, str], kinds: Mapping[str, TensorSpec] | None = None) -> State:
@@ -140,6 +145,7 @@ class State(Mapping[str, Tensor]):
             epoch=self.epoch,
             metrics=self.metrics,
             expected_digest=self._expected_digest if unchanged else None,
+            verify=self._verified,
         )
 
     def digest(self) -> str:
@@ -149,25 +155,31 @@ class State(Mapping[str, Tensor]):
             StateError: the values are not those that were recorded (the file was altered since).
         """
         if self._digest is None:
-            found = self._found_digest()
+            if self._expected_digest is None:
+                self._verified()
+            found = digest_of_source(self._source)
             if self._expected_digest not in (None, found):
                 raise StateError(
                     f"{self.label} does not hold what was recorded: its digest is {found[:12]}, "
                     f"recorded was {self._expected_digest[:12] if self._expected_digest else ''}. The file was altered; restore it"
                 )
             self._digest = found
+            self._verify = None
         return self._digest
 
-    def _found_digest(self) -> str:
-        """As `digest_of`, with a few tensors in memory at a time."""
-        total, names = hashlib.sha256(), sorted(self.specs)
-        for start in range(0, len(names), READ_AT_ONCE):
-            _add_digest(total, self.tensors(names[start : start + READ_AT_ONCE]))
-        return total.hexdigest()
+    def _check_digest(self) -> None:
+        self.digest()
+
+    def _verified(self) -> None:
+        """Check once that the values are those that were recorded."""
+        if self._verify is not None:
+            self._verify()
+            self._verify = None
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.specs:
             raise KeyError(f'no tensor "{name}" in {self.label}; there are: {", ".join(self.specs)}')
+        self._verified()
         return self._source.read([name])[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -193,6 +205,14 @@ def tensor_bytes(tensor: Tensor) -> memoryview:
     """The bytes of `tensor` in row-major order."""
     flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data
+
+
+def digest_of_source(source: TensorSource) -> str:
+    """As `digest_of`, with a few tensors in memory at a time."""
+    total, names = hashlib.sha256(), sorted(source.specs)
+    for start in range(0, len(names), READ_AT_ONCE):
+        _add_digest(total, source.read(names[start : start + READ_AT_ONCE]))
+    return total.hexdigest()
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
