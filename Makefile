@@ -4,17 +4,22 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
-.PHONY: demo test test-all lint bench docs clean
+.PHONY: demo test test-all faults lint bench docs clean
 
 # the two commands that a newcomer needs
 demo: $(INSTALLED)
 	$(BIN)/thetascope demo
 
 test: lint
-	$(BIN)/pytest -q -m "not slow" -n 2
+	$(BIN)/pytest -q -m "not slow and not faults_long" -n 2
 
 test-all: lint
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -m "not faults_long" -n 2
+
+# the long form of the fault suite: kills, full disks, damaged files, strangers' files, fuzzing; writes the table in docs/reliability.md
+faults: $(INSTALLED)
+	-$(BIN)/pip install --quiet --disable-pip-version-check 'atheris>=2.3'
+	$(BIN)/pytest -q tests/faults -n 2 --faults-table docs/reliability.md
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

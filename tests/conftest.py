@@ -10,6 +10,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+pytest_plugins = ("tests.faults.counting",)
+
 settings.register_profile("thetascope", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("thetascope")
 

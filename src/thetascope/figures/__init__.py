@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thetascope.errors import ResultError
+from thetascope.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +69,7 @@ def draw_plotly(result: Result, **options: Any) -> PlotlyFigure:
 
 
 def save_figure(result: Result, path: Path, **options: Any) -> Path:
-    """Draw `result` into a file: an interactive page for .html (self-contained, no network), else a picture.
+    """Draw `result` into a file, whole or not at all: an interactive page for .html (self-contained, no network), else a picture.
 
     The `options` are those of `draw_plotly` for a page, else of `draw_matplotlib`.
 
@@ -76,14 +77,18 @@ def save_figure(result: Result, path: Path, **options: Any) -> Path:
         The path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".html":
-        draw_plotly(result, **options).write_html(path, include_plotlyjs=True, config={"showSendToCloud": False}, auto_play=False)
-        return path
-    from matplotlib.figure import Figure
 
-    drawn = draw_matplotlib(result, **options)
-    assert isinstance(drawn, Figure)
-    drawn.savefig(path, dpi=150)
+    def write(partial: Path) -> None:
+        if path.suffix == ".html":
+            draw_plotly(result, **options).write_html(partial, include_plotlyjs=True, config={"showSendToCloud": False}, auto_play=False)
+            return
+        from matplotlib.figure import Figure
+
+        drawn = draw_matplotlib(result, **options)
+        assert isinstance(drawn, Figure)
+        drawn.savefig(partial, format=path.suffix[1:].lower() or "png", dpi=150)
+
+    write_atomically(path, write)
     return path
 
 
