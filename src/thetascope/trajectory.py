@@ -223,7 +223,7 @@ def _files_of(paths: PathLike | Iterable[PathLike]) -> list[Path]:
 
 
 def _natural_key(path: Path) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", str(path)) if part]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", str(path)) if part]
 
 
 def _arranged(

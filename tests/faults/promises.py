@@ -11,9 +11,83 @@ class Promise:
 
     text: str
     tested: str
-    guards: str
 
 
 PROMISES = {
-    **{n: Promise("x","x","x") for n in ("killed: results","killed: replacing","killed: figures","killed: recording")},
+    "killed: results": Promise(
+        "An examination that is killed loses no stored unit; the same call ends in the same bits, having scored again at most the unit "
+        "in flight, and leaves no stray file",
+        "SIGKILL in a child before each of its steps on files (open to write, make, rename, remove), and at random moments",
+    ),
+    "killed: replacing": Promise(
+        "A result that is replaced is the old one or the new one, whole, whenever the process dies",
+        "SIGKILL before each step of `Result.save` over an older result; reading tidies up",
+    ),
+    "killed: figures": Promise(
+        "A picture, a page or an exported table is the old one or the new one, whole; the next write tidies up",
+        "SIGKILL before each step of `save_figure` and `Result.export` over older files",
+    ),
+    "killed: recording": Promise(
+        "A recording that is killed keeps every state but the one in flight; the initial one always; recording goes on",
+        "SIGKILL before each step of a recording that thins, goes back and records step 0 again, and at random moments",
+    ),
+    "two at once": Promise(
+        "Two processes on one `out` or run: one of them gets one error, or they follow one another; never a mixture. A lock dies with its "
+        "process, also where a forked worker lives on",
+        "two children at once on one place, again and again; children that are killed with the lock held",
+    ),
+    "full disk": Promise(
+        "A write that fails is a clear error; what was there stays valid; the same call goes on to the same bits",
+        "the n-th step on files fails for n = 1, 2, … until none does; files that cannot grow (RLIMIT_FSIZE); a small tmpfs",
+    ),
+    "altered: results": Promise(
+        "A stored result of which anything was altered gives no wrong number: points are scored anew, all else is an error",
+        "every file cut in half, by a byte, emptied, removed, with a bit flipped, and exchanged for another result's; a bit of "
+        "every byte of headers and values",
+    ),
+    "altered: runs": Promise(
+        "A run of which anything was altered gives no wrong state, step or metric, and recording on removes nothing it cannot read",
+        "the same for every file of a run, with and without frozen tensors",
+    ),
+    "memory": Promise(
+        "Memory that runs out halves the batch down to one sample, then says what to do; the batch is recorded; other errors pass",
+        "a model that fails above so many rows, in each kind of call; a real limit (RLIMIT_AS)",
+    ),
+    "strangers: nothing runs": Promise(
+        "Nothing in a stranger's file is executed; what would be is refused by name",
+        "pickles that call, unsafe globals, TorchScript, object arrays in results",
+    ),
+    "strangers: memory": Promise(
+        "A small file cannot fill the memory: what promises more than it holds is refused before it is read",
+        "deflated and overlapping zips, tensors expanded from one value, headers that lie (safetensors, IDX, zarr)",
+    ),
+    "strangers: paths": Promise(
+        "Names cannot lead out of the folder that is written to",
+        "`../x`, absolute paths, NUL, reserved names and symbolic links in logs, runs, results, metrics and layers",
+    ),
+    "strangers: markup": Promise(
+        "Names with markup are shown as text",
+        "HTML, TeX and control characters as names of layers and metrics, in every kind of output",
+    ),
+    "fuzzing": Promise(
+        "Readers of anything give what stands there or one clear error",
+        "hypothesis on checkpoints, logs, headers, IDX, TOML, labels and engine options; atheris in the long form",
+    ),
+    "any order": Promise(
+        "Recorder and store hold what was put into them, in whatever order that happens",
+        "hypothesis's state machines against plain models: record, go back, reopen, kill; write, reopen, lose a chunk",
+    ),
+    "odd models": Promise(
+        "Any model, data or loss works, or is refused by one clear error",
+        "losses of NaN and ±inf; one sample; no sample; half, double and complex; no parameters; sparse; hooks; compiled, wrapped and "
+        "parametrised models, in each experiment",
+    ),
+    "concurrency": Promise(
+        "A Recorder works in a thread, from several threads, beside data loaders with workers and after a fork",
+        "each of these, with a guard against hanging",
+    ),
+    "guards": Promise(
+        "Each of these tests fails without the guard it tests",
+        "a copy of the sources with one guard taken away, on which the test must fail; the list is below",
+    ),
 }

@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 
 from tests.faults.scenarios import SCENARIOS, run_until
-from tests.recording import test_kill as recording_kill
-from tests.results import test_kill as results_kill
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.faults.scenarios", "thetascope.testing.killable", "thetascope.recording.recorder", "zarr", "xarray", "plotly.graph_objects"])
+FORKS.set_forkserver_preload(
+    ["tests.faults.scenarios", "thetascope.testing.killable", "thetascope.recording.recorder", "zarr", "xarray", "plotly.graph_objects"]
+)
 
-PROMISE = {"store": "killed: results", "save": "killed: replacing", "figures and exports": "killed: figures", "recorder": "killed: recording"}
+PROMISE = {
+    "store": "killed: results",
+    "save": "killed: replacing",
+    "figures and exports": "killed: figures",
+    "recorder": "killed: recording",
+}
 SHORT = {"store": 8, "save": 8, "figures and exports": 2, "recorder": 10}
 
 

@@ -84,6 +84,11 @@ class Batches:
         """Whether the batches are cut here, and not given."""
         return is_pair(self._data) or _is_dataset(self._data)
 
+    @property
+    def survey_rows(self) -> int | None:
+        """How many rows there are, where that is known without a walk."""
+        return len(self._data[0]) if is_pair(self._data) else len(self._data) if _is_dataset(self._data) else None
+
     def rebatched(self, batch_size: int) -> None:
         """Use another batch size from now on."""
         if batch_size != self.batch_size:

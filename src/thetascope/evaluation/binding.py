@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from thetascope.errors import ObjectiveError, StateError
-from thetascope.evaluation.metrics import RESERVED, Step
+from thetascope.evaluation.metrics import RESERVED, Step, check_name
 from thetascope.evaluation.nests import map_tensors, tensors_of
 from thetascope.evaluation.preserve import untouched
 from thetascope.evaluation.scores import Column, column
@@ -181,5 +181,6 @@ def _columns(returned: Any) -> dict[str, Column]:
             continue
         if name != "loss" and name in RESERVED:
             raise ObjectiveError(f'a step may not return a metric called "{name}", which results use themselves; choose another name')
+        check_name(name)
         columns[name] = value if isinstance(value, Column) else column(name, value, weight, None)
     return columns

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from thetascope.errors import NotDeterministicError, ObjectiveError, ResultError
+from thetascope.errors import NotDeterministicError, ResultError
 from thetascope.evaluation.backends import Backend, Engine
 from thetascope.evaluation.backends.eager import EagerBackend
+from thetascope.evaluation.memory import halve_batches, halving, out_of_memory, problem_of
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import RandomStates, seed_all
 from thetascope.evaluation.scores import Sums
@@ -87,7 +88,7 @@ def probe(objective: Objective, request: Request) -> Probe:
         known: Probe = objective.memo.probe
         return known
     backend = EagerBackend(objective, request.points, as_recorded=request.as_recorded)
-    first, _ = _timed_point(objective, backend, 0, seed=1)
+    first, _ = halving(objective, lambda: _timed_point(objective, backend, 0, seed=1))
     second, seconds = _timed_point(objective, backend, 0, seed=2)
     if not _equal(first.values, second.values, tolerance=0.0):
         raise NotDeterministicError(_what_is_random(objective, first.values, second.values))
@@ -103,7 +104,7 @@ def recheck(objective: Objective, request: Request, row: int, stored: Values) ->
         ResultError: it comes out otherwise than it was stored.
     """
     backend = EagerBackend(objective, request.points, as_recorded=request.as_recorded)
-    again, seconds = _timed_point(objective, backend, row, seed=1)
+    again, seconds = halving(objective, lambda: _timed_point(objective, backend, row, seed=1))
     tolerance = 1e-9 if "float64" in str(objective.dtype) else 1e-5
     if not _equal(again.values, stored, tolerance):
         raise ResultError(
@@ -205,7 +206,7 @@ class Runner:
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-                problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                problem = problem_of(error)
             else:
                 if backend.fallback is not None:
                     self.notes["fell_back"] = self._objective.memo.fell_back = backend.fallback
@@ -232,29 +233,13 @@ def run(objective: Objective, requests: Sequence[Request], sink: Sink, engine: E
     return runner.notes
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in ("out of memory", "can't allocate memory"))
-
-
 def halved(objective: Objective, engine: Engine, problem: str) -> Engine:
     """Make the objective's batches half as large from now on.
 
     Raises:
         ObjectiveError: they hold one sample already, or are the caller's own.
     """
-    batches = objective.batches
-    size = batches.batch_size // 2
-    if size < 1 or not batches.can_rebatch:
-        what = "a batch of one sample" if batches.can_rebatch else "the batches, which are as the data give them,"
-        raise ObjectiveError(
-            f"memory ran out with {what} ({problem}). Score fewer samples or a smaller dtype, give smaller batches, or use a machine with "
-            "more memory"
-        )
-    for each in (batches, objective.calibration):
-        each.rebatched(size)
+    size = halve_batches(objective, problem)
     rows = None if engine.settings is None or engine.settings.rows is None else max(1, min(engine.settings.rows, size))
     return replace(engine, settings=None if engine.settings is None else replace(engine.settings, rows=rows))
 

@@ -24,9 +24,32 @@ IGNORED = -100
 RESERVED = (
     *("loss", "status", "samples", "weight", "loss_standard_error"),
     *("alpha", "state", "step", "epoch", "progress", "distance", "layer", "parameter", "midpoint", "pattern", "role", "share"),
-    *("x", "y", "component", "training", "off_plane"),
+    *("x", "y", "component", "training", "off_plane", "check", "zarr.json"),
 )
 """Names that results use themselves."""
+
+
+def check_name(name: object) -> None:
+    """Whether a metric may be called so: results and files are named by it.
+
+    Raises:
+        ObjectiveError: it may not.
+    """
+    if name != "loss" and name in RESERVED:
+        raise ObjectiveError(f'a metric may not be called "{name}", which results use themselves; choose another name')
+    if (
+        not isinstance(name, str)
+        or not name.isprintable()
+        or not name.strip()
+        or set(name) & set("/\\")
+        or name[0] in "._"
+        or len(name) > 100
+    ):
+        raise ObjectiveError(
+            f"a metric's name is printable text without slashes, does not begin with a dot or underscore, and has at most 100 characters, "
+            f"because files are named by it. Got {name!r} instead."
+        )
+
 
 FROM_STEP = """
     def step(model, batch):
@@ -113,8 +136,9 @@ def chosen_metrics(metrics: Metrics, loss: Loss, targets: Any) -> dict[str, Loss
         raise ObjectiveError(f'metrics must be a list of names or {{name: function}}, got the string "{metrics}": write ("{metrics}",)')
     chosen: dict[str, Loss] = dict(metrics) if isinstance(metrics, Mapping) else {name: name for name in metrics}
     for name, metric in chosen.items():
-        if name in RESERVED:
-            raise ObjectiveError(f'a metric may not be called "{name}", which results use themselves; choose another name')
+        if name == "loss":
+            raise ObjectiveError('a metric may not be called "loss", which results use themselves; choose another name')
+        check_name(name)
         _known(metric, METRICS, "metric")
     is_regression = loss == "mse" and isinstance(targets, Tensor) and targets.is_floating_point()
     if is_regression and chosen == {"accuracy": "accuracy"}:

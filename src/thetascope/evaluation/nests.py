@@ -74,23 +74,38 @@ class DataHash:
             if place == len(self._leaves):
                 self._leaves.append(hashlib.sha256())
                 self._shapes.append(None)
-            shape = (str(leaf.dtype), tuple(leaf.shape[1:])) if isinstance(leaf, Tensor) else type(leaf).__name__
+            array = isinstance(leaf, Tensor | np.ndarray)
+            shape = (str(leaf.dtype), tuple(leaf.shape[1:])) if array else type(leaf).__name__
             if shape != self._shapes[place]:
                 self._leaves[place].update(repr(shape).encode())
                 self._shapes[place] = shape
-            self._leaves[place].update(tensor_bytes(leaf) if isinstance(leaf, Tensor) else repr(leaf).encode())
+            self._leaves[place].update(_bytes_of(leaf))
 
     def hexdigest(self) -> str:
         """SHA-256 over all rows so far."""
         return hashlib.sha256("".join(leaf.hexdigest() for leaf in self._leaves).encode()).hexdigest()
 
 
-def _plain_values(batch: Any) -> Iterator[str | int | float]:
-    """The strings and numbers in a batch."""
+def _bytes_of(leaf: Any) -> bytes | memoryview:
+    if isinstance(leaf, Tensor):
+        return tensor_bytes(leaf)
+    if isinstance(leaf, np.ndarray):
+        return repr(leaf.tolist()).encode() if leaf.dtype.hasobject else np.ascontiguousarray(leaf).tobytes()
+    return repr(leaf).encode(errors="backslashreplace")
+
+
+def _plain_values(batch: Any) -> Iterator[Any]:
+    """What in a batch is no tensor: strings, numbers and arrays, the keys of mappings, what objects hold (a graph, say)."""
     if isinstance(batch, Mapping):
+        yield from (repr(key) for key in batch)
         batch = list(batch.values())
     if isinstance(batch, list | tuple):
         for value in batch:
             yield from _plain_values(value)
-    elif isinstance(batch, str | int | float):
+    elif isinstance(batch, str | bytes | int | float | complex | np.ndarray | np.generic):
         yield batch
+    elif not isinstance(batch, Tensor) and hasattr(batch, "__dict__"):
+        for name, value in vars(batch).items():
+            yield name
+            yield from tensors_of(value)
+            yield from _plain_values(value)

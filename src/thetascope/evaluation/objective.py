@@ -16,6 +16,7 @@ from thetascope.evaluation.batches import Batches
 from thetascope.evaluation.binding import BoundModel
 from thetascope.evaluation.descriptions import described, described_model
 from thetascope.evaluation.memo import Memo
+from thetascope.evaluation.memory import halving
 from thetascope.evaluation.metrics import FROM_STEP, Loss, Metrics, Step, SupervisedStep, chosen_metrics
 from thetascope.geometry.paths import stored_points
 from thetascope.state import ParameterSpace, State
@@ -163,7 +164,7 @@ class Objective:
     def space(self) -> ParameterSpace:
         """The model's parameter space, layers in the order of the first forward pass."""
         if not self._layers_known:
-            self._bound.watch_calls(self.batches.first())
+            halving(self, lambda: self._bound.watch_calls(self.batches.first()))
             self._layers_known = True
         return self._bound.space
 
@@ -203,7 +204,8 @@ class Objective:
         """
         bound = self.bind(state)
         with self._bound.running():
-            (sums,) = EagerBackend(self, stored_points([bound], tuple(bound)), as_recorded=True).evaluate([0])
+            points = stored_points([bound], tuple(bound))
+            (sums,) = halving(self, lambda: EagerBackend(self, points, as_recorded=True).evaluate([0]))
         return {**sums.means(standard_error=self.samples is not None), "samples": sums.samples}
 
     def fingerprint(self) -> dict[str, Any]:

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from thetascope.errors import ObjectiveError
+from thetascope.evaluation.memory import halving
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.scores import Column
+from thetascope.state import State
 
 
 def per_sample_columns(objective: Objective, state: Mapping[str, Tensor]) -> dict[str, Column]:
@@ -22,6 +24,10 @@ def per_sample_columns(objective: Objective, state: Mapping[str, Tensor]) -> dic
         ObjectiveError: the loss or a metric gives means only, or values for other samples than the loss.
     """
     bound = objective.bind(state)
+    return halving(objective, lambda: _columns(objective, bound))
+
+
+def _columns(objective: Objective, bound: State) -> dict[str, Column]:
     parts: dict[str, list[Column]] = {}
     with objective.model.running():
         tensors = objective.model.tensors_of(bound)

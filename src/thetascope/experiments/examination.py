@@ -127,8 +127,13 @@ def _gone_on(
             done = np.flatnonzero(store.evaluated(request.prefix))
             if len(done):
                 row = int(done[0])
-                return store, recheck(objective, request, row, store.values(request.prefix, row))
-        return store, probe(objective, experiment.requests[0])
+                probed = recheck(objective, request, row, store.values(request.prefix, row))
+                break
+        else:
+            probed = probe(objective, experiment.requests[0])
+        if objective.batches.batch_size != attrs["batch_size"]:  # less memory than there was
+            store.add({}, {"batch_size": objective.batches.batch_size, "memory_ran_out": True})
+        return store, probed
     except BaseException:
         store.close()
         raise

@@ -54,6 +54,8 @@ class Parameter:
         if self.name not in space.parameters:
             raise GeometryError(f'no parameter tensor "{self.name}"; there are: {", ".join(space.parameters)}')
         spec = space.tensors[self.name]
+        if spec.dtype.startswith("complex"):
+            raise GeometryError(f'"{self.name}" holds {spec.dtype}; a single complex value takes no one real value. Move its layer instead')
         if not spec.floating:
             raise GeometryError(f'"{self.name}" holds {spec.dtype}; only floating parameters lie on a path')
         if len(self.index) != len(spec.shape) or any(not -n <= i < n for i, n in zip(self.index, spec.shape, strict=True)):
@@ -80,7 +82,12 @@ def chosen_parameters(
     if isinstance(chosen, int):
         by_name = {layer.name: layer.parameters for layer in space.layers}
         generator = np.random.default_rng(seed)
-        return [p for layer in layers for p in _drawn({n: space.tensors[n] for n in by_name[layer]}, chosen, generator)]
+        drawn = [p for layer in layers for p in _drawn({n: space.tensors[n] for n in by_name[layer]}, chosen, generator)]
+        if not drawn:
+            raise GeometryError(
+                f"there is no real parameter to draw in {', '.join(layers)}; a single complex value takes no one real value"
+            )
+        return drawn
     if isinstance(chosen, str):
         raise GeometryError(f'parameters must be a list of labels, got the string "{chosen}": write ["{chosen}"]')
     if isinstance(chosen, Mapping):
@@ -94,7 +101,7 @@ def chosen_parameters(
 
 def _drawn(tensors: Mapping[str, TensorSpec], count: int, generator: np.random.Generator) -> list[Parameter]:
     """Draw `count` of a layer's parameters without replacement, in the order in which they lie in it."""
-    floating = {name: spec for name, spec in tensors.items() if spec.floating}
+    floating = {name: spec for name, spec in tensors.items() if spec.floating and not spec.dtype.startswith("complex")}
     sizes = [spec.size for spec in floating.values()]
     places = np.sort(generator.choice(sum(sizes), size=min(count, sum(sizes)), replace=False))
     starts = np.concatenate([[0], np.cumsum(sizes)])

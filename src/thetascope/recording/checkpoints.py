@@ -11,6 +11,7 @@ import re
 import struct
 import sys
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import combinations
@@ -40,9 +41,15 @@ _NUMPY_PARTS = frozenset(
 _DATA_MODULES = frozenset({"argparse", "collections", "datetime", "decimal", "enum", "fractions", "pathlib", "types", "uuid"})
 """Of the standard library, the modules whose classes hold data and do nothing else when they are built."""
 
+LARGEST_RATIO, SPARE_BYTES = 8, 2**24
+"""A state may take so many times its file's size (tied tensors stand in it once), and so much more."""
+
 _OF_PYTHON = sys.stdlib_module_names | {"__builtin__", "commands", "copy_reg"}  # the last ones are pickle's names for Python 2
 
-_DAMAGE = (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError, TypeError, IndexError, AssertionError, struct.error)
+_DAMAGE = (
+    *(RuntimeError, EOFError, ValueError, LookupError, OSError, AttributeError, TypeError, AssertionError, struct.error),
+    *(ArithmeticError, MemoryError, zipfile.BadZipFile),
+)
 """What torch.load raises on files that are damaged, whatever way."""
 
 
@@ -67,6 +74,7 @@ class PickledSource:
 
     def _load(self) -> dict[str, Tensor]:
         found = _state_dict_in(load_weights_only(self.path, self._allow), self._key, self.path)
+        _check_tensors(found, self.path)
         return _without_prefix(found, self._prefix, self.path)
 
 
@@ -113,6 +121,8 @@ def load_weights_only(path: Path, allow: Sequence[str | type] = ()) -> Any:
         CheckpointError: as `open_checkpoint`.
     """
     try:
+        if _is_zip(path):
+            _check_zip(path)
         with _allowed(allow), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
@@ -130,6 +140,24 @@ def load_weights_only(path: Path, allow: Sequence[str | type] = ()) -> Any:
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
+
+
+def _check_zip(path: Path) -> None:
+    """Whether the parts are stored as they are and side by side, as torch.save writes them: else a small file may fill the memory.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    if any(part.filename.endswith("/constants.pkl") for part in parts):
+        return  # TorchScript, which torch refuses by name
+    promised = sum(part.file_size for part in parts)
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or promised > path.stat().st_size:
+        raise CheckpointError(
+            f'"{path}" unpacks to {promised:,} bytes and is {path.stat().st_size:,} long; what torch.save writes is not compressed. '
+            "Unpack it, and save the state dict again with torch.save(state_dict, path)"
+        )
 
 
 def _refusal(path: Path, message: str, allow: Sequence[str | type]) -> str:
@@ -230,6 +258,23 @@ def _state_dict_in(content: Any, key: str | None, path: Path) -> Mapping[str, Te
     raise CheckpointError(
         f'"{path}" holds no state dict at its top or under {", ".join(WRAPPER_KEYS)}; it holds: {keys}. Say where it lies with key=…'
     )
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Whether all tensors are dense and together not much larger than the file: one value may be expanded to any size.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    odd = [name for name, t in tensors.items() if t.layout != torch.strided or t.is_quantized or t.is_meta]
+    if odd:
+        raise CheckpointError(f'"{path}" holds tensors that are sparse, quantised or without values: {", ".join(odd)}. Save dense ones')
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if size > LARGEST_RATIO * path.stat().st_size + SPARE_BYTES:
+        raise CheckpointError(
+            f'"{path}" is {path.stat().st_size:,} bytes long and promises tensors of {size:,}: it was made to fill the memory, or saved '
+            "with expanded tensors. Save contiguous ones"
+        )
 
 
 def _without_prefix(tensors: Mapping[str, Tensor], prefix: str | None, path: Path) -> dict[str, Tensor]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,11 +34,13 @@ class Seal:
     identity: str = field(default_factory=lambda: uuid.uuid4().hex)
     variables: Mapping[str, str] = field(default_factory=dict)
     derived: Mapping[str, str] = field(default_factory=dict)
+    scored: Mapping[str, Sequence[str]] = field(default_factory=dict)
     attrs: str = ""
 
     def over(self, data: xr.Dataset) -> Seal:
         """The seal of `data` as it is laid out or saved whole."""
-        return replace(self, variables=self._digests(data, uncovered(data)), derived={}, attrs=digest_of_attrs(data.attrs))
+        scored = {prefix: scored_names(data, prefix) for prefix in prefixes(data)}
+        return replace(self, variables=self._digests(data, uncovered(data)), derived={}, scored=scored, attrs=digest_of_attrs(data.attrs))
 
     def adding(self, data: xr.Dataset, derived: Iterable[str]) -> Seal:
         """The seal of `data` after the variables `derived`, or attributes, were added."""
@@ -47,6 +49,8 @@ class Seal:
     def broken(self, data: xr.Dataset) -> tuple[list[str], list[str]]:
         """What is not as it was sealed: of the layout, attributes included; and of what is derived."""
         found = ["its attributes"] if digest_of_attrs(data.attrs) != self.attrs else []
+        for prefix, names in self.scored.items():
+            found += [name for name in (*names, f"{prefix}status", f"{prefix}{CHECK}") if not _over(data, name, f"{prefix}status")]
         for name, digest in self.variables.items():
             if name not in data.variables or self._digest(data, name) != digest:
                 found.append(name)
@@ -71,7 +75,7 @@ class Seal:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {"identity": self.identity, "variables": dict(self.variables), "derived": dict(self.derived), "attrs": self.attrs}
+        return asdict(self)
 
     def _digests(self, data: xr.Dataset, names: Iterable[str]) -> dict[str, str]:
         return {name: self._digest(data, name) for name in names}
@@ -83,6 +87,11 @@ class Seal:
         kind = "text" if values.dtype.kind in "OUST" else values.dtype.str
         head = json.dumps([self.identity, name, list(map(str, variable.dims)), list(values.shape), kind, _plain(variable.attrs)])
         return hashlib.sha256(head.encode() + b"\0" + content).hexdigest()[:32]
+
+
+def _over(data: xr.Dataset, name: str, status: str) -> bool:
+    """Whether a variable is there, over the dimensions of the status."""
+    return name in data and status in data and (data[name].dims, data[name].shape) == (data[status].dims, data[status].shape)
 
 
 def prefixes(data: xr.Dataset) -> list[str]:

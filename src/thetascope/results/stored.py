@@ -75,9 +75,8 @@ def read_sealed(path: Path) -> tuple[xr.Dataset, Seal | None, list[str]]:
         raise ResultError(f'"{path}" is no stored result: it holds no zarr.json')
     try:
         with zarr_settings():
-            stored = xr.open_zarr(path, consolidated=False, chunks=None, zarr_format=3)
-            _check_size(stored, path)
-            data: xr.Dataset = stored.load()
+            _check_size(path)
+            data: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None, zarr_format=3).load()
     except ResultError:
         raise
     except Exception as error:
@@ -104,14 +103,16 @@ def _unsealed(data: xr.Dataset, path: Path) -> tuple[xr.Dataset, Seal | None, li
             f'the result at "{path}" is damaged: {", ".join(broken)} differ from what was stored (altered, or another result\'s); '
             "restore or remove it"
         )
-    damaged = 0
+    damaged = stored = 0
     for prefix in prefixes(data):
         status = data[f"{prefix}status"]
         wrong = (status.values != MISSING) & (data[f"{prefix}{CHECK}"].values != seal.all_checks(data, prefix))
-        damaged += int(wrong.sum())
+        damaged, stored = damaged + int(wrong.sum()), stored + int((status.values != MISSING).sum())
         status.values[wrong] = MISSING
         for name in scored_names(data, prefix):
             data[name].values[status.values == MISSING] = np.nan
+    if damaged == stored > 1:
+        raise ResultError(f'no point stored at "{path}" belongs to it: "zarr.json" is another result\'s; restore or remove it')
     if damaged:
         warnings.warn(
             f'{damaged:,} points stored at "{path}" are damaged and count as missing; the call that made them scores them anew',
@@ -122,11 +123,15 @@ def _unsealed(data: xr.Dataset, path: Path) -> tuple[xr.Dataset, Seal | None, li
     return data.drop_vars([*left, *(f"{prefix}{CHECK}" for prefix in prefixes(data))]), seal, derived
 
 
-def _check_size(stored: xr.Dataset, path: Path) -> None:
+def _check_size(path: Path) -> None:
     """Before anything is read: a header may promise any number of values."""
+    import zarr
+
     held = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    if stored.nbytes > SPARE_BYTES + LARGEST_RATIO * held:
-        raise ResultError(f'"{path}" promises {stored.nbytes:,} bytes and holds {held:,}: it is damaged, or made to fill the memory')
+    group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
+    promised = sum(array.nbytes for _, array in group.arrays())
+    if promised > SPARE_BYTES + LARGEST_RATIO * held:
+        raise ResultError(f'"{path}" promises {promised:,} bytes and holds {held:,}: it is damaged, or made to fill the memory')
 
 
 def put(data: xr.Dataset, path: Path, *, replace: bool) -> Seal:

@@ -198,7 +198,9 @@ class ParameterSpace:
         for pattern in patterns:
             found = [layer for layer in self.layers if layer.name == pattern or fnmatchcase(layer.name, pattern)]
             if not found:
-                names = ", ".join(layer.name for layer in self.layers) or "none"
+                if not self.layers:
+                    raise StateError("the model has no parameters, so it has no layers to move; score it, or pass another model")
+                names = ", ".join(layer.name for layer in self.layers)
                 raise StateError(f'no layer matches "{pattern}"; there are: {names}')
             chosen.update((layer.name, layer) for layer in found)
         return tuple(chosen.values())

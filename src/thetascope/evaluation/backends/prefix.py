@@ -19,6 +19,7 @@ from thetascope.errors import ObjectiveError
 from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.backends.scalar import EditScorer, Routes
 from thetascope.evaluation.backends.settings import Settings
+from thetascope.evaluation.memory import out_of_memory
 from thetascope.evaluation.metrics import SupervisedStep
 from thetascope.evaluation.nests import map_tensors, tensors_of
 from thetascope.evaluation.scores import Column, Sums
@@ -115,11 +116,11 @@ class PrefixBackend:
             (found,) = self._batch(part, batch)
         except NotTraceableError as error:
             self.fallback = str(error)
-        except (torch.OutOfMemoryError, MemoryError):
+        except MemoryError:
             self._verified = False
             raise
         except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
-            if isinstance(error, ObjectiveError) or "memory" in str(error):
+            if isinstance(error, ObjectiveError) or out_of_memory(error):
                 self._verified = False
                 raise
             self.fallback = f"the traced graph does not run on its own ({type(error).__name__}: {error})"
