@@ -18,7 +18,6 @@ test-all: lint
 
 # the long form of the fault suite: kills, full disks, damaged files, strangers' files, fuzzing; writes the table in docs/reliability.md
 faults: $(INSTALLED)
-	-$(BIN)/pip install --quiet --disable-pip-version-check 'atheris>=2.3'
 	$(BIN)/pytest -q tests/faults -n 2 --faults-table docs/reliability.md
 
 lint: $(INSTALLED)

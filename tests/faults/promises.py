@@ -71,7 +71,7 @@ PROMISES = {
     ),
     "fuzzing": Promise(
         "Readers of anything give what stands there or one clear error",
-        "hypothesis on checkpoints, logs, headers, IDX, TOML, labels and engine options; atheris in the long form",
+        "hypothesis on checkpoints, logs, headers, IDX, TOML, labels and engine options",
     ),
     "any order": Promise(
         "Recorder and store hold what was put into them, in whatever order that happens",

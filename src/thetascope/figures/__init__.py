@@ -50,10 +50,10 @@ def draw_matplotlib(result: Result, ax: Axes | None = None, **options: Any) -> A
     """
     module = _module(result)
     _check_options(module.draw_matplotlib, options, f'the figure of "{_name(result)}"')
-    own_title = "" if ax is None else ax.get_title()
+    before = set() if ax is None else _texts(ax)
     drawn: Axes | Figure = module.draw_matplotlib(module.info(result), ax, **options)
-    for text in _texts(drawn, own_title):
-        text.set_parse_math(False)
+    for text in _texts(drawn) - before:
+        text.set_parse_math(False)  # names and titles are text, also with dollar signs; only numbers along an axis are set as formulas
     return drawn
 
 
@@ -114,22 +114,13 @@ def png(result: Result) -> bytes | None:
     return drawn._repr_png_() if isinstance(drawn, Picture) else None
 
 
-def _texts(drawn: Axes | Figure, own_title: str) -> Iterator[Text]:
-    """All texts that may hold names of layers, parameters and metrics, in which a dollar sign begins no formula.
+def _texts(drawn: Axes | Figure) -> set[Any]:
+    """All texts but the numbers along the axes."""
+    from matplotlib.axis import Tick
+    from matplotlib.text import Text
 
-    Not the tick labels, which are written as formulas, nor the title that axes of the user's had before.
-    """
-    from matplotlib.figure import Figure
-
-    if isinstance(drawn, Figure):
-        yield from drawn.texts
-        yield from (text for legend in drawn.legends for text in legend.get_texts())
-    for ax in drawn.axes if isinstance(drawn, Figure) else [drawn]:
-        yield from (ax.xaxis.label, ax.yaxis.label)
-        legend = ax.get_legend()
-        yield from legend.get_texts() if legend is not None else ()
-        if ax.get_title() != own_title:
-            yield ax.title
+    numbers = {label for tick in drawn.findobj(Tick) for label in (tick.label1, tick.label2)}
+    return set(drawn.findobj(Text)) - numbers
 
 
 def _module(result: Result) -> Any:
