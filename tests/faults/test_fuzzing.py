@@ -340,7 +340,7 @@ class Stores(RuleBasedStateMachine):
 @pytest.mark.parametrize("machine", [Recordings, Stores])
 def test_any_order(machine: type[RuleBasedStateMachine], examples: int, counted: Callable[[int], None]) -> None:
     steps = 15
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck), database=None
