@@ -138,7 +138,8 @@ def test_an_unfinished_result_is_told_and_stops_nothing(name: str, examined: Pat
     found = Page(ts.write_report(bare))
     assert f"This result is not finished: {missing:,} of" in found.text
     assert f"1 not finished: {name}" in found.text
-    assert f"thetascope examine {bare} {name} --objective SPEC goes on from there" in found.text
+    training = " --training SPEC" if CATALOG[name].trains else ""
+    assert f"thetascope examine {bare} {name} --objective SPEC{training} goes on from there" in found.text
     assert "whole" in found.figures()
 
 
