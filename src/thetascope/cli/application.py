@@ -19,8 +19,8 @@ Look at the training of a neural network through its parameters.
             Checkpoint files that you have already do as well.
 2. Examine  thetascope examine runs/mine --objective objective.py:objective
             The file says what to score; thetascope init writes one.
-3. Look     In runs/mine/figures: a picture and an interactive page of each
-            experiment; in runs/mine/results the numbers.
+3. Look     At runs/mine/report.html, which thetascope report writes again; at
+            runs/mine/figures, and the numbers in runs/mine/results.
 
 A first look, without a model of yours: thetascope demo --quick
 """

@@ -113,7 +113,13 @@ def layers(
     (output or Output()).run(run, "layer-roles", objective, checkpoints, experiment)
 
 
-@app.command
+@app.command(
+    sort_key=55,
+    help_epilogue=examples(
+        "thetascope atlas runs/mine --objective objective.py:objective",
+        "thetascope atlas runs/mine --objective objective.py:objective --kind quadratic --layers fc1 fc2",
+    ),
+)
 def atlas(
     run: Run,
     /,

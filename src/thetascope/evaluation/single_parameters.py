@@ -137,6 +137,15 @@ class SingleParameters:
         """Whether the unit's values are read off a table."""
         return len(unit.outputs) > 0
 
+    def table_seconds(self, units: Sequence[Unit]) -> float:
+        """How long the tables of these units will take."""
+        shares = {
+            unit.pieces[0].tensor: sum(len(u.outputs) for u in units if u.pieces[0].tensor == unit.pieces[0].tensor)
+            for unit in units
+            if self.is_tabulated(unit)
+        }
+        return sum(self._tables[name].seconds() * count / self._state.specs[name].shape[0] for name, count in shares.items())
+
     def changes(self, unit: Unit, deltas: Sequence[Floats]) -> list[Floats]:
         """The change of the loss, for each piece of the unit ``[parameters, A]``, where its values change by as much."""
         if not self.is_tabulated(unit):

@@ -12,6 +12,7 @@ cubically in between; F is made at a few values of δ an input and read likewise
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -120,6 +121,21 @@ class Tabulation:
             weight += float(weights.sum())
             self._gather(inputs, table, reach, widest, total)
         return Curves(reach, total / weight)
+
+    def seconds(self) -> float:
+        """How long all outputs will take, from a few samples and one output."""
+        inputs, base, targets = next(self._chunks())
+        outputs, width = self._routes.tensors[self._route.site.tensor].shape[0], inputs.shape[1]
+        start = time.perf_counter()
+        table, _ = self._table(base, targets, [0], self._places(1.0))
+        table_seconds = time.perf_counter() - start
+        reach = np.full(width, 1.0 / max(float(inputs.abs().max()), 1e-30))
+        start = time.perf_counter()
+        self._gather(inputs, table, reach, 1.0, np.zeros((NODES, width, 1)))
+        gather_seconds = time.perf_counter() - start
+        rows = self._objective.batches.survey.rows or len(inputs)
+        blocks = math.ceil(outputs / block_outputs(width - 1))
+        return rows / len(inputs) * (outputs * table_seconds + blocks * gather_seconds)
 
     def largest(self) -> Tensor:
         """The largest absolute input ``[inputs + 1]`` over all samples; 1 for the bias."""

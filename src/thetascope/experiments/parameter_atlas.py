@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -12,12 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from thetascope.errors import GeometryError, TrajectoryError
 from thetascope.evaluation.backends import Engine, chosen_engine
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.single_parameters import SCORED_PLACES, Piece, SingleParameters, Unit, measured_error, parameters_of
+from thetascope.experiments import dry_run
 from thetascope.experiments.compare_paths import midpoints
 from thetascope.experiments.examination import OutPath
 from thetascope.experiments.interpolate import PARAMETER_RANGE
@@ -86,15 +87,22 @@ def parameter_atlas(
         TrajectoryError: too few states for the path, or another kind or mode.
         GeometryError: alphas that are off, or more values than fit into memory.
         StateError: the states do not fit the objective's model; a layer that there is not.
+
+    Example:
+        >>> atlas = ts.parameter_atlas(objective, trajectory, alphas=11, layers=["fc2"], progress=False)
+        >>> int(atlas.data.sizes["parameter"]), bool((atlas.data["loss_change"].sel(alpha=1.0, method="nearest") == 0).all())
+        (330, True)
     """
     if kind not in OTHER or mode not in ("tabulated", "exact"):
         raise TrajectoryError(f'kind must be linear or quadratic, mode "tabulated" or "exact". Got {kind!r} and {mode!r} instead.')
     atlas = _Atlas(objective, _paths(objective, trajectory, kind), kind, mode, checked_alphas(alphas, PARAMETER_RANGE), layers)
     with objective.model.running():
         chosen = chosen_engine(engine, objective)
-    with _opened(atlas, chosen, out) as (study, store), objective.model.running():
-        final_loss = float(store.data["final_loss"])
-        scorer = SingleParameters(objective, atlas.state, final_loss, chosen, store, tabulate=mode == "tabulated")
+    study = _study(atlas, chosen)
+    if dry_run.asked():
+        dry_run.stop(_plan(atlas, chosen, study, out))
+    with study.opened(out) as store, objective.model.running():
+        scorer = SingleParameters(objective, atlas.state, float(store.data["final_loss"]), chosen, store, tabulate=mode == "tabulated")
         _fill(atlas, scorer, store, progress)
         notes = scorer.runner.notes
         if "noise_floor" not in store.data.attrs:
@@ -216,9 +224,8 @@ class _Atlas:
         }
 
 
-@contextmanager
-def _opened(atlas: _Atlas, engine: Engine, out: OutPath) -> Iterator[tuple[Study, Store]]:
-    """The result to fill, laid out or opened again."""
+def _study(atlas: _Atlas, engine: Engine) -> Study:
+    """The result to fill, as it will be laid out."""
     objective = atlas.objective
     wide = any(objective.model.target_dtype(name) == torch.float64 for name in atlas.owners)
     names = tuple(atlas.variables.values())
@@ -235,12 +242,31 @@ def _opened(atlas: _Atlas, engine: Engine, out: OutPath) -> Iterator[tuple[Study
     scored = {name: float(value) for name, value in objective.score(atlas.state).items() if name != "samples"}
     attrs = {**atlas.attrs(), "final_loss": scored["loss"]}
     title = f"{atlas.kind} path of every single parameter"
-    study = Study(
+    return Study(
         "parameter_atlas", title, objective, atlas.state, scored, "final", identity, grid, attrs, atlas.constants(), engine.to_json(),
         tuple(states.values()),
     )  # fmt: skip
-    with study.opened(out) as store:
-        yield study, store
+
+
+def _plan(atlas: _Atlas, engine: Engine, study: Study, out: OutPath) -> dry_run.Plan:
+    """What is left of this call, for a dry run."""
+    width, left = len(atlas.alphas), study.left(out)
+    rows = np.unique(np.asarray(left, np.int64) // width)
+    store = Store(xr.Dataset(attrs={"units": {}}), None, None)
+    with atlas.objective.model.running():
+        scorer = SingleParameters(atlas.objective, atlas.state, study.reference["loss"], engine, store, tabulate=atlas.mode == "tabulated")
+        missing = np.zeros(atlas.count, bool)
+        missing[rows] = True
+        units = [u for u in scorer.units(list(atlas.owners)) if any(missing[_rows(atlas, piece)].any() for piece in u.pieces)]
+        seconds = _projected(atlas, scorer, units)
+        point = dry_run.plan_of_scoring("", atlas.objective, atlas.state)
+    assert point.memory is not None
+    table = len(atlas.kinds) * atlas.count * width * 4
+    memory = dry_run.Memory(point.memory.states * len(study.states), point.memory.data, point.memory.point + table)
+    return dry_run.Plan(
+        study.title, len(rows), "parameters", atlas.count - len(rows), False, seconds, seconds / max(len(rows), 1), point.samples,
+        f"{engine.backend.name} on {atlas.objective.device}: {engine.reason}", memory,
+    )  # fmt: skip
 
 
 def _fill(atlas: _Atlas, scorer: SingleParameters, store: Store, progress: bool) -> None:
@@ -251,10 +277,12 @@ def _fill(atlas: _Atlas, scorer: SingleParameters, store: Store, progress: bool)
     total = sum(len(piece) for unit in left for piece in unit.pieces)
     tabulated = sum(len(piece) for unit in left for piece in unit.pieces if scorer.is_tabulated(unit))
     seconds = _projected(atlas, scorer, left) if left else 0.0
-    shown = progress and bool(left) and (seconds > LONG_SECONDS or tabulated > 10_000)
+    shown = progress and seconds > LONG_SECONDS
     how = f"{tabulated:,} of them tabulated" if atlas.mode == "tabulated" else "each scored at every value"
-    about = f"; scoring takes about {duration(seconds)} (measured on a few)" if seconds > LONG_SECONDS else ""
-    say(f"{atlas.kind} path of every single parameter: {total:,} parameters, {how}{about}", shown=shown)
+    say(
+        f"{atlas.kind} path of every single parameter: {total:,} parameters, {how}, about {duration(seconds)} (measured on a few)",
+        shown=shown,
+    )
     with progress_bar("parameter_atlas", total, shown=shown) as advance:
         for unit in left:
             for piece, changes in zip(unit.pieces, _changes(atlas, scorer, unit), strict=True):
@@ -279,10 +307,10 @@ def _rows(atlas: _Atlas, piece: Piece) -> slice:
 
 
 def _projected(atlas: _Atlas, scorer: SingleParameters, units: Sequence[Unit]) -> float:
-    """How long the scoring of what is not tabulated will take, from one and from nine values of one parameter of each tensor."""
+    """How long it will take: tables from a few samples, what is scored from one and from nine values of a parameter of each tensor."""
     scored = [piece for unit in units if not scorer.is_tabulated(unit) for piece in unit.pieces]
     values = SCORED_PLACES[2] if atlas.mode == "tabulated" else len(atlas.kinds) * len(atlas.alphas)
-    seconds = 0.0
+    seconds = scorer.table_seconds(units)
     for tensor in dict.fromkeys(piece.tensor for piece in scored):
         own = [piece for piece in scored if piece.tensor == tensor]
         parameter, taken = parameters_of(atlas.state, own[0], [0]), []

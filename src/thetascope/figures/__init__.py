@@ -6,7 +6,7 @@ three functions, named in FIGURES under the experiment's name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -18,7 +18,6 @@ from thetascope.files import write_atomically
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Text
     from plotly.graph_objects import Figure as PlotlyFigure
 
     from thetascope.results import Result

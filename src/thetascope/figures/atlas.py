@@ -89,20 +89,20 @@ def _draw_panel(ax: Axes, found: AtlasInfo, layers: Sequence[Layer], kind: str, 
 
 def _alone(found: AtlasInfo, layers: Sequence[Layer], kind: str, place: int | None, top: int) -> Figure:
     """A figure of one panel."""
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     rows = {"top": min(top, len(found.labels)), "patterns": len(layers) + 5}.get(kind, 12)
-    figure = Figure(figsize=(7.2, 1.9 + 0.27 * rows + 0.2 * len(found.notes)), layout="constrained")
+    figure = Picture(figsize=(7.2, 1.9 + 0.27 * rows + 0.2 * len(found.notes)), layout="constrained")
     _draw_panel(figure.subplots(), found, layers, kind, place, top)
     _heading(figure, found, 108, size="small")
     return figure
 
 
 def _images(found: AtlasInfo) -> Figure:
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     layers = prominent(found)
-    figure = Figure(figsize=(WIDTH, images_height(found, layers, ROOM) + 1.5), layout="constrained")
+    figure = Picture(figsize=(WIDTH, images_height(found, layers, ROOM) + 1.5), layout="constrained")
     draw_images(figure, found, layers, ROOM)
     _mark_legend(figure, found, layers)
     _heading(figure, found, 130, _selection(found, layers))
@@ -111,12 +111,12 @@ def _images(found: AtlasInfo) -> Figure:
 
 def _whole(found: AtlasInfo, top: int) -> Figure:
     """The images on top; then scatter and ranking; then the largest impacts and the patterns."""
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     layers = prominent(found)
     rows = max(min(top, len(found.labels)), len(layers) + 4 if found.has_patterns else 0)
     heights = (images_height(found, layers, ROOM) + 0.75, 4.0 + 0.25 * (len(found.layers) > 5), 1.1 + 0.24 * rows)
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.5 + 0.2 * len(found.notes)), layout="constrained")
+    figure = Picture(figsize=(WIDTH, sum(heights) + 0.5 + 0.2 * len(found.notes)), layout="constrained")
     parts: Any = figure.subfigures(3, 1, height_ratios=heights)
     draw_images(parts[0], found, layers, ROOM)
     parts[0].suptitle(READING, fontsize="small")
@@ -136,12 +136,12 @@ def _whole(found: AtlasInfo, top: int) -> Figure:
 
 def _one_layer(found: AtlasInfo, layer: Layer, top: int) -> Figure:
     """The image of a layer, and the curves of its parameters with the largest impacts: below, or beside a narrow image."""
-    from matplotlib.figure import Figure
+    from thetascope.figures.picture import Picture
 
     chosen, ratio = found.ranked(layer.members)[:top].tolist(), aspect_of(layer)
     wide = ratio > NARROW
     room, height = (ROOM, images_height(found, [layer], ROOM) + 0.6) if wide else (ratio * 3.7 + 0.6, 5.0)
-    figure = Figure(figsize=(WIDTH, height + (4.6 if wide else 0.9)), layout="constrained")
+    figure = Picture(figsize=(WIDTH, height + (4.6 if wide else 0.9)), layout="constrained")
     sides: dict[str, Any] = {"height_ratios": (height, 4.0)} if wide else {"width_ratios": (room + 1.1, WIDTH - room - 1.1)}
     parts: Any = figure.subfigures(*((2, 1) if wide else (1, 2)), **sides)
     draw_images(parts[0], found, [layer], room, height=None if wide else 3.4, named_axes=True)

@@ -13,13 +13,13 @@ from thetascope.figures.atlas_pictures import Ints
 from thetascope.figures.curves import CYCLE, mark_ends, style_of
 from thetascope.figures.legends import legend_text, wrapped
 from thetascope.figures.scales import texts_of
-from thetascope.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW
+from thetascope.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, ink
 from thetascope.results.result import ESTIMATED, MISSING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAMED = len(CYCLE)
+NAMED = len(CYCLE) - 1  # its black would not show on a dark ground
 """So many layers have colours of their own, those with the largest impacts."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LIGHT = "#B3B3B3"
@@ -109,7 +109,7 @@ def draw_ranking(ax: Axes, found: AtlasInfo, layers: Sequence[Layer], *, named: 
     """The impacts of each layer from the largest down, and of all parameters; layers `named` for a legend."""
     colors, members = colors_of(found), members_of(layers)
     if len(layers) > 1:
-        _draw_ranks(ax, found, members, color="black", linewidth=1.2, linestyle=(0, (1, 1)), label="all parameters", zorder=3)
+        _draw_ranks(ax, found, members, color=ink(), linewidth=1.2, linestyle=(0, (1, 1)), label="all parameters", zorder=3)
     for layer in layers:
         color = colors[layer.tensors[0]]
         style: dict[str, Any] = {"marker": marker_of(color), "markersize": 4.5, "linewidth": 1.5, "zorder": 1 if color == LIGHT else 2}
@@ -177,7 +177,7 @@ def draw_patterns(ax: Axes, found: AtlasInfo, layers: Sequence[Layer]) -> None:
     for name, style in styles.items():
         widths = np.array([100 * of_row.get(name, 0.0) for of_row in shares])
         if widths.any():
-            ax.barh(range(len(rows)), widths, left=left, height=0.68, edgecolor="black", linewidth=0.5, label=legend_text(name), **style)
+            ax.barh(range(len(rows)), widths, left=left, height=0.68, edgecolor=ink(), linewidth=0.5, label=legend_text(name), **style)
         for row in np.flatnonzero(widths >= 100 * LARGE).tolist():
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
             ax.text(left[row] + widths[row] / 2, row, f"{widths[row]:.0f}", ha="center", va="center", fontsize="x-small", bbox=box)

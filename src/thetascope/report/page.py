@@ -37,6 +37,10 @@ def write_report(run: PathLike, results: Iterable[Given] | Given | None = None) 
     Raises:
         RecordingError: `run` is no folder.
         ResultError: a path in `results` does not exist.
+
+    Example:
+        >>> ts.write_report("runs/digits").name
+        'report.html'
     """
     folder = Path(run)
     page = _page(read_run(folder), find_results(folder, results))
