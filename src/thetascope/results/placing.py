@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from thetascope.errors import ResultError
 from thetascope.files import PARTIAL, Lock, partial_of, sweep_beside
+
+_claimed: set[str] = set()
+"""What threads of this process are making."""
 
 
 def put_in_place(path: Path, write: Callable[[Path], None], *, replace: bool) -> None:
@@ -22,11 +26,12 @@ def put_in_place(path: Path, write: Callable[[Path], None], *, replace: bool) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     settle(path)
     partial = partial_of(path)
+    if str(partial) in _claimed:
+        raise _taken(path)
+    _claimed.add(str(partial))
     try:
+        _remove(partial)
         partial.mkdir()
-    except FileExistsError as error:
-        raise _taken(path) from error
-    try:
         write(partial)
         if replace:
             path.rename(_replaced(path))
@@ -41,7 +46,17 @@ def put_in_place(path: Path, write: Callable[[Path], None], *, replace: bool) ->
     finally:
         if replace and not path.exists():
             _replaced(path).rename(path)
+        _remove(partial)
+        _claimed.discard(str(partial))
+
+
+def _remove(partial: Path) -> None:
+    """Remove what was not finished. After an error, threads of zarr may go on writing to it for a moment."""
+    for pause in (0.0, 0.01, 0.05, 0.2, 0.5, 1.0):
+        time.sleep(pause)
         shutil.rmtree(partial, ignore_errors=True)
+        if not partial.exists():
+            return
 
 
 def settle(path: Path) -> None:
