@@ -17,7 +17,7 @@ PROMISES = {
     "killed: results": Promise(
         "An examination that is killed loses no stored unit; the same call ends in the same bits, having scored again at most the unit "
         "in flight, and leaves no stray file",
-        "SIGKILL in a child before each of its steps on files (open to write, make, rename, remove), and at random moments",
+        "SIGKILL in a child before each of its steps on files (open to write, make, rename, remove)",
     ),
     "killed: replacing": Promise(
         "A result that is replaced is the old one or the new one, whole, whenever the process dies",
@@ -29,7 +29,7 @@ PROMISES = {
     ),
     "killed: recording": Promise(
         "A recording that is killed keeps every state but the one in flight; the initial one always; recording goes on",
-        "SIGKILL before each step of a recording that thins, goes back and records step 0 again, and at random moments",
+        "SIGKILL before each step of a recording that thins, goes back and records step 0 again",
     ),
     "two at once": Promise(
         "Two processes on one `out` or run: one of them gets one error, or they follow one another; never a mixture. A lock dies with its "
@@ -38,7 +38,7 @@ PROMISES = {
     ),
     "full disk": Promise(
         "A write that fails is a clear error; what was there stays valid; the same call goes on to the same bits",
-        "the n-th step on files fails for n = 1, 2, … until none does; files that cannot grow (RLIMIT_FSIZE); a small tmpfs",
+        "the n-th step on files fails for n = 1, 2, … until none does; files that cannot grow (RLIMIT_FSIZE); a small tmpfs where it may be mounted",
     ),
     "altered: results": Promise(
         "A stored result of which anything was altered gives no wrong number: points are scored anew, all else is an error",
@@ -59,7 +59,7 @@ PROMISES = {
     ),
     "strangers: memory": Promise(
         "A small file cannot fill the memory: what promises more than it holds is refused before it is read",
-        "deflated and overlapping zips, tensors expanded from one value, headers that lie (safetensors, IDX, zarr)",
+        "a deflated zip, tensors expanded from one value, headers that lie (safetensors, IDX, zarr)",
     ),
     "strangers: paths": Promise(
         "Names cannot lead out of the folder that is written to",
@@ -75,7 +75,7 @@ PROMISES = {
     ),
     "any order": Promise(
         "Recorder and store hold what was put into them, in whatever order that happens",
-        "hypothesis's state machines against plain models: record, go back, reopen, kill; write, reopen, lose a chunk",
+        "hypothesis's state machines against plain models: record, go back, reopen, find a torn line; write, reopen, lose a chunk",
     ),
     "odd models": Promise(
         "Any model, data or loss works, or is refused by one clear error",
