@@ -38,7 +38,8 @@ PROMISES = {
     ),
     "full disk": Promise(
         "A write that fails is a clear error; what was there stays valid; the same call goes on to the same bits",
-        "the n-th step on files fails for n = 1, 2, … until none does; files that cannot grow (RLIMIT_FSIZE); a small tmpfs where it may be mounted",
+        "the n-th step on files fails for n = 1, 2, … until none does; files that cannot grow (RLIMIT_FSIZE); "
+        "a small tmpfs where one may be made",
     ),
     "altered: results": Promise(
         "A stored result of which anything was altered gives no wrong number: points are scored anew, all else is an error",

@@ -119,7 +119,7 @@ GUARDS = (
         "recording/recorder.py",
         "            if step == 0 and self._wrote_initial and self._stored:",
         "            if False:",
-        "test_kill.py::test_killed_at_some_steps[recorder]",
+        "../recording/test_recorder.py::test_recording_step_0_again_and_again_keeps_the_initial_state_on_disk",
     ),
     Guard(
         "a file is put in place whole",
