@@ -115,6 +115,7 @@ def test_public_names_are_pinned() -> None:
         "interpolate",
         "layer_roles",
         "load_result",
+        "parameter_atlas",
         "study_epochs",
         "study_test_size",
         "study_train_size",

@@ -413,7 +413,7 @@ def test_of_many_layers_those_with_the_largest_impacts_are_shown() -> None:
     figure = drawn(found)
     assert "images and patterns show 12 of 20 layers, those with the largest impacts" in texts(figure)
     assert "other layers" in texts(figure)
-    assert len(set(colors_of(found).values())) == 8  # seven and the grey of the rest
+    assert len(set(colors_of(found).values())) == 7  # seven and the grey of the rest
     assert sum(trace.name == "other layers" and trace.showlegend for trace in draw_plotly(found).data) == 1
 
 
