@@ -13,6 +13,21 @@ from weakref import WeakSet
 PARTIAL = ".partial"
 
 
+_CODES = {"%": "%25", "/": "%2F", "\\": "%5C"}
+
+
+def file_name(name: str) -> str:
+    """A user's `name` as that of a file: no part of it leads to another folder."""
+    return "".join(_CODES.get(letter, letter) for letter in name)
+
+
+def named_by(file: str) -> str:
+    """The user's name of which `file_name` made this one."""
+    for letter, code in reversed(_CODES.items()):
+        file = file.replace(code, letter)
+    return file
+
+
 def partial_of(path: Path) -> Path:
     """Where this process makes what will lie at `path`."""
     return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")

@@ -27,7 +27,7 @@ def test_pipes_hold_plain_lines(no_color: str | None) -> None:
     assert done.returncode == 0
     assert ANSI not in done.stdout + done.stderr
     assert "\r" not in done.stdout + done.stderr
-    assert [Path(line).name for line in done.stdout.splitlines()[-2:]] == ["line.png", "roles.png"]
+    assert [Path(line).name for line in done.stdout.splitlines()[-3:]] == ["line.png", "roles.png", "report.html"]
     told = [line for line in done.stderr.splitlines() if "points to score" not in line]  # which is said where it takes long
     assert [line.split("?")[0] for line in told] == ["Was the way straight", "Which layers are robust, which ambient"]
     wrong = subprocess.run([*command[:3], "interpolat"], capture_output=True, text=True, check=False, env=environment)

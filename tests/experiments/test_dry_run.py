@@ -42,11 +42,13 @@ def test_a_dry_run_counts_what_the_run_scores_and_writes_nothing(subject: Subjec
         assert plan.todo == scored(result)
     elif plan.unit == "optimizer steps":
         assert plan.todo == {"epochs": 2 * 4, "train-size": 2 * (1 + 4)}[name]
+    elif plan.unit == "parameters":
+        assert plan.todo == result.data.sizes["parameter"]
     assert plan.samples == 20
     assert plan.seconds > 0
     after = planned(lambda: CATALOG[name].run(subject, place))
     if name != "test-size":
-        assert (after.todo, after.stored) == (0, scored(result))
+        assert (after.todo, after.stored) == (0, result.data.sizes["parameter"] if plan.unit == "parameters" else scored(result))
         assert after.seconds < plan.seconds
 
 

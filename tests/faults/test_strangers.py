@@ -197,12 +197,13 @@ def test_images_that_promise_more_than_they_hold(tmp_path: Path) -> None:
 
 # --- paths ------------------------------------------------------------------------------------------------
 
-NAMES = ["../x", "/tmp/x", "a/b", "a\\b", "..", ".hidden", "nul\0", "line\nbreak", "", " ", "zarr.json", "status", "check", "_x", "x" * 300]
+REFUSED = ["../x", "..", ".hidden", "nul\0", "line\nbreak", "", " ", "zarr.json", "status", "check", "_x", "x" * 81]
+KEPT = ["/tmp/x", "/" * 80, "a/b", "a/../../x", "a\\b", "top-5%", "50%2F", "</script><script>alert(1)</script>"]
 
 
 @pytest.mark.promise("strangers: paths")
-@pytest.mark.parametrize("name", NAMES, ids=[repr(n)[:20] for n in NAMES])
-def test_a_metric_s_name_leads_nowhere(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", REFUSED, ids=[repr(n)[:20] for n in REFUSED])
+def test_a_metric_s_name_that_no_file_may_have_is_refused(tmp_path: Path, name: str) -> None:
     linear = case("linear")
     model, (inputs, targets) = linear.model(), linear.data()
     with pytest.raises(ObjectiveError, match=r"may not be called|a metric's name is"):
@@ -213,6 +214,24 @@ def test_a_metric_s_name_leads_nowhere(tmp_path: Path, name: str) -> None:
     with pytest.raises(ObjectiveError, match=r"may not|a metric's name is"):
         ts.interpolate(objective, ts.Trajectory.from_states(linear.states(2)), alphas=3, out=tmp_path / "in" / "r", progress=False)
     assert not tree(tmp_path)
+
+
+@pytest.mark.promise("strangers: paths")
+@pytest.mark.parametrize("name", KEPT, ids=[repr(n)[:20] for n in KEPT])
+def test_a_metric_s_name_leads_nowhere(tmp_path: Path, name: str) -> None:
+    linear = case("linear")
+    objective = ts.Objective(linear.model(), linear.data(), metrics={name: "accuracy"})
+    home = tmp_path / "in"
+    result = ts.interpolate(objective, ts.Trajectory.from_states(linear.states(2)), alphas=3, out=home / "r", progress=False)
+    for path in (home / "r", result.save(home / "copy")):
+        again = ts.load_result(path)
+        assert again.data[name].values.tolist() == result.data[name].values.tolist()
+        assert len(list(path.iterdir())) == len({*again.data.variables, "check", "actual_check", "zarr.json"})  # a folder a variable
+    result.export(home / "r.npz")
+    with zipfile.ZipFile(home / "r.npz") as archive:
+        assert not [entry for entry in archive.namelist() if set(entry) & set("/\\")]
+    assert sorted(path.name for path in home.iterdir()) == ["copy", "r", "r.npz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 @pytest.mark.promise("strangers: paths")
@@ -293,8 +312,9 @@ def test_labels_are_text_in_every_output(tmp_path: Path, label: str) -> None:
     loaded = ts.load_result(tmp_path / "r")
     assert loaded.data["layer"].values.tolist() == [label, "rest"]
     loaded.data.attrs["title"] = label
-    assert "<script" not in loaded._repr_html_()
-    assert "<img" not in loaded._repr_html_()
+    shown = loaded._repr_html_()
+    assert "<script" not in shown
+    assert shown.count("<img") == shown.count('<img style="max-width:100%" alt=') == 1  # the picture, and none of the label's making
     page = loaded.export(tmp_path / "a.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "<img src=x" not in page

@@ -90,6 +90,7 @@ KINDS = (
     Kind("study_train_size", lambda p: ts.study_train_size(p.training, [5, 20], repeats=2, **QUIET)),
     Kind("study_test_size", lambda p: ts.study_test_size(p.objective, p.trajectory[-1], repeats=5, **QUIET)),
     Kind("surface", lambda p: ts.surface(p.objective, p.trajectory, **GRID)),
+    Kind("parameter_atlas", lambda p: ts.parameter_atlas(p.objective, p.trajectory, alphas=9, **QUIET)),
     Kind("trajectory_plane", lambda p: ts.trajectory_plane(p.objective, p.trajectory, 3, 4, **QUIET)),
 )
 

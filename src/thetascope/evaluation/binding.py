@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -66,7 +67,8 @@ class BoundModel:
         # a global hook, because one on the model would write to it
         handle = nn.modules.module.register_module_forward_pre_hook(note)
         try:
-            with self.running():
+            with self.running(), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*global hooks on modules")  # torch, of a compiled layer; the hook only notes names
                 self.evaluate(self.tensors_of(self.present_state()), batch)
         finally:
             handle.remove()

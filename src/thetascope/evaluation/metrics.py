@@ -37,17 +37,10 @@ def check_name(name: object) -> None:
     """
     if name != "loss" and name in RESERVED:
         raise ObjectiveError(f'a metric may not be called "{name}", which results use themselves; choose another name')
-    if (
-        not isinstance(name, str)
-        or not name.isprintable()
-        or not name.strip()
-        or set(name) & set("/\\")
-        or name[0] in "._"
-        or len(name) > 100
-    ):
+    if not isinstance(name, str) or not name.isprintable() or not name.strip() or name[0] in "._" or len(name.encode()) > 80:
         raise ObjectiveError(
-            f"a metric's name is printable text without slashes, does not begin with a dot or underscore, and has at most 100 characters, "
-            f"because files are named by it. Got {name!r} instead."
+            "a metric's name is printable text that does not begin with a dot or underscore and has at most 80 bytes, because "
+            f"files are named by it. Got {name!r} instead."
         )
 
 

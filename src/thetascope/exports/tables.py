@@ -11,6 +11,7 @@ import numpy as np
 
 from thetascope.errors import ResultError
 from thetascope.exports.selection import only_variable
+from thetascope.files import file_name
 from thetascope.results.result import Result
 
 
@@ -20,7 +21,7 @@ def table(result: Result, suffix: str, variable: str | None) -> bytes:
 
 
 def arrays(result: Result, suffix: str, variable: str | None) -> bytes:
-    """Each variable and coordinate by its name; ``attrs`` and each array's ``dims`` as JSON. Nothing is pickled.
+    """Each variable and coordinate by its name, a slash in it as ``%2F``; ``attrs`` and each array's ``dims`` as JSON. Nothing is pickled.
 
     Written entry by entry, because `numpy.savez` takes names as keywords, and not every name may be one.
     """
@@ -32,7 +33,7 @@ def arrays(result: Result, suffix: str, variable: str | None) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, values in {**{str(name): array.values for name, array in data.variables.items()}, **told}.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+            with archive.open(f"{file_name(name)}.npy", "w", force_zip64=True) as entry:
                 plain = np.array(values.tolist(), str).reshape(values.shape) if values.dtype.kind in "OT" else values
                 np.lib.format.write_array(entry, plain, allow_pickle=False)
     return content.getvalue()

@@ -49,10 +49,11 @@ def draw_matplotlib(result: Result, ax: Axes | None = None, **options: Any) -> A
     """
     module = _module(result)
     _check_options(module.draw_matplotlib, options, f'the figure of "{_name(result)}"')
-    before = set() if ax is None else _texts(ax)
+    before = {} if ax is None else {text: text.get_text() for text in _texts(ax)}
     drawn: Axes | Figure = module.draw_matplotlib(module.info(result), ax, **options)
-    for text in _texts(drawn) - before:
-        text.set_parse_math(False)  # names and titles are text, also with dollar signs; only numbers along an axis are set as formulas
+    for text in _texts(drawn):
+        if text.get_text() != before.get(text):
+            text.set_parse_math(False)  # names and titles are text, also with dollar signs; only numbers along an axis are set as formulas
     return drawn
 
 

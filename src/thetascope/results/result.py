@@ -131,8 +131,9 @@ class Result:
     def summary(self) -> list[tuple[str, str]]:
         """What the result shows itself as: a list of names and texts."""
         attrs = self.data.attrs
-        rows = [("dims", ", ".join(f"{name} {size}" for name, size in self.data.sizes.items()))]
         names = sorted(map(str, self.data.data_vars), key=self._rank)
+        dims = dict.fromkeys(dim for name in [*names, *self.data.coords] for dim in self.data[name].dims)
+        rows = [("dims", ", ".join(f"{dim} {self.data.sizes[dim]}" for dim in dims))]
         rows += [(n, _extent(self.data[n])) for n in names if self.data[n].dtype.kind == "f" and self.data[n].size]
         rows.append(
             (

@@ -18,11 +18,11 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from thetascope.errors import ResultError
-from thetascope.files import Lock, links_below, sweep_partial
+from thetascope.files import Lock, file_name, links_below, sweep_partial
 from thetascope.results.placing import settle
 from thetascope.results.result import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, Result
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names
-from thetascope.results.stored import FORMAT, locked, put, read_sealed, save, zarr_settings
+from thetascope.results.stored import FORMAT, locked, put, read_sealed, renamed, save, zarr_settings
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,10 @@ class Store:
             lock.release()
             raise
 
+    def _array(self, name: str) -> Any:
+        """A variable on disk."""
+        return self._group[file_name(name)]
+
     def done(self, prefix: str) -> NDArray[np.bool_]:
         """Which points are stored, flat."""
         return np.asarray(self.data[prefix + "status"].values.ravel() != MISSING)
@@ -149,7 +153,7 @@ class Store:
             checks = self._checks(prefix, np.arange(start, start + len(finite)))
             with zarr_settings():
                 for name, column in {**columns, prefix + CHECK: checks, prefix + "status": status}.items():  # the status comes last
-                    self._group[name][where] = column
+                    self._array(name)[where] = column
 
     def write_cells(self, prefix: str, cells: Sequence[int], values: Mapping[str, Sequence[float]]) -> None:
         """Store points that lie anywhere: the values, then their status. Chunks that others share are written whole again."""
@@ -171,9 +175,9 @@ class Store:
         checks = self._checks(prefix, np.arange(where.start * width, where.stop * width)).reshape(-1, width)
         with zarr_settings():
             for name in values:
-                self._group[prefix + name][where] = self.data[prefix + name].values[where]
-            self._group[prefix + CHECK][where] = checks
-            self._group[prefix + "status"][where] = status
+                self._array(prefix + name)[where] = self.data[prefix + name].values[where]
+            self._array(prefix + CHECK)[where] = checks
+            self._array(prefix + "status")[where] = status
 
     def estimate(self, prefix: str, values: Mapping[str, ArrayLike], attrs: Mapping[str, Any]) -> None:
         """Fill what is not scored with estimates over the whole dimensions; what was scored stays as it is."""
@@ -194,11 +198,11 @@ class Store:
         with zarr_settings():
             for name in columns:
                 for place in places:
-                    self._group[name][place] = self.data[name].values[place]
+                    self._array(name)[place] = self.data[name].values[place]
             for row, place in zip(rows, places, strict=True):
-                self._group[prefix + CHECK][place] = self._checks(prefix, np.arange(row * shape[-1], (row + 1) * shape[-1]))
+                self._array(prefix + CHECK)[place] = self._checks(prefix, np.arange(row * shape[-1], (row + 1) * shape[-1]))
             for place in places:
-                self._group[prefix + "status"][place] = self.data[prefix + "status"].values[place]
+                self._array(prefix + "status")[place] = self.data[prefix + "status"].values[place]
 
     def _checks(self, prefix: str, cells: NDArray[np.int64]) -> NDArray[np.uint64]:
         columns = [self.data[name].values.flat[cells] for name in scored_names(self.data, prefix)]
@@ -222,7 +226,7 @@ class Store:
             self._seal = self._seal.adding(self.data, variables)
             with zarr_settings():
                 if variables:
-                    made.assign_attrs(before).to_zarr(self.path, mode="a", consolidated=False, zarr_format=3)
+                    renamed(made.assign_attrs(before), file_name).to_zarr(self.path, mode="a", consolidated=False, zarr_format=3)
                 made.assign_attrs(self.data.attrs | {SEAL: self._seal.to_json()}).drop_vars(list(variables)).to_zarr(
                     self.path, mode="a", consolidated=False, zarr_format=3
                 )

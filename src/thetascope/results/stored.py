@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from thetascope.errors import ResultError
-from thetascope.files import Lock
+from thetascope.files import Lock, file_name, named_by
 from thetascope.results.placing import put_in_place, settle
 from thetascope.results.result import EVALUATED, MISSING, Result
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names, uncovered
@@ -77,6 +77,7 @@ def read_sealed(path: Path) -> tuple[xr.Dataset, Seal | None, list[str]]:
         with zarr_settings():
             _check_size(path)
             data: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None, zarr_format=3).load()
+        data = renamed(data, named_by)
     except ResultError:
         raise
     except Exception as error:
@@ -139,7 +140,7 @@ def put(data: xr.Dataset, path: Path, *, replace: bool) -> Seal:
     data = data.drop_encoding()
     sealed = Seal().over(data)
     checks = {prefix + CHECK: (data[f"{prefix}status"].dims, sealed.all_checks(data, prefix)) for prefix in prefixes(data)}
-    whole = data.assign(checks).assign_attrs({SEAL: sealed.to_json()})
+    whole = renamed(data.assign(checks).assign_attrs({SEAL: sealed.to_json()}), file_name)
 
     def write(partial: Path) -> None:
         with zarr_settings():
@@ -147,6 +148,11 @@ def put(data: xr.Dataset, path: Path, *, replace: bool) -> Seal:
 
     put_in_place(path, write, replace=replace)
     return sealed
+
+
+def renamed(data: xr.Dataset, name: Callable[[str], str]) -> xr.Dataset:
+    """The dataset whose variables are called as their files, with `file_name`; or as their users do, with `named_by`."""
+    return data.rename({old: new for old in map(str, data.data_vars) if (new := name(old)) != old})
 
 
 def _encoding(data: xr.Dataset) -> dict[str, dict[str, Any]]:
