@@ -29,7 +29,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=5)
     arguments = options.parse_args()
-    with subject(arguments) as (inputs, labels, run), peak_memory() as peak:
+    with subject(arguments) as (inputs, labels, run):
         trajectory = ts.Trajectory(run)
         first, last = (trajectory[i].tensors(list(trajectory[0])) for i in (0, -1))
         score, plain = nnvis_scorer(inputs, labels, BATCH), plain_scorer(inputs, labels, BATCH, LeNet())
@@ -48,6 +48,8 @@ def main() -> None:
             times.append((theirs * share, own * share, cold, warm))
             losses = result.data["loss"]
             errors += [abs(float(losses.sel(layer=name, alpha=a)) / value - 1) for (name, a), value in zip(chosen, found, strict=True)]
+        with peak_memory() as peak:
+            ts.interpolate(objective(inputs, labels), trajectory, **call)
     figures = {
         "first call": Ratio(tuple(theirs / cold for theirs, _, cold, _ in times)),
         "warm": Ratio(tuple(theirs / warm for theirs, _, _, warm in times)),

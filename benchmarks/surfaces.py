@@ -23,7 +23,7 @@ def main() -> None:
     options.add_argument("--grid", type=int, default=51)
     options.add_argument("--full", action="store_true", help="score the whole grid too, for the true error of the estimate (minutes)")
     arguments = options.parse_args()
-    with subject(arguments) as (inputs, labels, run), peak_memory() as peak:
+    with subject(arguments) as (inputs, labels, run):
         trajectory = ts.Trajectory(run)
         last = trajectory[-1].tensors(list(trajectory[-1]))
         score, cells = nnvis_scorer(inputs, labels, BATCH), arguments.grid**2
@@ -43,6 +43,8 @@ def main() -> None:
             full, _ = timed(ts.surface, fresh, trajectory, x=part, y=part, progress=False)
             times.append((theirs / SAMPLE * cells, landscapes / SIDE**2 * cells, cold, warm, full / PART**2 * cells))
         told, more = found.data.attrs["estimate"], {}
+        with peak_memory() as peak:
+            ts.surface(objective(inputs, labels), trajectory, x=axis, y=axis, tolerance=0.01, progress=False)
         if arguments.full:
             truth = ts.surface(objective(inputs, labels), trajectory, x=axis, y=axis).data["loss"]
             more["true_error"] = float((abs(found.data["loss"] - truth) / truth).max())

@@ -126,6 +126,7 @@ class ShortWay:
         example: the values of all nodes for some batch.
 
     Attributes:
+        last: the node whose whole value is made first; what follows is computed as a whole.
         usable: whether what it reads is as it was computed; a layer that writes to what it is given spoils it.
         stackable: whether several changed versions may go through at once.
     """
@@ -136,8 +137,8 @@ class ShortWay:
         self._places: dict[fx.Node, int] = {}
         self._mixing: fx.Node | None = None
         self._follow(example)
-        self._last = self._mixing or (self._steps[-1] if self._steps else start)
-        self._plan = traced.after(self._last)
+        self.last = self._mixing or (self._steps[-1] if self._steps else start)
+        self._plan = traced.after(self.last)
         self.stackable = self._stacks(example)
         self.usable = not any(tensor._version for node in self.needs for tensor in tensors_of(example[node]))
 
@@ -166,7 +167,7 @@ class ShortWay:
     def needs(self) -> frozenset[fx.Node]:
         """The nodes whose values `outputs` reads."""
         before = self._steps[-1] if self._steps else self.start
-        return frozenset({self._last, before, self.start, *self._plan.cut})
+        return frozenset({self.last, before, self.start, *self._plan.cut})
 
     def outputs(self, values: Environment, tensors: Mapping[str, Tensor], channel: int, changed: Tensor) -> Tensor:
         """What the model gives where `channel` of the start is `changed`.
@@ -189,13 +190,13 @@ class ShortWay:
             stretch = found
         left = dict(self._further(values, count))
         before = self._steps[-1] if self._steps else self.start
-        left[self._last] = self._joined(stretch, values, tensors, before, count)
+        left[self.last] = self._joined(stretch, values, tensors, before, count)
         outputs: Tensor = self._traced.run(self._plan.moving, tensors, left)[self._traced.output]
         return outputs
 
     def _joined(self, stretch: Stretch, values: Environment, tensors: Mapping[str, Tensor], before: fx.Node, count: int) -> Tensor:
         """The whole value of the node where the change leaves its channel."""
-        old = values[self._last]
+        old = values[self.last]
         if self._mixing is None:
             whole = _repeated(old, count)
             whole = whole.clone() if count == 1 else whole
@@ -215,12 +216,12 @@ class ShortWay:
         """What the rest of the way needs besides, once a version."""
         from_input = self._traced.from_input
         return {node: _repeated(values[node], count) if node in from_input else values[node]
-                for node in self._plan.cut if node is not self._last}  # fmt: skip
+                for node in self._plan.cut if node is not self.last}  # fmt: skip
 
     def _stacks(self, example: Environment) -> bool:
         """Whether several versions may stand one below the other: all that comes from the input has a row a sample."""
         rows = len(example[self._traced.input]) if isinstance(example[self._traced.input], Tensor) else -1
-        from_input = [node for node in {*self._plan.cut, self._last, *self._steps, self.start} if node in self._traced.from_input]
+        from_input = [node for node in {*self._plan.cut, self.last, *self._steps, self.start} if node in self._traced.from_input]
         values = [example[node] for node in from_input] + [example[self._traced.output]]
         return all(isinstance(value, Tensor) and value.ndim > 0 and len(value) == rows for value in values)
 

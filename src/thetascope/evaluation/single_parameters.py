@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from thetascope.evaluation.backends import Engine
@@ -17,6 +16,7 @@ from thetascope.evaluation.backends.scalar import Routes
 from thetascope.evaluation.engine import Request, Runner, Sink
 from thetascope.evaluation.metrics import SupervisedStep
 from thetascope.evaluation.objective import Objective
+from thetascope.evaluation.refinement import Curve
 from thetascope.evaluation.tabulation import Tabulation, block_outputs
 from thetascope.evaluation.tracing import NotTraceableError, TracedModel
 from thetascope.geometry.edits import Parameter, ScalarEdits
@@ -24,15 +24,10 @@ from thetascope.state import State
 
 Floats = NDArray[np.float64]
 
-SCORED_PLACES = (5, 9, 17, 33)
-"""At so many values a parameter that is not tabulated is scored; in between the loss is read off their polynomial. Where twice as
-many give another curve, twice as many again are taken; where even the last do, every value is scored. The places of one
-are among those of the next."""
+PROJECTED_PLACES = 25
+"""So many are counted on, for each such parameter, when the time is told before."""
 
-SETTLED = 1e-5
-"""A curve has settled when twice as many places move it by less, as a share of the final loss (of 1 where that is 0)."""
-
-PARAMETERS_AT_ONCE = 64
+PARAMETERS_AT_ONCE = 128
 """So many of these make a unit."""
 
 
@@ -174,34 +169,17 @@ class SingleParameters:
         members = np.arange(len(piece))
         if not self._tabulate:
             return self._each(piece, members, delta)
-        low, high = np.minimum(delta.min(axis=1), 0.0), np.maximum(delta.max(axis=1), 0.0)
-        found = np.zeros_like(delta)
-        moving = np.flatnonzero(high > low)
-        known, before = np.empty((len(moving), 0)), np.full((len(moving), delta.shape[1]), np.nan)
-        for places in SCORED_PLACES:
-            if not len(moving) or places >= delta.shape[1]:
-                break
-            middle, half = ((high + low) / 2)[moving, None], ((high - low) / 2)[moving, None]
-            known = self._more_places(piece, moving, middle, half, places, known)
-            read = _read_between(known, (delta[moving] - middle) / half, -middle / half)
-            read[delta[moving] == 0] = 0.0
-            limit = SETTLED * (abs(self._final_loss) or 1.0)
-            settled = np.abs(read - before).max(axis=1) <= limit
-            found[moving[settled]] = read[settled]
-            moving, known, before = moving[~settled], known[~settled], read[~settled]
-        if len(moving):
-            found[moving] = self._each(piece, moving, delta[moving])
-        return found
-
-    def _more_places(self, piece: Piece, members: NDArray[np.int64], middle: Floats, half: Floats, places: int, known: Floats) -> Floats:
-        """The changes at so many places; every other one is `known` already, but at first."""
-        at = middle + half * chebyshev.chebpts2(places)
-        if not known.shape[1]:
-            return self._each(piece, members, at)
-        found = np.empty_like(at)
-        found[:, ::2] = known
-        found[:, 1::2] = self._each(piece, members, at[:, 1::2])
-        return found
+        curves = [Curve(row, self._final_loss) for row in delta]
+        while True:
+            bending = np.array([k for k, curve in enumerate(curves) if len(curve.asks)], np.int64)
+            if not len(bending):
+                return np.stack([curve.values() for curve in curves])
+            asks = [curves[k].asks for k in bending]
+            at = np.zeros((len(asks), max(map(len, asks))))
+            for row, ask in zip(at, asks, strict=True):
+                row[: len(ask)] = ask
+            for k, ask, changes in zip(bending, asks, self._each(piece, bending, at), strict=True):
+                curves[k].tell(changes[: len(ask)])
 
     def _each(self, piece: Piece, members: NDArray[np.int64], delta: Floats) -> Floats:
         """Every value scored; a change of 0 changes nothing."""
@@ -218,14 +196,6 @@ class SingleParameters:
             request = Request(edits, ("parameter", "alpha"), values.shape)
             found[rows] = np.asarray(self.runner.columns(request, rows)["loss"]) - self._final_loss
         return found.reshape(values.shape)
-
-
-def _read_between(values: Floats, u: Floats, zero: Floats) -> Floats:
-    """The polynomials through ``values[p, M]`` at Chebyshev's points of [-1, 1], at ``u[p, A]``, less what they are at ``zero[p, 1]``."""
-    count = values.shape[1]
-    coefficients = np.linalg.solve(chebyshev.chebvander(chebyshev.chebpts2(count), count - 1), values.T)[:, :, None]
-    found: Floats = chebyshev.chebval(u, coefficients, tensor=False) - chebyshev.chebval(zero, coefficients, tensor=False)
-    return found
 
 
 def parameters_of(state: State, piece: Piece, members: Sequence[int] | NDArray[np.int64]) -> list[Parameter]:

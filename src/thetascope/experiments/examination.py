@@ -156,20 +156,27 @@ def _score(objective: Objective, experiment: Experiment, store: Store, probed: P
         runner = Runner(objective, store, engine, advance)
         for request in experiment.requests:
             if experiment.tolerance is not None and request.dims == GRID:
-                _estimate(request, store, runner, experiment.tolerance)
+                before = int(store.done(request.prefix).sum())
+                scored = _estimate(request, store, runner, experiment.tolerance)
+                rest = len(request.points) - before - scored
+                advance(rest, "the rest estimated" if rest else "")
             else:
                 runner.everything(request)
     return runner.notes
 
 
-def _estimate(request: Request, store: Store, runner: Runner, tolerance: float) -> None:
-    """Score some cells of a grid and estimate the rest; cells that are stored already are not scored again."""
+def _estimate(request: Request, store: Store, runner: Runner, tolerance: float) -> int:
+    """Score some cells of a grid and estimate the rest; cells that are stored already are not scored again. How many were scored."""
+    new = 0
     if store.done(request.prefix).all():
-        return
+        return new
 
     def score(cells: Sequence[int]) -> dict[str, Floats]:
+        nonlocal new
         known = store.evaluated(request.prefix)
-        runner.cells(request, [cell for cell in cells if not known[cell]])
+        left = [cell for cell in cells if not known[cell]]
+        runner.cells(request, left)
+        new += len(left)
         values = [store.values(request.prefix, cell) for cell in cells]
         return {name: np.array([value[name] for value in values]) for name in values[0]}
 
@@ -180,6 +187,7 @@ def _estimate(request: Request, store: Store, runner: Runner, tolerance: float) 
         "reason": found.reason, "fitted": found.fitted,
     }  # fmt: skip
     store.estimate(request.prefix, found.values, {"estimate": said})
+    return new
 
 
 def _layout(objective: Objective, experiment: Experiment, probed: Probe, provenance: Mapping[str, Any], *, shares: bool) -> Layout:

@@ -17,12 +17,14 @@ from torch import Tensor, fx
 from thetascope.evaluation.batches import Batches
 from thetascope.evaluation.channels import ShortWay, Site, site_of
 from thetascope.evaluation.metrics import SupervisedStep
+from thetascope.evaluation.nests import tensors_of
 from thetascope.evaluation.scores import Column, Sums
 from thetascope.evaluation.tracing import Environment, TracedModel
 from thetascope.geometry.edits import Parameter, ScalarEdits
 
-STACKED_ROWS = 4096
-"""So many samples go the short way at once, of all the points that are stacked."""
+STACKED_ROWS, STACKED_BYTES = 4096, 2**23
+"""So many samples go the short way at once, of all the points that are stacked: so few that the largest value that is made of them
+stays in the cache."""
 
 EXAMPLE_ROWS = 7
 """So many samples are enough to see which way a change goes, and whether it arrives."""
@@ -117,8 +119,8 @@ def stacks_of(
     site, way = route.site, route.way
     channel, outputs = site.channel(index), base[site.node]
     old, slope = outputs.select(site.dim, channel), site.slope(base[site.inputs], outputs, index)
-    rows = max(1, len(old))
-    at_once = max(1, STACKED_ROWS // rows) if way.stackable else 1
+    widest = max(old.nbytes, *(tensor.nbytes for tensor in tensors_of(base[way.last])))
+    at_once = max(1, min(STACKED_ROWS // max(1, len(old)), STACKED_BYTES // max(1, widest))) if way.stackable else 1
     for start in range(0, len(steps), at_once):
         some = steps[start : start + at_once]
         changed = old + some.view(-1, *(1 for _ in old.shape)) * slope

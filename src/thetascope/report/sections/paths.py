@@ -105,7 +105,7 @@ SECTIONS = (
         _how,
         _reads,
         "The training did not go along this line. A loss that falls without a barrier proves little: it is found between unrelated states "
-        "too (Tao 2024), and says neither that the loss is convex nor that the training was easy.",
+        "too (Tao, Li and Zhan, ICML 2024), and says neither that the loss is convex nor that the training was easy.",
         COMMAND,
         over_alpha=True,
     ),
