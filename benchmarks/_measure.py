@@ -34,7 +34,7 @@ class Peak:
 
 @contextmanager
 def peak_memory() -> Iterator[Peak]:
-    """Watch this process's memory from a thread, every 2 ms; less often where looking takes long, so that it costs a twentieth of a core."""
+    """Watch this process's memory from a thread, every 2 ms; less often where looking takes long: at most a twentieth of a core."""
     process, done = psutil.Process(), threading.Event()
     found = Peak(process.memory_full_info().uss)
 

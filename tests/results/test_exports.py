@@ -247,9 +247,10 @@ def test_numpy_reads_the_arrays_without_pickle(tmp_path: Path) -> None:
     # as they come back from disk, and under names that numpy.savez trips over
     data = result.data.assign_coords(state=np.array(["a", "bc", "ü", "d", "e"], dtype=object)).rename({HOSTILE: "file", QUOTED: "a/b"})
     with np.load(ts.Result(data).export(tmp_path / "a.npz"), allow_pickle=False) as stored:
-        assert set(stored) == {*map(str, data.variables), "attrs", "dims"}
+        slashed = {str(name): str(name).replace("/", "%2F") for name in data.variables}  # an entry with a slash would unpack into a folder
+        assert set(stored) == {*slashed.values(), "attrs", "dims"}
         for name in data.data_vars:
-            np.testing.assert_array_equal(stored[str(name)], data[name].values)
+            np.testing.assert_array_equal(stored[slashed[str(name)]], data[name].values)
         assert stored["state"].dtype.kind == "U"
         assert stored["state"].tolist() == ["a", "bc", "ü", "d", "e"]
         assert stored["status"].dtype == np.int8

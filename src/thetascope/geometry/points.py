@@ -56,7 +56,7 @@ class PointSet(Protocol):
         ...
 
     def is_stored(self, k: int) -> bool:
-        """Whether every tensor of point `k` is a stored one, so that it must score as stored states do, bit for bit."""
+        """Whether point `k` is a stored state, so that it must score as that does, bit for bit."""
         ...
 
     def holding_buffers(self) -> PointSet:
@@ -154,9 +154,20 @@ class Points:
         return ("points", frozenset((name, made[self.groups.get(name)]) for name in self.basis[self.anchor].specs))
 
     def is_stored(self, k: int) -> bool:
-        """Whether every group's row is zeros and one 1."""
+        """Whether every group's row is zeros and one 1, of the same state, and the rest is of that state too.
+
+        Floating buffers may be held at another state's.
+        """
         rows = self.coeffs[k]
-        return bool(((rows != 0).sum(axis=1) == 1).all() and (rows.sum(axis=1) == 1).all())
+        if not (((rows != 0).sum(axis=1) == 1).all() and (rows.sum(axis=1) == 1).all()):
+            return False
+        states = {int(rows[group].argmax()) for group in set(self.groups.values()) - self.buffer_groups}
+        return states <= {self.anchor % len(self.basis)} or (len(states) == 1 and self._is_whole)
+
+    @cached_property
+    def _is_whole(self) -> bool:
+        """Whether all tensors move that can."""
+        return all(name in self.groups for name, spec in self.basis[self.anchor].specs.items() if spec.floating)
 
     def digest(self) -> str:
         """SHA-256 over the table and the groups, without the basis."""

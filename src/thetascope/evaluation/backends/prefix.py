@@ -8,8 +8,9 @@ first tensor that differs comes in, skip connections included; each point goes o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +24,7 @@ from thetascope.evaluation.memory import out_of_memory
 from thetascope.evaluation.metrics import SupervisedStep
 from thetascope.evaluation.nests import map_tensors, tensors_of
 from thetascope.evaluation.scores import Column, Sums
-from thetascope.evaluation.tracing import NotTraceableError, Plan, TracedModel
+from thetascope.evaluation.tracing import Environment, NotTraceableError, Plan, TracedModel
 from thetascope.geometry.edits import ScalarEdits
 from thetascope.geometry.points import PointSet
 
@@ -66,6 +67,7 @@ class PrefixBackend:
         self._traced: TracedModel | None = None
         self._scorer: EditScorer | None = None
         self._writes = False
+        self._joins: dict[frozenset[fx.Node], bool] = {}
         self._verified = False
         self.fallback = reason_against(objective, as_recorded=as_recorded)
 
@@ -190,12 +192,30 @@ class PrefixBackend:
         """The values of one batch at each point."""
         inputs, targets = batch
         outputs: list[list[Any]] = [[] for _ in part.rows]
-        for chunk in self._chunks(self._model.guarded(inputs)):
-            for own, output in zip(outputs, self._chunk(part, chunk), strict=True):
+        for cut in self._cuts(part, list(self._chunks(self._model.guarded(inputs)))):
+            for own, output in zip(outputs, self._outputs(part, cut), strict=True):
                 own.append(output)
         step = self._model.step
         assert isinstance(step, SupervisedStep)
         return [step.measure(own[0] if len(own) == 1 else torch.cat(own), targets) for own in outputs]
+
+    def _cuts(self, part: _Part, chunks: Sequence[Any]) -> Iterator[Callable[[], Environment]]:
+        """What makes the values from which the points go on: a chunk's, or all chunks' where they are small and go well together."""
+        traced = self._known()
+
+        def cut(chunk: Any) -> Environment:
+            return traced.run(part.shared, part.base, {traced.input: chunk}, keep=part.kept)
+
+        def joined() -> Environment:
+            cuts = [cut(chunk) for chunk in chunks]
+            return {node: torch.cat([found[node] for found in cuts]) if node in traced.from_input else cuts[0][node] for node in part.kept}
+
+        if len(chunks) > 1 and part.kept not in self._joins:
+            self._joins[part.kept] = _joins(cut(chunks[0]), part.kept & traced.from_input, len(chunks[0]))
+        if len(chunks) > 1 and self._joins[part.kept]:
+            yield joined
+        else:
+            yield from (partial(cut, chunk) for chunk in chunks)
 
     def _chunks(self, inputs: Any) -> Iterator[Any]:
         rows = self._settings.rows
@@ -205,19 +225,19 @@ class PrefixBackend:
         for start in range(0, len(inputs), rows):
             yield self._layout(inputs[start : start + rows])
 
-    def _chunk(self, part: _Part, inputs: Any) -> list[Any]:
-        traced = self._known()
-        cut = traced.run(part.shared, part.base, {traced.input: inputs}, keep=part.kept)
+    def _outputs(self, part: _Part, cut: Callable[[], Environment]) -> list[Any]:
+        """What the model gives at each point, from the values that `cut` makes."""
+        traced, found = self._known(), cut()
         outputs = []
         for plan, own in zip(part.plans, part.own, strict=True):
-            values = {node: cut[node] for node in plan.cut}
+            values = {node: found[node] for node in plan.cut}
             if self._writes:
                 values = {node: _copied(value) for node, value in values.items()}
             before = [tensor._version for value in values.values() for tensor in tensors_of(value)]
             left = traced.run(plan.moving, {**part.base, **own}, values)
             if before != [tensor._version for value in values.values() for tensor in tensors_of(value)] and not self._writes:
                 self._writes = True  # a layer writes to what it is given (ReLU in place, say): from now on each point gets copies
-                return self._chunk(part, inputs)
+                return self._outputs(part, cut)
             outputs.append(left[traced.output])
         return outputs
 
@@ -239,6 +259,12 @@ def _alone(part: _Part, traced: TracedModel) -> _Part:
     """The part as if nothing of it were shared, so that a batch costs a whole pass."""
     plan = traced.split(lambda node: node.op not in ("placeholder", "get_attr"))
     return replace(part, plans=(plan,), shared=tuple(n for n in plan.fixed if n in set(plan.cut)), kept=frozenset(plan.cut))
+
+
+def _joins(cut: Environment, nodes: Iterable[fx.Node], rows: int) -> bool:
+    """Whether the values of `nodes` are plain rows of features, a row a sample: so small that cutting them costs more than it spares."""
+    values = [cut[node] for node in nodes]
+    return bool(values) and all(isinstance(value, Tensor) and value.ndim == 2 and len(value) == rows for value in values)
 
 
 def _shares(plan: Plan) -> bool:
