@@ -26,10 +26,10 @@ def classes(*shape: int, count: int = 3) -> Tensor:
 
 def mean(measure: Callable[[Tensor, Tensor], Column], outputs: Tensor, targets: Tensor, sizes: list[int] | None = None) -> float:
     """The mean over all rows, handed over in batches of `sizes`."""
-    sums = Sums()
+    sums = Sums(spread=False)
     for x, y in zip(torch.split(outputs, sizes or len(outputs)), torch.split(targets, sizes or len(targets)), strict=True):
         sums.add({"loss": measure(x, y)})
-    return sums.means(standard_error=False)["loss"]
+    return sums.means()["loss"]
 
 
 def scored(loss: Loss, outputs: Any, targets: Any, **metrics: Loss) -> dict[str, Any]:

@@ -18,7 +18,7 @@ cuts = st.lists(st.integers(0, 30), max_size=6)
 
 def sums(values: Any, weights: Any = None, at: list[int] | None = None) -> Sums:
     """The sums of `values`, cut into batches at the places `at`."""
-    found = Sums()
+    found = Sums(spread=True)
     places = sorted({c for c in at or [] if 0 < c < len(values)})
     for start, stop in zip([0, *places], [*places, len(values)], strict=True):
         part = None if weights is None else torch.tensor(weights[start:stop], dtype=torch.float64)
@@ -33,19 +33,19 @@ def near(value: float, values: list[float]) -> Any:
 class TestPerSampleValues:
     @given(samples, cuts)
     def test_the_mean_is_the_same_however_the_samples_are_cut(self, values: list[float], at: list[int]) -> None:
-        assert sums(values, at=at).means(standard_error=False)["loss"] == near(float(np.mean(values)), values)
+        assert sums(values, at=at).means()["loss"] == near(float(np.mean(values)), values)
         assert sums(values, at=at).samples == len(values)
 
     @given(samples, cuts)
     def test_the_standard_error_is_numpy_s_however_the_samples_are_cut(self, values: list[float], at: list[int]) -> None:
-        found = sums(values, at=at).means(standard_error=True)["loss_standard_error"]
+        found = sums(values, at=at).means()["loss_standard_error"]
         expected = np.std(values, ddof=1) / math.sqrt(len(values))
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-12 * max(map(abs, values)))
 
     @given(st.lists(st.tuples(st.floats(-100, 100), st.integers(0, 9)), min_size=2, max_size=20), cuts)
     def test_weights_count(self, weighted: list[tuple[float, int]], at: list[int]) -> None:
         values, weights = [v for v, _ in weighted], [w for _, w in weighted]
-        found = sums(values, weights, at).means(standard_error=True)
+        found = sums(values, weights, at).means()
         if not any(weights):
             assert math.isnan(found["loss"])
             return
@@ -56,37 +56,37 @@ class TestPerSampleValues:
 
     def test_a_spread_far_below_the_mean_is_not_lost(self) -> None:
         values = [1e8 + v for v in (0.0, 1.0, 2.0, 4.0)]
-        found = sums(values, at=[1]).means(standard_error=True)["loss_standard_error"]
+        found = sums(values, at=[1]).means()["loss_standard_error"]
         assert found == pytest.approx(np.std([0.0, 1.0, 2.0, 4.0], ddof=1) / 2, rel=1e-6)
 
     def test_one_sample_has_no_standard_error(self) -> None:
-        assert math.isnan(sums([3.0]).means(standard_error=True)["loss_standard_error"])
+        assert math.isnan(sums([3.0]).means()["loss_standard_error"])
 
     def test_equal_samples_have_the_standard_error_0(self) -> None:
-        assert sums([0.1] * 7, at=[2]).means(standard_error=True)["loss_standard_error"] == pytest.approx(0, abs=1e-15)
+        assert sums([0.1] * 7, at=[2]).means()["loss_standard_error"] == pytest.approx(0, abs=1e-15)
 
     @pytest.mark.parametrize("at", [[], [1], [2]])
     def test_nan_and_infinities_stay(self, at: list[int]) -> None:
-        assert math.isnan(sums([1.0, math.nan, 2.0], at=at).means(standard_error=False)["loss"])
-        assert sums([1.0, math.inf, 2.0], at=at).means(standard_error=False)["loss"] == math.inf
-        assert sums([1.0, -math.inf, 2.0], at=at).means(standard_error=False)["loss"] == -math.inf
-        assert math.isnan(sums([1.0, math.inf, -math.inf], at=at).means(standard_error=False)["loss"])
-        assert math.isnan(sums([1.0, math.inf, 2.0], at=at).means(standard_error=True)["loss_standard_error"])
+        assert math.isnan(sums([1.0, math.nan, 2.0], at=at).means()["loss"])
+        assert sums([1.0, math.inf, 2.0], at=at).means()["loss"] == math.inf
+        assert sums([1.0, -math.inf, 2.0], at=at).means()["loss"] == -math.inf
+        assert math.isnan(sums([1.0, math.inf, -math.inf], at=at).means()["loss"])
+        assert math.isnan(sums([1.0, math.inf, 2.0], at=at).means()["loss_standard_error"])
 
 
 class TestMeans:
     def test_stand_for_their_weight(self) -> None:
-        found = Sums()
+        found = Sums(spread=False)
         found.add({"loss": column("loss", torch.tensor(2.0), 3, None)})
         found.add({"loss": column("loss", 6.0, torch.tensor(1.0), None)})
-        assert found.means(standard_error=False) == {"loss": 3.0}
+        assert found.means() == {"loss": 3.0}
         assert found.samples == 4
 
     def test_stand_for_the_sum_of_the_samples_weights(self) -> None:
-        found = Sums()
+        found = Sums(spread=False)
         found.add({"loss": column("loss", 2.0, torch.tensor([1.0, 0.0, 2.0]), None)})
         found.add({"loss": column("loss", 6.0, torch.tensor([1.0]), None)})
-        assert found.means(standard_error=False) == {"loss": 3.0}
+        assert found.means() == {"loss": 3.0}
 
     def test_stand_for_the_batch_where_it_tells_its_size(self) -> None:
         assert float(column("loss", 2.0, None, 7).weights) == 7
@@ -96,11 +96,11 @@ class TestMeans:
             column("accuracy", torch.tensor(0.5), None, None)
 
     def test_have_no_standard_error(self) -> None:
-        found = Sums()
+        found = Sums(spread=True)
         found.add({"loss": column("loss", torch.tensor([1.0, 2.0]), None, None)})
         found.add({"loss": column("loss", 1.0, 2, None)})
         with pytest.raises(ObjectiveError, match=r"needs per-sample losses.*reduction=.none.*leave samples= out"):
-            found.means(standard_error=True)
+            found.means()
 
 
 class TestColumn:
@@ -148,17 +148,23 @@ class TestColumn:
 
 class TestSums:
     def test_keep_the_loss_and_each_metric_apart(self) -> None:
-        found = Sums()
+        found = Sums(spread=False)
         for loss, accuracy in ([1.0, 2.0], [0.0, 1.0]), ([6.0], [1.0]):
             found.add({"loss": column("loss", loss, None, None), "accuracy": column("accuracy", accuracy, None, None)})
-        assert found.means(standard_error=False) == {"loss": 3.0, "accuracy": pytest.approx(2 / 3)}
+        assert found.means() == {"loss": 3.0, "accuracy": pytest.approx(2 / 3)}
 
     def test_every_batch_must_give_the_same_values(self) -> None:
         found = sums([1.0])
         with pytest.raises(ObjectiveError, match="got accuracy after loss"):
             found.add({"accuracy": column("accuracy", [1.0], None, None)})
 
+    def test_give_a_standard_error_where_it_was_asked_for(self) -> None:
+        found = Sums(spread=False)
+        found.add({"loss": column("loss", [1.0, 2.0], None, None)})
+        assert found.means() == {"loss": 1.5}
+        assert sums([1.0, 2.0]).means() == {"loss": 1.5, "loss_standard_error": pytest.approx(0.5)}
+
     def test_of_no_batch_are_no_score(self) -> None:
-        assert Sums().samples == 0
+        assert Sums(spread=False).samples == 0
         with pytest.raises(ObjectiveError, match="the data gave no batch"):
-            Sums().means(standard_error=False)
+            Sums(spread=False).means()

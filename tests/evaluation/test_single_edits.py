@@ -66,7 +66,7 @@ def edits_of(objective: Objective, chosen: Case, places: int = 5) -> ScalarEdits
 
 
 def losses(backend: PrefixBackend | EagerBackend, rows: range) -> np.ndarray:
-    return np.array([sums.means(standard_error=False)["loss"] for sums in backend.evaluate(rows)])
+    return np.array([sums.means()["loss"] for sums in backend.evaluate(rows)])
 
 
 @pytest.mark.parametrize("chosen", [*CASES, *OWN], ids=lambda c: c.name)

@@ -15,8 +15,8 @@ from thetascope.experiments.examine_run import examine_run
 from thetascope.testing.models import case
 
 
-@pytest.mark.parametrize("name", ["BatchNorm ResNet block", "tied attention"])
-def test_every_experiment_takes_every_kind_of_model(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "alphas"), [("BatchNorm ResNet block", 9), ("tied attention", 5)])
+def test_every_experiment_takes_every_kind_of_model(name: str, alphas: int, tmp_path: Path) -> None:
     chosen = case(name)
     data = chosen.data(20)
     training = ts.Training(chosen.build, data, data, lambda p: torch.optim.SGD(p, lr=0.05), epochs=3, batch_size=10)
@@ -24,7 +24,7 @@ def test_every_experiment_takes_every_kind_of_model(name: str, tmp_path: Path) -
     with ts.Recorder(tmp_path / "run", model) as recorder:
         training.train(model, recorder=recorder, progress=False)
     objective = ts.Objective(model, data, chosen.loss)
-    effort = Effort(alphas=9, parameters=1, draws=2, repeats=2, sizes=(10, 20))
+    effort = Effort(alphas=9, parameters=1, draws=2, repeats=2, grid=13, sizes=(10, 20))
     subject = Subject(objective, ts.Trajectory(tmp_path / "run"), tmp_path / "results", training, effort, progress=False)
     before = {n: t.clone() for n, t in model.state_dict().items()}
     findings = examine_run(subject, chosen_examinations([], with_training=True, with_long=True), tmp_path / "figures")

@@ -15,7 +15,6 @@ from thetascope.testing.killable import SLEEP, examine
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["thetascope.testing.killable", "thetascope.results.store", "zarr", "xarray"])
-KILLS = 20
 
 
 def stored_points(out: Path) -> int:
@@ -66,10 +65,11 @@ def run_and_kill(out: Path, counts: Path, after: int, seconds: float) -> None:
     process.join()
 
 
-def test_killed_at_random_moments(whole: ts.Result, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(whole: ts.Result, tmp_path: Path, kills: int) -> None:
     random_moments = random.Random(7)
     interrupted = 0
-    for kill in range(KILLS):
+    for kill in range(kills):
         out, counts = tmp_path / f"result{kill}", tmp_path / f"counts{kill}"
         run_and_kill(out, counts, random_moments.randint(1, 40), random_moments.uniform(0.0, 3 * SLEEP))
         before, stored, left = passes(counts), stored_points(out), points_left(out)
@@ -80,7 +80,7 @@ def test_killed_at_random_moments(whole: ts.Result, tmp_path: Path) -> None:
         assert passes(counts) - before == left + (1 if stored else 2)
         assert not list(out.rglob("*.partial"))
         assert not list(tmp_path.glob(".*.partial"))
-    assert interrupted >= KILLS // 4, "the moments must fall into the run for this test to mean something"
+    assert interrupted >= kills // 4, "the moments must fall into the run for this test to mean something"
 
 
 def test_a_finished_result_is_only_checked(whole: ts.Result, tmp_path: Path) -> None:

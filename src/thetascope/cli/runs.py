@@ -26,7 +26,7 @@ def demo(
     data: Annotated[Literal["digits", "mnist"], Parameter(help="The images: scikit-learn's digits, or MNIST from --data-dir.")] = "digits",
     data_dir: Annotated[Path | None, Parameter(help="The folder of MNIST's four IDX files, gzipped or not.")] = None,
     out: Annotated[Path, Parameter(help="The run directory to make; an earlier demo there is replaced.")] = Path("thetascope-demo"),
-    quick: Annotated[bool, Parameter(help="Fewer epochs, points and repeats.", **FLAG)] = False,
+    quick: Annotated[bool, Parameter(help="Fewer epochs, points and repeats, no atlas.", **FLAG)] = False,
     studies: Annotated[bool | None, Parameter(help="Run the studies that train again (default: on the digits only).")] = None,
     seed: Annotated[int, Parameter(help="Of the initial weights and the order of the images.")] = 0,
 ) -> None:

@@ -56,7 +56,7 @@ def run_demo(
         data: "digits" or "mnist".
         data_dir: MNIST's folder.
         out: the run directory to make.
-        quick: fewer epochs, points and repeats.
+        quick: fewer epochs, points and repeats, and no atlas.
         studies: whether to run the two studies that train again; by default on the digits only, where it takes
             seconds and not a quarter of an hour.
         seed: of the initial weights and the order of the images.
@@ -75,7 +75,8 @@ def run_demo(
     objective = Objective(model, training.validation_data, loss="nll")
     trains = data == "digits" if studies is None else studies
     subject = Subject(objective, trajectory, out / "results", training if trains else None, EFFORTS[data, quick])
-    return examine_run(subject, chosen_examinations([], with_training=trains, with_long=data == "digits"), out / "figures")
+    chosen = chosen_examinations([], with_training=trains, with_long=data == "digits" and not quick)
+    return examine_run(subject, chosen, out / "figures")
 
 
 def _clear(out: Path) -> None:

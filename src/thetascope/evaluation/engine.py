@@ -179,7 +179,7 @@ class Runner:
         elif known and self._objective.memo.fell_back is not None:
             self.notes["fell_back"] = self._objective.memo.fell_back
         for k, sums in zip(left, self._scored(request, left) if left else (), strict=True):
-            known[k] = sums.means(standard_error=self._objective.samples is not None)
+            known[k] = sums.means()
             if keys[k] is not None:
                 self._objective.memo.remember(self._key(request, k), known[k])
         columns: dict[str, list[float]] = {}
@@ -254,7 +254,7 @@ def _timed_point(objective: Objective, backend: EagerBackend, row: int, seed: in
     start = time.perf_counter()
     seed_all(seed)
     (sums,) = backend.evaluate([row])
-    values = sums.means(standard_error=objective.samples is not None)
+    values = sums.means()
     return _Scored(values, sums.samples), time.perf_counter() - start
 
 

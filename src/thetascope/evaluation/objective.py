@@ -18,6 +18,7 @@ from thetascope.evaluation.descriptions import described, described_model
 from thetascope.evaluation.memo import Memo
 from thetascope.evaluation.memory import halving
 from thetascope.evaluation.metrics import FROM_STEP, Loss, Metrics, Step, SupervisedStep, chosen_metrics
+from thetascope.evaluation.scores import Sums
 from thetascope.geometry.paths import stored_points
 from thetascope.state import ParameterSpace, State
 
@@ -206,7 +207,11 @@ class Objective:
         with self._bound.running():
             points = stored_points([bound], tuple(bound))
             (sums,) = halving(self, lambda: EagerBackend(self, points, as_recorded=True).evaluate([0]))
-        return {**sums.means(standard_error=self.samples is not None), "samples": sums.samples}
+        return {**sums.means(), "samples": sums.samples}
+
+    def new_sums(self) -> Sums:
+        """What a backend sums a point's values up in."""
+        return Sums(spread=self.samples is not None)
 
     def fingerprint(self) -> dict[str, Any]:
         """What a stored result must agree with to be gone on with: everything but the states and the points."""

@@ -69,8 +69,10 @@ def _float64(name: str, value: Any) -> Tensor:
 
 @dataclass
 class _Sum:
-    """Weighted sums of one column. Deviations are from the first batch's mean, so that they do not cancel."""
+    """Weighted sums of one column, and with `spread` those of squares. Deviations are from the first batch's mean, so that they do
+    not cancel."""
 
+    spread: bool
     total: float = 0.0
     weight: float = 0.0
     count: int = 0
@@ -83,7 +85,7 @@ class _Sum:
         self.weight += float(part.weights.sum())
         self.per_sample = self.per_sample and part.per_sample
         self.count += part.values.numel() if part.per_sample else round(float(part.weights))
-        if part.per_sample and part.values.numel():
+        if self.spread and part.per_sample and part.values.numel():
             if self.reference is None:
                 self.reference = float(part.values.mean())
             deviation, square = part.values - self.reference, part.weights**2
@@ -107,9 +109,14 @@ class _Sum:
 
 
 class Sums:
-    """The running sums of one point over the batches."""
+    """The running sums of one point over the batches.
 
-    def __init__(self) -> None:
+    Args:
+        spread: whether a standard error will be asked for, which costs more than the sums themselves.
+    """
+
+    def __init__(self, *, spread: bool) -> None:
+        self._spread = spread
         self._sums: dict[str, _Sum] = {}
 
     def add(self, columns: Mapping[str, Column]) -> None:
@@ -121,15 +128,15 @@ class Sums:
         if self._sums and self._sums.keys() != columns.keys():
             raise ObjectiveError(f"every batch must give the same values; got {', '.join(columns)} after {', '.join(self._sums)}")
         for name, part in columns.items():
-            self._sums.setdefault(name, _Sum()).add(part)
+            self._sums.setdefault(name, _Sum(self._spread)).add(part)
 
     @property
     def samples(self) -> int:
         """How many samples the loss was summed over."""
         return self._sums["loss"].count if self._sums else 0
 
-    def means(self, *, standard_error: bool) -> dict[str, float]:
-        """The loss and each metric; with the loss's standard error on request.
+    def means(self) -> dict[str, float]:
+        """The loss and each metric; with `spread` the loss's standard error.
 
         Raises:
             ObjectiveError: a standard error needs per-sample values, and the loss gives means.
@@ -137,7 +144,7 @@ class Sums:
         if not self._sums:
             raise ObjectiveError("the data gave no batch, so there is nothing to score; pass data with at least one sample")
         means = {name: part.mean for name, part in self._sums.items()}
-        if standard_error:
+        if self._spread:
             loss = self._sums["loss"]
             if not loss.per_sample:
                 raise ObjectiveError(

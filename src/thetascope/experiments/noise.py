@@ -31,7 +31,7 @@ def noise_floor(objective: Objective, edits: ScalarEdits, losses: Floats) -> flo
     with exact.model.running():
         engine = chosen_engine("auto", exact)
         sums = engine.backend(exact, edits).evaluate(rows)
-    difference = losses.ravel()[rows] - np.array([total.means(standard_error=False)["loss"] for total in sums])
+    difference = losses.ravel()[rows] - np.array([total.means()["loss"] for total in sums])
     variances = difference.reshape(len(curves), len(places)).var(axis=1, ddof=1)
     variances = variances[np.isfinite(variances) & (variances > 0)]
     return float(np.sqrt(variances.mean())) if len(variances) else 0.0

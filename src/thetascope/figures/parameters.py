@@ -62,7 +62,7 @@ def _panels(found: Family, layers: list[str], variable: str) -> Figure:
     for axis, layer in zip(axes, layers, strict=False):
         part = found.only([i for i, owner in enumerate(found.owners) if owner == layer])
         _draw_family(axis, part, variable, found.distance.max())
-        axis.set_title(f"{layer}: {len(part.labels)} parameters", fontsize="medium")
+        axis.set_title(f"{layer}: {len(part.labels)} parameter{'s' if len(part.labels) != 1 else ''}", fontsize="medium")
         axis.set_xlabel("α of the parameter")
     for axis in axes[len(layers) :]:
         axis.set_visible(False)

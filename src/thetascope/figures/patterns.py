@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from thetascope.errors import ResultError
 from thetascope.figures.comparison import STYLES
-from thetascope.figures.legends import heading
+from thetascope.figures.legends import heading, wrapped
 from thetascope.figures.style import GREY, html, quantity_label
 
 if TYPE_CHECKING:
@@ -79,10 +79,11 @@ def draw_matplotlib(found: PatternInfo, ax: Axes | None = None, variable: str | 
     from thetascope.figures.picture import Picture
 
     rows = [name for name, share in found.shares.items() if share > 0]
-    figure = Picture(figsize=(8.4, 1.0 + 1.75 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), EXAMPLES, squeeze=False)
-    for axes, name in zip(grid, rows, strict=True):
-        examples = found.examples(name)[:EXAMPLES]
+    shown = {name: found.examples(name)[:EXAMPLES] for name in rows}
+    columns = max(map(len, shown.values()))
+    figure = Picture(figsize=(max(4.8, 2.8 * columns), 1.0 + 1.75 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes, (name, examples) in zip(grid, shown.items(), strict=True):
         for axis, i in zip(axes, examples, strict=False):
             _draw(axis, found, i, variable)
             axis.set_title(found.labels[i], fontsize="x-small")
@@ -96,8 +97,9 @@ def draw_matplotlib(found: PatternInfo, ax: Axes | None = None, variable: str | 
         axes[0].set_ylabel(f"{name}\n{found.shares[name]:.1%}", fontsize="small")
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
-    shown = "" if variable == "loss" else f": {found.axis_labels[variable]}"
-    figure.suptitle(f"{found.title}{shown}\n{found.subtitle}", fontsize="small", parse_math=False)
+    grid[-1][0].set_xlabel("α of the parameter", fontsize="small")
+    title = wrapped([f"{found.title}: {found.axis_labels[variable]}"], 24 * max(columns, 2))
+    figure.suptitle(f"{title}\n{wrapped([found.subtitle], 24 * max(columns, 2))}", fontsize="small", parse_math=False)
     return figure
 
 

@@ -38,8 +38,9 @@ def draw_matplotlib(found: PlaneInfo, ax: Axes | None = None, variable: str | No
     from thetascope.figures.picture import Picture
 
     wide = found.grid.equal and np.ptp(found.grid.x) > 1.4 * np.ptp(found.grid.y)
-    figure = Picture(figsize=(12, 9.6) if wide else (13, 7.6), layout="constrained")
-    grid: Any = figure.add_gridspec(2, 1, height_ratios=(1.9, 1)) if wide else figure.add_gridspec(1, 2, width_ratios=(1.75, 1))
+    low = 10 * np.ptp(found.grid.y) / np.ptp(found.grid.x) + 0.7 if wide else 0.0  # so high the plane is at equal scales, in inches
+    figure = Picture(figsize=(12, low + 4.6) if wide else (13, 7.6), layout="constrained")
+    grid: Any = figure.add_gridspec(2, 1, height_ratios=(low, 3.0)) if wide else figure.add_gridspec(1, 2, width_ratios=(1.75, 1))
     main = figure.add_subplot(grid[0])
     sides = [figure.add_subplot(part) for part in grid[1].subgridspec(*((1, 3) if wide else (3, 1)))]
     figure.get_layout_engine().set(h_pad=0.08)  # type: ignore[union-attr, call-arg]

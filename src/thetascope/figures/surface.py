@@ -144,8 +144,14 @@ def _draw_3d(ax: Any, found: GridInfo, field: Field) -> None:
     ax.set_zlabel(f"{field.label}{scale.remark}", fontsize="small", labelpad=max(1.6 * far - 2, 2), parse_math=False)
     ax.locator_params(axis="x", nbins=5)
     ax.locator_params(axis="y", nbins=5)
-    ax.view_init(elev=32, azim=-55)
+    ax.view_init(elev=32, azim=_open_side(heights))
     ax.set_box_aspect(None, zoom=0.9)
+
+
+def _open_side(heights: Floats) -> float:
+    """The azimuth, in degrees, from which the lowest corner stands in front, so that no wall hides the basin."""
+    corners = {-55.0: (0, -1), 35.0: (-1, -1), 125.0: (-1, 0), 215.0: (0, 0)}  # (row, column): y, x
+    return min(corners, key=lambda azimuth: np.nan_to_num(heights[corners[azimuth]], nan=np.inf))
 
 
 def _draw_cuts(ax: Axes, found: GridInfo, field: Field) -> None:

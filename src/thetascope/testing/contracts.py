@@ -163,7 +163,7 @@ def scored(
     """What `backend` says of `rows` of `points`, by default all."""
     with objective.model.running():
         found = backend(objective, points, as_recorded=as_recorded).evaluate(range(len(points)) if rows is None else rows)
-    return [sums.means(standard_error=False) for sums in found]
+    return [sums.means() for sums in found]
 
 
 def assert_close(found: Sequence[Scores], expected: Sequence[Scores], tolerance: float) -> None:

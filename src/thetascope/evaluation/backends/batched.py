@@ -61,7 +61,7 @@ class BatchedBackend:
             if not stack:  # one point alone, or the same one several times
                 found |= zip(some, self._eager.evaluate(some), strict=True)
                 continue
-            sums = [Sums() for _ in some]
+            sums = [self._objective.new_sums() for _ in some]
             for batch in self._objective.batches:
                 for total, columns in zip(sums, self._batch(stack, shared, batch), strict=True):
                     total.add(columns)

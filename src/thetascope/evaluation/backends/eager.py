@@ -37,7 +37,7 @@ class EagerBackend:
 
     def evaluate(self, rows: Sequence[int]) -> list[Sums]:
         """Score the points `rows`, in order. Call it within the model's `running`."""
-        sums = [Sums() for _ in rows]
+        sums = [self._objective.new_sums() for _ in rows]
         batches = self._objective.batches
         if batches.resident or len(rows) == 1 or self._calibrates:  # calibrating walks the data anyway, once a point
             for k, total in zip(rows, sums, strict=True):

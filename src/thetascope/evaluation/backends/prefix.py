@@ -93,7 +93,11 @@ class PrefixBackend:
             tensors = self._laid_out(self._model.tensors_of(points.state))
             inputs = next(iter(self._chunks(self._model.guarded(self._objective.batches.first()[0]))))
             self._scorer = EditScorer(
-                Routes(self._known(), tensors, inputs), points, step, lambda inputs: self._chunks(self._model.guarded(inputs))
+                Routes(self._known(), tensors, inputs),
+                points,
+                step,
+                lambda inputs: self._chunks(self._model.guarded(inputs)),
+                self._objective.new_sums,
             )
         return self._scorer
 
@@ -182,7 +186,7 @@ class PrefixBackend:
         return tensor
 
     def _scored(self, part: _Part) -> list[Sums]:
-        sums = [Sums() for _ in part.rows]
+        sums = [self._objective.new_sums() for _ in part.rows]
         for batch in self._objective.batches:
             for total, columns in zip(sums, self._batch(part, batch), strict=True):
                 total.add(columns)

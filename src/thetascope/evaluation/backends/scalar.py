@@ -135,10 +135,11 @@ class EditScorer:
         points: the edits.
         step: how outputs are scored.
         chunks: cuts a batch's inputs into what goes through the network at once.
+        new_sums: what a point's values are summed up in.
     """
 
-    def __init__(self, routes: Routes, points: ScalarEdits, step: SupervisedStep, chunks: Chunks) -> None:
-        self._routes, self._points, self._step, self._chunks = routes, points, step, chunks
+    def __init__(self, routes: Routes, points: ScalarEdits, step: SupervisedStep, chunks: Chunks, new_sums: Callable[[], Sums]) -> None:
+        self._routes, self._points, self._step, self._chunks, self._new_sums = routes, points, step, chunks, new_sums
 
     def takes(self, k: int) -> bool:
         """Whether point `k` has a short way."""
@@ -146,7 +147,7 @@ class EditScorer:
 
     def scored(self, rows: Sequence[int], batches: Batches) -> list[Sums]:
         """The scores of the points `rows`, in order, in one walk over the data."""
-        sums = {k: Sums() for k in rows}
+        sums = {k: self._new_sums() for k in rows}
         groups = [(parameter, list(members)) for parameter, members in groupby(rows, self._parameter)]
         routes = {name: self._routes.of(name) for name in {parameter.name for parameter, _ in groups}}
         used = [route for route in routes.values() if route is not None]
