@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.func import functional_call
@@ -20,6 +21,21 @@ from thetascope.evaluation.binding import BoundModel
 from thetascope.evaluation.kernels import FUNCTIONS, MODULES
 
 Environment = dict[fx.Node, Any]
+
+RELUS: frozenset[Any] = frozenset({F.relu, torch.relu, "relu", nn.ReLU})
+MAX_POOLS: frozenset[Any] = frozenset(
+    {
+        F.max_pool1d,
+        F.max_pool2d,
+        F.max_pool3d,
+        torch.max_pool1d,
+        torch.max_pool2d,
+        torch.max_pool3d,
+        nn.MaxPool1d,
+        nn.MaxPool2d,
+        nn.MaxPool3d,
+    }
+)
 
 
 class NotTraceableError(ObjectiveError):
@@ -50,7 +66,7 @@ class TracedModel:
 
     def __init__(self, model: BoundModel) -> None:
         self._bound = model
-        self._graph_module = _traced(model.model)
+        self._graph_module = _pooled_first(_traced(model.model))
         self.nodes = tuple(self._graph_module.graph.nodes)
         inputs = [node for node in self.nodes if node.op == "placeholder"]
         if not inputs:
@@ -239,3 +255,27 @@ def _traced(model: nn.Module) -> fx.GraphModule:
     except Exception as error:  # a model's forward may raise anything when it is given proxies
         reason = str(error).strip().splitlines()
         raise NotTraceableError(f"torch.fx cannot trace it ({type(error).__name__}: {reason[0] if reason else ''})") from error
+
+
+def _pooled_first(module: fx.GraphModule) -> fx.GraphModule:
+    """Max pooling before the ReLU in front of it: the same values, to the last bit, from a quarter of the work."""
+    for pool in list(module.graph.nodes):
+        if _kind(module, pool) not in MAX_POOLS or not pool.args or "return_indices" in pool.kwargs:
+            continue
+        relu = pool.args[0]
+        if not isinstance(relu, fx.Node) or _kind(module, relu) not in RELUS or len(relu.users) != 1 or len(relu.args) != 1 or relu.kwargs:
+            continue
+        pool.replace_input_with(relu, relu.args[0])
+        pool.replace_all_uses_with(relu)
+        relu.args = (pool,)
+        pool.append(relu)
+    return module
+
+
+def _kind(module: fx.GraphModule, node: fx.Node) -> Any:
+    """The function or method that a node calls, or the class of a module without hooks that gives one value."""
+    if node.op != "call_module":
+        return node.target if node.op in ("call_function", "call_method") else None
+    called = module.get_submodule(str(node.target))
+    plain = TracedModel.is_plain(called) and not getattr(called, "return_indices", False)
+    return type(called) if plain else None
