@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 import thetascope as ts
+from thetascope.demo.network import LeNet
+from thetascope.evaluation.blocked import Blocked
 from thetascope.evaluation.tracing import TracedModel
 
 
@@ -31,6 +33,17 @@ def traced(model: nn.Module) -> tuple[TracedModel, dict[str, torch.Tensor]]:
 def order(graph: TracedModel) -> list[str]:
     kinds = [type(graph.module(node)).__name__ for node in graph.nodes if node.op == "call_module"]
     return [kind for kind in kinds if kind != "Conv2d"]
+
+
+def test_functions_that_say_their_defaults_go_the_same_ways() -> None:
+    objective = ts.Objective(LeNet(), (torch.randn(4, 1, 32, 32), torch.zeros(4, dtype=torch.int64)), "nll")
+    with objective.model.running():
+        graph = TracedModel(objective.model, blocked=True)
+        values: Any = {graph.input: torch.randn(4, 1, 32, 32)}
+        for node in graph.nodes:
+            values[node] = graph._value(node, dict(LeNet().state_dict()), values)
+    in_blocks = [node.name for node in graph.nodes if isinstance(values[node], Blocked)]
+    assert in_blocks == ["conv1", "max_pool2d", "relu", "conv2", "max_pool2d_1", "relu_1"]
 
 
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, padding=1, ceil_mode=True)])
@@ -60,3 +73,61 @@ def test_a_relu_that_is_needed_elsewhere_stays() -> None:
     graph, _ = traced(Skips())
     names = [node.name for node in graph.nodes]
     assert names.index("relu") < names.index("max_pool2d")
+
+
+class Nets(nn.Module):
+    """Convolutions of many kinds, some of which are not done in blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.pool = nn.Conv2d(1, 6, 3, padding=1), nn.MaxPool2d(2, ceil_mode=True)
+        self.grouped, self.reflected = nn.Conv2d(6, 8, 3, groups=2, dilation=2), nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect")
+        self.named, self.last = nn.Conv2d(8, 5, 3, padding="same", bias=False), nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(torch.relu(self.first(x)))
+        left = torch.relu(self.grouped(x))
+        x = nn.functional.max_pool2d(self.named(self.reflected(left)) + left[:, :5], 3, stride=1, dilation=2)
+        found: torch.Tensor = self.last(x.amax((2, 3)))
+        return found
+
+
+def both_ways(inputs: torch.Tensor, scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Outputs in blocks and as usual, and the values in blocks on the way."""
+    model = Nets().eval()
+    objective = ts.Objective(model, (inputs, torch.zeros(len(inputs), dtype=torch.int64)), metrics=())
+    tensors = {name: tensor * scale for name, tensor in model.state_dict().items()}
+    seen = []
+    with objective.model.running():
+        graph = TracedModel(objective.model, blocked=True)
+        values: Any = {graph.input: inputs}
+        for node in graph.nodes:
+            values[node] = graph._value(node, tensors, values)
+            seen += [values[node].value] if isinstance(values[node], Blocked) else []
+        found = graph.run(graph.nodes, tensors, {graph.input: inputs}, keep=graph.nodes)
+        assert not any(isinstance(value, Blocked) for value in found.values())
+        model.load_state_dict(tensors)
+        return found[graph.output], model(inputs), seen
+
+
+def test_in_blocks_the_values_are_the_same() -> None:
+    found, expected, seen = both_ways(torch.randn(7, 1, 24, 24))
+    assert len(seen) == 5  # first, pool, its ReLU, grouped and its ReLU
+    assert all(value.is_mkldnn for value in seen)
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e38])
+def test_what_may_not_be_finite_does_not_go_in_blocks(bad: float) -> None:
+    inputs = torch.randn(7, 1, 24, 24)
+    inputs[3, 0, 5, 5] = bad
+    found, expected, seen = both_ways(inputs)
+    assert not seen
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert torch.allclose(found.nan_to_num(), expected.nan_to_num(), rtol=1e-5, atol=1e-6)
+
+
+def test_weights_that_may_overflow_do_not_go_in_blocks() -> None:
+    found, expected, seen = both_ways(torch.randn(7, 1, 24, 24), scale=1e19)
+    assert len(seen) == 3  # the first convolution is bounded, the grouped one is not
+    assert torch.equal(found.isfinite(), expected.isfinite())

@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 from thetascope.errors import ObjectiveError
 from thetascope.evaluation.binding import BoundModel
+from thetascope.evaluation.blocked import STEPS, Blocked
 from thetascope.evaluation.kernels import FUNCTIONS, MODULES
 
 Environment = dict[fx.Node, Any]
@@ -60,12 +61,16 @@ class Plan:
 class TracedModel:
     """The graph of a bound model. Make and run it within the model's `running`.
 
+    Args:
+        model: whose way through its layers is written down.
+        blocked: keep values in oneDNN's layout from convolution to convolution (see `thetascope.evaluation.blocked`).
+
     Raises:
         NotTraceableError: the way depends on values, or on hooks that a graph does not show.
     """
 
-    def __init__(self, model: BoundModel) -> None:
-        self._bound = model
+    def __init__(self, model: BoundModel, *, blocked: bool = False) -> None:
+        self._bound, self._blocked = model, blocked
         self._graph_module = _pooled_first(_traced(model.model))
         self.nodes = tuple(self._graph_module.graph.nodes)
         inputs = [node for node in self.nodes if node.op == "placeholder"]
@@ -140,7 +145,7 @@ class TracedModel:
             for before in last.get(node, ()):
                 if before not in kept:
                     values.pop(before, None)
-        return values
+        return {node: _dense(value) for node, value in values.items()} if self._blocked else values
 
     def _last_uses(self, steps: Sequence[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
         """Which values each step is the last of `steps` to need; a step's own value where none does."""
@@ -161,11 +166,21 @@ class TracedModel:
         if node.op == "get_attr":
             names = self.names(node)
             return tensors[names[""]] if names else self._constant(str(node.target))
+        if self._blocked:
+            in_blocks = self._in_blocks(node, tensors, values)
+            if in_blocks is not None:
+                return in_blocks
+            values = {before: _dense(values[before]) for before in node.all_input_nodes}
         args, kwargs = self._arguments(node, values)
         if node.op == "call_module":
             return self._called(node, tensors, args, kwargs)
         if node.op == "output":
             return args[0]
+        return self._applied(node, args, kwargs)
+
+    @staticmethod
+    def _applied(node: fx.Node, args: Any, kwargs: Any) -> Any:
+        """What a function or method gives."""
         if node.op == "call_function" and node.target in FUNCTIONS:
             found = FUNCTIONS[node.target](*args, **kwargs)
             if found is not None:
@@ -173,6 +188,19 @@ class TracedModel:
         function = getattr(args[0], str(node.target)) if node.op == "call_method" else node.target
         assert callable(function)
         return function(*(args[1:] if node.op == "call_method" else args), **kwargs)
+
+    def _in_blocks(self, node: fx.Node, tensors: Mapping[str, Tensor], values: Environment) -> Blocked | None:
+        """A node's value in oneDNN's layout; None where it has none."""
+        step, before = STEPS.get(self._kinds[node]), node.args[0] if node.args else None
+        if step is None or not isinstance(before, fx.Node) or node.all_input_nodes != [before]:
+            return None
+        module = self.module(node) if node.op == "call_module" else None
+        held = {local: tensors[name] for local, name in self.names(node).items()}
+        return step(values[before], module, held, *node.args[1:], **node.kwargs)
+
+    @cached_property
+    def _kinds(self) -> dict[fx.Node, Any]:
+        return {node: _kind(self._graph_module, node) for node in self.nodes}
 
     def _arguments(self, node: fx.Node, values: Environment) -> tuple[Any, Any]:
         """What a node is called with. Most take nodes and plain values only, which need no walk through nests."""
@@ -260,16 +288,20 @@ def _traced(model: nn.Module) -> fx.GraphModule:
 def _pooled_first(module: fx.GraphModule) -> fx.GraphModule:
     """Max pooling before the ReLU in front of it: the same values, to the last bit, from a quarter of the work."""
     for pool in list(module.graph.nodes):
-        if _kind(module, pool) not in MAX_POOLS or not pool.args or "return_indices" in pool.kwargs:
+        relu = pool.args[0] if pool.args else None
+        if _kind(module, pool) not in MAX_POOLS or pool.kwargs.get("return_indices") or not isinstance(relu, fx.Node):
             continue
-        relu = pool.args[0]
-        if not isinstance(relu, fx.Node) or _kind(module, relu) not in RELUS or len(relu.users) != 1 or len(relu.args) != 1 or relu.kwargs:
-            continue
-        pool.replace_input_with(relu, relu.args[0])
-        pool.replace_all_uses_with(relu)
-        relu.args = (pool,)
-        pool.append(relu)
+        alone = len(relu.users) == 1 and len(relu.args) == 1 and not any(relu.kwargs.values())  # such as inplace=True
+        if _kind(module, relu) in RELUS and alone:
+            pool.replace_input_with(relu, relu.args[0])
+            pool.replace_all_uses_with(relu)
+            relu.args = (pool,)
+            pool.append(relu)
     return module
+
+
+def _dense(value: Any) -> Any:
+    return value.dense() if isinstance(value, Blocked) else value
 
 
 def _kind(module: fx.GraphModule, node: fx.Node) -> Any:

@@ -16,10 +16,12 @@ class Settings:
         rows: so many samples go through the network at once (losses are still taken over whole batches); None: a whole
             batch. Few enough that what flows between layers stays in the processor's cache.
         channels_last: whether images are laid out with their channels last.
+        blocked: whether they are laid out as oneDNN does from convolution to convolution, where that is the same.
     """
 
     rows: int | None = None
     channels_last: bool = False
+    blocked: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -35,13 +37,15 @@ def parsed(engine: str) -> tuple[str, Settings | None]:
     name, colon, options = engine.partition(":")
     if not colon:
         return name, None
-    rows, channels_last = None, False
+    rows, flags = None, {"channels_last": False, "blocked": False}
     for option in options.split(","):
         key, _, value = option.partition("=")
         if key == "rows" and value.isdigit() and int(value) > 0:
             rows = int(value)
-        elif key == "channels_last" and value in ("yes", "no"):
-            channels_last = value == "yes"
+        elif key in flags and value in ("yes", "no"):
+            flags[key] = value == "yes"
         else:
-            raise ObjectiveError(f'engine options are rows=N and channels_last=yes|no, as in "prefix:rows=200". Got "{option}" instead.')
-    return name, Settings(rows, channels_last)
+            raise ObjectiveError(
+                f'engine options are rows=N, channels_last=yes|no and blocked=yes|no, as in "prefix:rows=200". Got "{option}" instead.'
+            )
+    return name, Settings(rows, **flags)
