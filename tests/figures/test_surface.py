@@ -380,3 +380,14 @@ def test_names_are_shown_as_text() -> None:
     assert any("_hidden" in label for label in legend_of(figure))
     assert figure.axes[0].get_xlabel() == "$a_{b}$"
     assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
+
+
+def test_surfaces_are_seen_from_their_lowest_corner() -> None:
+    from thetascope.figures.fields import open_corner
+
+    heights = np.array([[0.1, 0.5, 0.9], [0.5, 0.0, 0.5], [0.7, 0.5, 0.6]])
+    assert open_corner(heights) == (-1, -1)
+    assert open_corner(heights[:, ::-1]) == (1, -1)
+    assert open_corner(heights[::-1]) == (-1, 1)
+    assert open_corner(np.where(heights == 0.1, np.nan, heights)) == (1, 1)
+    assert open_corner(np.full((2, 2), np.nan)) in {(x, y) for x in (-1, 1) for y in (-1, 1)}

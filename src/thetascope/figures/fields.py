@@ -199,6 +199,12 @@ def height_at(found: GridInfo, heights: Floats, x: float, y: float) -> float:
     return float(height) if np.isfinite(height) else 0.0
 
 
+def open_corner(heights: Floats) -> tuple[int, int]:
+    """The lowest corner of a surface ``[ny, nx]`` as signs of (x, y): seen from there no wall hides the basin."""
+    corners = {(x, y): float(heights[-1 if y > 0 else 0, -1 if x > 0 else 0]) for y in (-1, 1) for x in (1, -1)}
+    return min(corners, key=lambda corner: corners[corner] if np.isfinite(corners[corner]) else np.inf)
+
+
 def draw_field(ax: Axes, grid: GridInfo, field: Field, *, contours: bool) -> None:
     """Contours or a heat map with its colour bar; cells without a finite value are hatched, evaluated ones dotted."""
     scale, across, down = field.scale, edges(grid.x, grid.y), edges(grid.y, grid.x)

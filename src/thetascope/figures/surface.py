@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.errors import ResultError
-from thetascope.figures.fields import Field, GridInfo, draw_field, draw_marks, grid_info, height_at, lonely
+from thetascope.figures.fields import Field, GridInfo, draw_field, draw_marks, grid_info, height_at, lonely, open_corner
 from thetascope.figures.legends import legend_below, legend_on, legend_text, log_y, wrapped
 from thetascope.figures.scales import Floats
 from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, panel_of
@@ -144,14 +144,9 @@ def _draw_3d(ax: Any, found: GridInfo, field: Field) -> None:
     ax.set_zlabel(f"{field.label}{scale.remark}", fontsize="small", labelpad=max(1.6 * far - 2, 2), parse_math=False)
     ax.locator_params(axis="x", nbins=5)
     ax.locator_params(axis="y", nbins=5)
-    ax.view_init(elev=32, azim=_open_side(heights))
+    across, up = open_corner(heights)
+    ax.view_init(elev=32, azim=float(np.degrees(np.arctan2(0.82 * up, 0.57 * across))))
     ax.set_box_aspect(None, zoom=0.9)
-
-
-def _open_side(heights: Floats) -> float:
-    """The azimuth, in degrees, from which the lowest corner stands in front, so that no wall hides the basin."""
-    corners = {-55.0: (0, -1), 35.0: (-1, -1), 125.0: (-1, 0), 215.0: (0, 0)}  # (row, column): y, x
-    return min(corners, key=lambda azimuth: np.nan_to_num(heights[corners[azimuth]], nan=np.inf))
 
 
 def _draw_cuts(ax: Axes, found: GridInfo, field: Field) -> None:

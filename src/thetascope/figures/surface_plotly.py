@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetascope.figures.fields import Field, GridInfo, edges, height_at, lonely
+from thetascope.figures.fields import Field, GridInfo, edges, height_at, lonely, open_corner
 from thetascope.figures.legends import heading
 from thetascope.figures.scales import Floats
 from thetascope.figures.style import BLUE, GREY, VERMILION, html, panels_of
@@ -142,7 +142,12 @@ def plane_layout(figure: PlotlyFigure, found: GridInfo, field: Field) -> None:
     if found.equal:
         figure.update_yaxes(scaleanchor="x")
     axes: dict[str, Any] = {"xaxis": {"title": {"text": _plain(found.x_label)}}, "yaxis": {"title": {"text": _plain(found.y_label)}}}
-    view = {"camera": {"eye": {"x": 1.3, "y": -1.6, "z": 0.9}}, "aspectmode": "manual", "aspectratio": {"x": 1, "y": 1, "z": 0.7}}
+    across, up = open_corner(field.scale.position(field.shown))
+    view = {
+        "camera": {"eye": {"x": 1.3 * across, "y": 1.6 * up, "z": 0.9}},
+        "aspectmode": "manual",
+        "aspectratio": {"x": 1, "y": 1, "z": 0.7},
+    }
     figure.update_layout(scene={**axes, **view, "zaxis": _scales(field)["heights"]})
 
 
