@@ -63,7 +63,7 @@ def parameter_atlas(
     Returns:
         ``loss_change`` over (``parameter``, ``alpha``): the loss minus that of the final state, in single precision for models that
         are scored in it; ``status`` (3 where tabulated or read between scored places, 1 where scored). Over ``parameter``:
-        ``impact``, the largest |loss_change|; ``distance``, from first to last value; ``layer``; and where there is a middle state
+        ``impact``, its largest size; ``distance``, from first to last value; ``layer``; and where there is a middle state
         ``midpoint`` and ``pattern`` (as in `compare_paths`), for which the other path's change is kept too, as
         ``quadratic_change`` or ``linear_change``. ``attrs``: ``final_loss``, ``table_error`` (measured, as a share of the final
         loss), ``noise_floor``, ``pattern_shares``, ``tensors`` (their shapes, in the order of ``parameter``).
