@@ -162,12 +162,17 @@ class Runner:
             self._advance(len(unit))
 
     def cells(self, request: Request, cells: Sequence[int]) -> None:
-        """Score these cells, as many at a time as make a unit."""
-        size = self._sink.unit(request.prefix)
-        for start in range(0, len(cells), size):
+        """Score these cells, as many at a time as make a unit; more where they turn out to take less time than the first pass."""
+        size, start = self._sink.unit(request.prefix), 0
+        while start < len(cells):
             part = cells[start : start + size]
-            self._sink.write_cells(request.prefix, part, self.columns(request, part))
+            began = time.perf_counter()
+            columns = self.columns(request, part)
+            seconds = (time.perf_counter() - began) / len(part)
+            self._sink.write_cells(request.prefix, part, columns)
             self._advance(len(part))
+            start += len(part)
+            size = max(size, min(request.shape[-1], math.ceil(UNIT_SECONDS / max(seconds, 1e-9))))
 
     def columns(self, request: Request, rows: Sequence[int]) -> dict[str, list[float]]:
         """The values of some points, by variable."""

@@ -75,6 +75,7 @@ class Store:
     def __init__(self, data: xr.Dataset, path: Path | None, lock: Lock | None, seal: Seal | None = None) -> None:
         self.data, self.path, self._lock, self._seal = data, path, lock, seal or Seal()
         self._group: Any = None
+        self._arrays: dict[str, Any] = {}
         if path is not None:
             import zarr
 
@@ -124,8 +125,10 @@ class Store:
             raise
 
     def _array(self, name: str) -> Any:
-        """A variable on disk."""
-        return self._group[file_name(name)]
+        """A variable on disk. Each is looked up once: that takes as long as writing a chunk."""
+        if name not in self._arrays:
+            self._arrays[name] = self._group[file_name(name)]
+        return self._arrays[name]
 
     def done(self, prefix: str) -> NDArray[np.bool_]:
         """Which points are stored, flat."""
