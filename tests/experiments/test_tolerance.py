@@ -170,3 +170,28 @@ def test_a_surface_within_a_tolerance_is_stored_and_gone_on_with(tmp_path: Path,
     assert np.array_equal(finished.data["loss"].values, loss)
     again.plot()
     again.figure()
+
+
+def test_a_row_of_an_estimated_grid_is_one_file_and_no_cell_is_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = case("linear")
+    objective, state = ts.Objective(chosen.model(), chosen.data(), dtype="float64"), chosen.states(1)[0]
+    real = Runner.columns
+    scored: list[list[int]] = []
+
+    def counting(self: Runner, request: Any, rows: Any) -> Any:
+        if len(scored) == 5:
+            scored.append([])
+            raise KeyboardInterrupt
+        scored.append(list(rows))
+        return real(self, request, rows)
+
+    monkeypatch.setattr(Runner, "columns", counting)
+    monkeypatch.setattr("thetascope.evaluation.engine.UNIT_SECONDS", 0.0)  # as if each cell took long: one at a time
+    options: dict[str, Any] = {"x": (-0.5, 0.5, 21), "y": (-0.5, 0.5, 19), "tolerance": 0.01, "out": tmp_path / "surface"}
+    with pytest.raises(KeyboardInterrupt):
+        ts.surface(objective, state, **options)
+    found = ts.surface(objective, state, **options)
+    cells = [cell for part in scored for cell in part]
+    assert len(cells) == len(set(cells)) == found.data.attrs["estimate"]["evaluated"]  # each stored cell outlived the stop
+    assert all(len(part) == 1 for part in scored if part)
+    assert len(list((tmp_path / "surface" / "loss" / "c").rglob("*"))) == 19 * 2  # a folder a row and its one file

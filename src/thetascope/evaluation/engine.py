@@ -162,8 +162,8 @@ class Runner:
             self._advance(len(unit))
 
     def cells(self, request: Request, cells: Sequence[int]) -> None:
-        """Score these cells, as many at a time as make a unit; more where they turn out to take less time than the first pass."""
-        size, start = self._sink.unit(request.prefix), 0
+        """Score these cells: one, then as many at a time as take about `UNIT_SECONDS`, which are stored together."""
+        size, start = 1, 0
         while start < len(cells):
             part = cells[start : start + size]
             began = time.perf_counter()
@@ -172,7 +172,7 @@ class Runner:
             self._sink.write_cells(request.prefix, part, columns)
             self._advance(len(part))
             start += len(part)
-            size = max(size, min(request.shape[-1], math.ceil(UNIT_SECONDS / max(seconds, 1e-9))))
+            size = min(request.shape[-1], max(1, math.ceil(UNIT_SECONDS / max(seconds, 1e-9))))
 
     def columns(self, request: Request, rows: Sequence[int]) -> dict[str, list[float]]:
         """The values of some points, by variable."""

@@ -140,7 +140,7 @@ def _gone_on(
 
 
 def _score(objective: Objective, experiment: Experiment, store: Store, probed: Probe, progress: bool, engine: Engine) -> dict[str, Any]:
-    left = sum(len(unit) for request in experiment.requests for unit in pending_units(request, store))
+    left = sum(_left(experiment, request, store) for request in experiment.requests)
     total = sum(len(request.points) for request in experiment.requests)
     seconds = left * probed.seconds
     shown = progress and seconds > LONG_SECONDS
@@ -155,7 +155,7 @@ def _score(objective: Objective, experiment: Experiment, store: Store, probed: P
     with progress_bar(experiment.name, left, shown=shown) as advance:
         runner = Runner(objective, store, engine, advance)
         for request in experiment.requests:
-            if experiment.tolerance is not None and request.dims == GRID:
+            if experiment.tolerance is not None and _estimates(experiment, request):
                 before = int(store.done(request.prefix).sum())
                 scored = _estimate(request, store, runner, experiment.tolerance)
                 rest = len(request.points) - before - scored
@@ -163,6 +163,18 @@ def _score(objective: Objective, experiment: Experiment, store: Store, probed: P
             else:
                 runner.everything(request)
     return runner.notes
+
+
+def _estimates(experiment: Experiment, request: Request) -> bool:
+    """Whether some of a request's points are estimated rather than scored."""
+    return experiment.tolerance is not None and request.dims == GRID
+
+
+def _left(experiment: Experiment, request: Request, store: Store) -> int:
+    """How many points there are still to score: of units whole ones, where cells are estimated those that are not there, at most."""
+    if _estimates(experiment, request):
+        return int((~store.done(request.prefix)).sum())
+    return sum(len(unit) for unit in pending_units(request, store))
 
 
 def _estimate(request: Request, store: Store, runner: Runner, tolerance: float) -> int:
@@ -192,7 +204,11 @@ def _estimate(request: Request, store: Store, runner: Runner, tolerance: float) 
 
 def _layout(objective: Objective, experiment: Experiment, probed: Probe, provenance: Mapping[str, Any], *, shares: bool) -> Layout:
     resident = objective.batches.resident
-    units = [unit_size(request, probed.seconds, resident=resident, shares=shares) for request in experiment.requests]
+    units = [
+        # a round of cells lies anywhere, so each row is one chunk: of chunks of few cells, a row would be many files, all written again
+        request.shape[-1] if _estimates(experiment, request) else unit_size(request, probed.seconds, resident=resident, shares=shares)
+        for request in experiment.requests
+    ]
     blocks = [Block(r.prefix, r.dims, r.shape, probed.names, unit) for r, unit in zip(experiment.requests, units, strict=True)]
     attrs = {"experiment": experiment.name, "title": experiment.title, **experiment.attrs, **provenance}
     return Layout(blocks, experiment.coords, experiment.constants, attrs)
