@@ -17,6 +17,7 @@ from thetascope.evaluation.backends.prefix import PrefixBackend
 from thetascope.evaluation.backends.settings import Settings
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.tuning import tuned
+from thetascope.geometry.edits import Parameter, ScalarEdits, parameter_values
 from thetascope.geometry.points import Points, PointSet
 from thetascope.testing.contracts import BackendContract, assert_close, line, scored
 from thetascope.testing.models import CASES, Case, case
@@ -273,9 +274,33 @@ def test_a_point_is_not_scored_again_with_the_same_objective(monkeypatch: pytest
     assert objective.evaluated_in("float64").memo.points == {}
 
 
+def test_the_state_itself_is_scored_once_for_all_single_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective, states = objective_of("LeNet"), ts.Trajectory.from_states(case("LeNet").states(3))
+    whole: list[int] = []
+    evaluate = EagerBackend.evaluate
+
+    def counted(self: EagerBackend, rows: Any) -> Any:
+        whole.extend(rows)
+        return evaluate(self, rows)
+
+    monkeypatch.setattr(EagerBackend, "evaluate", counted)
+    options: dict[str, Any] = {"level": "parameter", "parameters": 2, "alphas": [0.0, 0.5, 1.0], "progress": False}
+    found = ts.interpolate(objective, states, **options)
+    assert (found.data["loss"].sel(alpha=1.0).values == found.data["loss"].sel(alpha=1.0).values[0]).all()
+    assert len(whole) == 3  # the first check's two passes, and the state
+    monkeypatch.setattr(EagerBackend, "evaluate", evaluate)
+    again = ts.interpolate(objective_of("LeNet"), states, **options)
+    np.testing.assert_array_equal(found.data["loss"].values, again.data["loss"].values)
+
+
 def test_a_point_is_known_by_what_it_is_made_of() -> None:
     objective, states = objective_of("LeNet"), case("LeNet").states(3)
     on_line = line(objective, states[:2], (0.0, 0.3, 1.0))
     other = line(objective, states[1:], (0.0, 0.3, 1.0))
     assert on_line.identity(2) == other.identity(0)  # the same state
     assert on_line.identity(1) not in (on_line.identity(0), on_line.identity(2), other.identity(1))
+    state = on_line.basis[-1]
+    first = Parameter.parse(f"{next(iter(state.specs))}[0,0,1,1]", objective.space)
+    edits = ScalarEdits(state, (first,), np.array([[0.3, parameter_values([state], [first])[0, 0]]]))
+    assert edits.identity(1) == on_line.identity(2)  # the parameter holds what the state holds
+    assert edits.identity(0) != edits.identity(1)

@@ -180,7 +180,9 @@ class Runner:
         known = {k: self._objective.memo.points[key] for k, key in keys.items() if key in self._objective.memo.points}
         left = [k for k in keys if k not in known]
         if left and isinstance(request.points, ScalarEdits):
-            known, left = {}, list(keys)  # stacked points decide one another's last bits: the same units, the same results
+            # stacked points decide one another's last bits: the same units, the same results
+            known = {k: values for k, values in known.items() if request.points.is_stored(k)}
+            left = [k for k in keys if k not in known]
         elif known and self._objective.memo.fell_back is not None:
             self.notes["fell_back"] = self._objective.memo.fell_back
         for k, sums in zip(left, self._scored(request, left) if left else (), strict=True):

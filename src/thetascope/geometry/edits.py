@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thetascope.errors import GeometryError
-from thetascope.geometry.points import Floats
+from thetascope.geometry.points import Floats, state_identity
 from thetascope.state import ParameterSpace, State, TensorSpec
 
 
@@ -161,7 +161,9 @@ class ScalarEdits:
         return k if self.parameters[k // self.values.shape[1]].name == name else None
 
     def identity(self, k: int) -> Hashable | None:
-        """The state, the parameter and its value."""
+        """The state, the parameter and its value; the state alone where it holds that value."""
+        if self.is_stored(k):
+            return state_identity(self.state)
         edit, a = divmod(k, self.values.shape[1])
         return ("edit", self.state.digest(), self.parameters[edit], float(self.values[edit, a]))
 

@@ -68,6 +68,11 @@ class PointSet(Protocol):
         ...
 
 
+def state_identity(state: State) -> Hashable:
+    """What any set calls a point that is a state itself."""
+    return ("points", frozenset((name, ((state.digest(), 1.0),)) for name in state.specs))
+
+
 @dataclass(frozen=True, eq=False)
 class Points:
     """K affine combinations of B basis states, with coefficients chosen per group of tensors.
