@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
+FAULTS_INSTALLED := $(VENV)/.installed-faults
 
 .PHONY: demo test test-all faults lint bench docs clean
 
@@ -17,7 +18,7 @@ test-all: lint
 	$(BIN)/pytest -q -m "not faults_long" -n 2
 
 # the long form of the fault suite: kills, full disks, damaged files, strangers' files, fuzzing; writes the table in docs/reliability.md
-faults: $(INSTALLED)
+faults: $(FAULTS_INSTALLED)
 	$(BIN)/pytest -q tests/faults -n 2 --faults-table docs/reliability.md
 
 lint: $(INSTALLED)
@@ -36,6 +37,10 @@ docs: $(DOCS_INSTALLED)
 $(DOCS_INSTALLED): $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	touch $(DOCS_INSTALLED)
+
+$(FAULTS_INSTALLED): $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[faults]'
+	touch $(FAULTS_INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -72,7 +72,8 @@ PROMISES = {
     ),
     "fuzzing": Promise(
         "Readers of anything give what stands there or one clear error",
-        "hypothesis on checkpoints, logs, headers, IDX, TOML, labels and engine options",
+        "hypothesis, in the long form also Atheris, which seeks inputs that reach new code, on checkpoints, logs, headers, IDX, TOML, "
+        "labels and engine options",
     ),
     "any order": Promise(
         "Recorder and store hold what was put into them, in whatever order that happens",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import json
+import re
 import shutil
-import struct
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -18,13 +19,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
-from safetensors.torch import save
 
 import thetascope as ts
+from tests.faults.readers import READERS, TENSORS, our_error_or
 from tests.recording.tiny import assert_same, fill, filled, values
 from tests.results.test_store import LAYOUT
 from thetascope.cli.application import main
-from thetascope.demo import images
 from thetascope.errors import ThetascopeError
 from thetascope.evaluation.backends.settings import parsed
 from thetascope.geometry.edits import Parameter
@@ -34,6 +34,8 @@ from thetascope.state import ParameterSpace
 
 SIZES = [pytest.param(60), pytest.param(1500, marks=pytest.mark.faults_long)]
 fuzzed = pytest.mark.parametrize("examples", SIZES)
+GUIDED = 20_000
+ROOT = Path(__file__).parents[2]
 
 
 def fuzz(examples: int, strategy: st.SearchStrategy[Any], check: Callable[[Any], None], counted: Callable[[int], None]) -> None:
@@ -50,17 +52,6 @@ def fuzz(examples: int, strategy: st.SearchStrategy[Any], check: Callable[[Any],
     counted(made[0])
 
 
-def our_error_or(work: Callable[[], Any]) -> Any:
-    """What it returns, or None after an error of ours; any other error fails the test."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return work()
-    except ThetascopeError as error:
-        assert str(error)
-        return None
-
-
 def altered(whole: bytes) -> st.SearchStrategy[bytes]:
     """`whole` with bytes overwritten, cut out or put in; sometimes nothing of it."""
     edit = st.tuples(st.integers(0, len(whole)), st.integers(0, 8), st.binary(max_size=8))
@@ -74,40 +65,26 @@ def altered(whole: bytes) -> st.SearchStrategy[bytes]:
     return st.one_of(st.lists(edit, min_size=1, max_size=4).map(apply), st.binary(max_size=64))
 
 
-TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.int64)}
+@pytest.mark.promise("fuzzing")
+@fuzzed
+@pytest.mark.parametrize("name", READERS)
+def test_bytes_changed_anywhere(tmp_path: Path, name: str, examples: int, counted: Callable[[int], None]) -> None:
+    reader = READERS[name](tmp_path)
+    fuzz(examples, altered(reader.whole), reader.check, counted)
 
 
 @pytest.mark.promise("fuzzing")
-@fuzzed
-@pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
-def test_checkpoints(tmp_path: Path, kind: str, examples: int, counted: Callable[[int], None]) -> None:
-    path = tmp_path / ("a.safetensors" if kind == "safetensors" else "a.pt")
-    if kind == "safetensors":
-        path.write_bytes(save(TENSORS))
-    else:
-        torch.save(TENSORS, path, _use_new_zipfile_serialization=kind == "zip")
-
-    def check(content: bytes) -> None:
-        path.write_bytes(content)
-        our_error_or(lambda: dict(ts.Trajectory.from_files([path])[0]))
-
-    fuzz(examples, altered(path.read_bytes()), check, counted)
-
-
-@pytest.mark.promise("fuzzing")
-@fuzzed
-@pytest.mark.parametrize("name", ["log.jsonl", "run.json"])
-def test_runs(tmp_path: Path, name: str, examples: int, counted: Callable[[int], None]) -> None:
-    with ts.Recorder(tmp_path / "run", filled(0)) as recorder:
-        recorder.record(step=1, metrics={"m": 1.0})
-    whole = (tmp_path / "run" / name).read_bytes()
-
-    def check(content: bytes) -> None:
-        (tmp_path / "run" / name).write_bytes(content)
-        found = our_error_or(lambda: ts.Trajectory(tmp_path / "run"))
-        assert found is None or found.steps in ([0, 1], [0])
-
-    fuzz(examples, altered(whole), check, counted)
+@pytest.mark.faults_long
+@pytest.mark.parametrize("name", READERS)
+def test_bytes_that_reach_new_code(tmp_path: Path, name: str, counted: Callable[[int], None]) -> None:
+    pytest.importorskip("atheris", reason="Atheris is not installed; make faults installs it")
+    command = [sys.executable, "-m", "tests.faults.coverage_guided", name, str(GUIDED), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, cwd=ROOT)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-6000:]
+    runs = re.search(r"Done (\d+) runs", said)
+    assert runs, said[-6000:]
+    counted(int(runs.group(1)))
 
 
 JSON = st.recursive(
@@ -155,21 +132,6 @@ def test_a_line_is_read_only_where_it_was_written(examples: int, counted: Callab
 
     plain = st.dictionaries(st.text(min_size=1, max_size=4, alphabet="abcdef"), st.integers(), min_size=1, max_size=3)
     fuzz(examples, st.tuples(plain, st.integers(0, 9), st.integers(0, 9)), check, counted)
-
-
-@pytest.mark.promise("fuzzing")
-@fuzzed
-@pytest.mark.parametrize("zipped", [False, True])
-def test_images(tmp_path: Path, zipped: bool, examples: int, counted: Callable[[int], None]) -> None:
-    whole = struct.pack(">IIII", 0x803, 2, 28, 28) + bytes(2 * 28 * 28)
-    path = tmp_path / "t10k-images-idx3-ubyte"
-
-    def check(content: bytes) -> None:
-        path.write_bytes(content)
-        found = our_error_or(lambda: images._read_idx(path, 2))
-        assert found is None or (found.shape[0] == 2 and max(found.shape) <= 28)
-
-    fuzz(examples, altered(gzip.compress(whole, mtime=0) if zipped else whole), check, counted)
 
 
 @pytest.mark.promise("fuzzing")

@@ -109,18 +109,22 @@ def test_save_replaces_only_results(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 
 
-def test_foreign_and_newer_things_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [99, 1, True, None, "2"])  # one that knows no seal would let altered numbers through
+def test_other_formats_are_not_read(tmp_path: Path, version: object) -> None:
+    Store.create(tmp_path / "r", LAYOUT).close()
+    header = json.loads((tmp_path / "r" / "zarr.json").read_text())
+    header["attributes"]["thetascope_format"] = version
+    (tmp_path / "r" / "zarr.json").write_text(json.dumps(header))
+    with pytest.raises(ResultError, match=f"format {version}"):
+        ts.load_result(tmp_path / "r")
+
+
+def test_foreign_things_are_named(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="does not exist"):
         ts.load_result(tmp_path / "nothing")
     (tmp_path / "folder").mkdir()
     with pytest.raises(ResultError, match="no stored result"):
         ts.load_result(tmp_path / "folder")
-    Store.create(tmp_path / "r", LAYOUT).close()
-    header = json.loads((tmp_path / "r" / "zarr.json").read_text())
-    header["attributes"]["thetascope_format"] = 99
-    (tmp_path / "r" / "zarr.json").write_text(json.dumps(header))
-    with pytest.raises(ResultError, match="format 99"):
-        ts.load_result(tmp_path / "r")
 
 
 def test_derived_variables_are_stored_too(tmp_path: Path) -> None:

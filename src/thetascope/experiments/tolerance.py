@@ -14,8 +14,10 @@ from thetascope.geometry.smooth import Cells, Kind, fitted, kinds, nested_cells,
 ROUND = 40
 """So many cells test each estimate and refine the next: half where fits of other kinds disagree most, half in nested order."""
 
-SAFETY = 2.0
-"""The error that is reported is the largest one on cells not seen times this: the largest of all is larger than that of some."""
+SAFETY = 3.0
+"""The error that is reported is the largest one on cells not seen times this: the largest of all is larger than that of some.
+
+On planes of 30 seeds the true error was under the reported one for 27 with 2, for 29 with 3 (`benchmarks/tolerance.py`)."""
 
 PATIENCE, LEAST_GAIN = 3, 0.8
 """Where so many rounds leave more than this share of the error, the surface is not smooth."""

@@ -22,7 +22,7 @@ from thetascope.files import Lock, file_name, links_below, sweep_partial
 from thetascope.results.placing import settle
 from thetascope.results.result import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, Result
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names
-from thetascope.results.stored import FORMAT, locked, put, read_sealed, renamed, save, zarr_settings
+from thetascope.results.stored import FORMAT, locked, put, read_sealed, renamed, zarr_settings
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,6 @@ class Store:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # damaged points are scored anew
                 data, seal, derived = read_sealed(path)
-            if seal is None:  # of an older format: write it anew in this one
-                lock.release()
-                save(data, path)
-                return cls.open(path)
             return cls(data.drop_vars(derived, errors="ignore"), path, lock, seal)
         except BaseException:
             lock.release()

@@ -14,7 +14,7 @@ import xarray as xr
 from thetascope.errors import ResultError
 from thetascope.files import Lock, file_name, named_by
 from thetascope.results.placing import put_in_place, settle
-from thetascope.results.result import EVALUATED, MISSING, Result
+from thetascope.results.result import MISSING, Result
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names, uncovered
 
 FORMAT = 2
@@ -67,7 +67,7 @@ def dataset(path: Path) -> xr.Dataset:
     return data
 
 
-def read_sealed(path: Path) -> tuple[xr.Dataset, Seal | None, list[str]]:
+def read_sealed(path: Path) -> tuple[xr.Dataset, Seal, list[str]]:
     """A stored dataset, its seal, and what in it was derived and is not as it was sealed."""
     if not path.exists():
         raise ResultError(f'"{path}" does not exist; results are stored with out=PATH or result.save(PATH)')
@@ -83,20 +83,15 @@ def read_sealed(path: Path) -> tuple[xr.Dataset, Seal | None, list[str]]:
     except Exception as error:
         raise ResultError(f'the result at "{path}" is damaged ({type(error).__name__}: {error}); restore or remove it') from error
     version = data.attrs.get("thetascope_format")
-    if version not in (1, FORMAT):
-        raise ResultError(f'"{path}" has result format {version}; this thetascope reads up to {FORMAT}. Install the version that wrote it')
+    if version != FORMAT:
+        raise ResultError(f'"{path}" has result format {version}; this thetascope reads format {FORMAT}. Install the version that wrote it')
     try:
         return _unsealed(data, path)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ResultError(f'the result at "{path}" is damaged ({type(error).__name__}: {error}); restore or remove it') from error
 
 
-def _unsealed(data: xr.Dataset, path: Path) -> tuple[xr.Dataset, Seal | None, list[str]]:
-    if data.attrs["thetascope_format"] == 1:
-        data.attrs["thetascope_format"] = FORMAT
-        for prefix in prefixes(data):
-            _forget_unfinished(data, prefix)
-        return data, None, []
+def _unsealed(data: xr.Dataset, path: Path) -> tuple[xr.Dataset, Seal, list[str]]:
     seal = Seal(**data.attrs.pop(SEAL))
     broken, derived = seal.broken(data)
     if broken:
@@ -169,13 +164,6 @@ def _encoding(data: xr.Dataset) -> dict[str, dict[str, Any]]:
                 outer[-1:] = [min(rows.get(prefix, 1), variable.shape[-2])] if outer else []
                 encoding[str(name)]["chunks"] = (*outer, unit)
     return encoding
-
-
-def _forget_unfinished(data: xr.Dataset, prefix: str) -> None:
-    """In a result without checks, a point whose status says evaluated but whose value was lost counts as missing."""
-    status = data[f"{prefix}status"]
-    for name in scored_names(data, prefix):
-        status.values[(status.values == EVALUATED) & ~np.isfinite(data[name].values)] = MISSING
 
 
 def _is_result(path: Path) -> bool:

@@ -28,9 +28,8 @@ def _certainty(result: Result) -> list[str]:
     if not estimate or estimate["evaluated"] >= estimate["cells"]:
         return []
     return [
-        f"Estimated losses are off by up to {percent(estimate['error'])}, twice the largest error on {estimate['held_out']} cells that "
-        "the fit had "
-        f"not seen; asked for were {percent(estimate['tolerance'])}."
+        f"Estimated losses are off by up to {percent(estimate['error'])}, three times the largest error on "
+        f"{estimate['held_out']} cells that the fit had not seen; asked for were {percent(estimate['tolerance'])}."
     ]
 
 
