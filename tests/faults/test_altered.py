@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import warnings
@@ -16,7 +17,9 @@ from torch import nn
 import thetascope as ts
 from tests.faults.scenarios import no_wrong_number, same_bits, small_units
 from tests.recording.tiny import assert_same
-from thetascope.errors import ThetascopeError
+from tests.results.test_store import LAYOUT
+from thetascope.errors import ResultError, ThetascopeError
+from thetascope.results.store import Store
 from thetascope.testing.models import case
 
 Damage = Callable[[Path, Path], None]
@@ -241,3 +244,14 @@ def test_bits_of_a_run(runs: tuple[Path, Path, bool], tmp_path: Path, bits: int 
             check_run(tmp_path / "r", whole)
         file.write_bytes(content)
         counted(len(places))
+
+
+@pytest.mark.promise("altered: results")
+@pytest.mark.parametrize("version", [99, 1, True, None, "2"])  # one that knows no seal would let altered numbers through
+def test_other_formats_are_not_read(tmp_path: Path, version: object) -> None:
+    Store.create(tmp_path / "r", LAYOUT).close()
+    header = json.loads((tmp_path / "r" / "zarr.json").read_text())
+    header["attributes"]["thetascope_format"] = version
+    (tmp_path / "r" / "zarr.json").write_text(json.dumps(header))
+    with pytest.raises(ResultError, match=f"format {version}"):
+        ts.load_result(tmp_path / "r")

@@ -43,6 +43,13 @@ GUARDS = (
         '{prefix + "status": status, prefix + CHECK: checks, **columns}.items():  #',
         "test_guards.py::test_status_last",
     ),
+    Guard(
+        "a format that knows no seal is refused",
+        "results/stored.py",
+        "    if version != FORMAT:\n",
+        "    if version not in (1, FORMAT):\n",
+        "test_altered.py::test_other_formats_are_not_read",
+    ),
     Guard("half-written files are swept", "results/store.py", "            sweep_partial(path)\n", "", "test_guards.py::test_swept"),
     Guard(
         "a layout is put in place whole",
