@@ -90,6 +90,7 @@ def report(benchmark: str, figures: Mapping[str, Any]) -> None:
     machine = {
         "platform": platform.platform(),
         "cores": psutil.cpu_count(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),
         "memory_bytes": psutil.virtual_memory().total,
         "torch": torch.__version__,
         "python": platform.python_version(),
