@@ -95,7 +95,10 @@ class BoundModel:
         names = fitted_names(given.specs, self.space)
         difference = self.space.compare({new: given.specs[old] for new, old in names.items()})
         if difference:
-            raise StateError(f"{given.label} does not fit the model: it {difference.describe()}. Pass a state of this model")
+            raise StateError(
+                f"{given.label} does not fit the model: it {difference.describe()}. Pass a state of this model, "
+                "or an objective of the model that the state is of"
+            )
         self._check_ties(given, names)
         canonical = dict(names)
         for alias, name in self.space.ties.items():

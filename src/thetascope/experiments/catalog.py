@@ -209,9 +209,12 @@ def _atlas_headline(result: Result) -> str:
 def _roles_headline(result: Result) -> str:
     data = result.data.sortby("share", ascending=False)
     rows = list(zip(*(data[v].values.tolist() for v in ("layer", "share", "role")), strict=True))
-    robust = [f"{name} ({share:.2f})" for name, share, role in rows if role == "robust"]
+    robust = [f"{name} ({share:.0%})" for name, share, role in rows if role == "robust"]
     undecided = [str(name) for name, _, role in rows if role == "undecided"]
-    told = [f"robust: {', '.join(robust) or 'none'}"] + ([f"undecided: {', '.join(undecided)}"] if undecided else [])
+    least = float(result.data.attrs["threshold"])
+    told = [f"robust (put back, it loses more than {least:.0%} of the gain): {', '.join(robust) or 'none'}"] + (
+        [f"undecided: {', '.join(undecided)}"] if undecided else []
+    )
     ambient = len(rows) - len(robust) - len(undecided)
     return "; ".join([*told, "the rest ambient" if ambient and ambient < len(rows) else f"{ambient or 'no'} ambient"])
 

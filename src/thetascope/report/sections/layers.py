@@ -20,10 +20,16 @@ def _of_layers(attrs: Any, *, linear: bool) -> bool:
     return bool(found and (attrs.get("degree") == 1) == linear)
 
 
+def _together(result: Result) -> str:
+    """What of a layer moves: where buffers are the path's, a BatchNorm's statistics do, and may matter more than its weights."""
+    moves = result.data.attrs["buffers"] == "path"
+    return "its weights and biases and, where it has them, its running statistics (BatchNorm's)" if moves else "its weights and biases"
+
+
 def _how(result: Result) -> str:
     attrs, data = result.data.attrs, result.data
     return (
-        f"One layer at a time, its weights and biases together, was moved along its {attrs['kind']} path through the states of "
+        f"One layer at a time, {_together(result)}, was moved along its {attrs['kind']} path through the states of "
         f"{listed([step_of(knot) for knot in attrs['knots']])}, while all other layers stayed as they were at the end. Each of "
         f"{plural(data.sizes['layer'], 'layer')} was scored at {data.sizes['alpha']} values of α on {samples_of(result)}."
     )
@@ -64,12 +70,12 @@ def _tag(figure: Figure, result: Result) -> None:
 def _how_roles(result: Result) -> str:
     attrs = result.data.attrs
     return (
-        "Each layer alone was put back to its first values (re-initialised), and drawn anew from the distribution of first values "
+        f"Each layer alone, {_together(result)}, was put back to its first values (re-initialised); and its weights and biases were "
+        f"drawn anew from the distribution of first values "
         f"{plural(result.data.sizes['draw'], 'time')} (re-randomised), all others staying final; each was scored on "
         f"{samples_of(result)}. A layer "
-        f"is called robust where re-initialising gives back more than {percent(attrs['threshold'])} of what the training had gained in "
-        "loss, "
-        "else ambient (Zhang, Bengio and Singer call the former critical)."
+        f"is called robust where re-initialising it loses more than {percent(attrs['threshold'])} of what the training had gained in "
+        "loss, else ambient (Zhang, Bengio and Singer call the former critical)."
     )
 
 
@@ -77,7 +83,8 @@ def _reads_roles(result: Result) -> list[str]:
     data = result.data
     names, share = data["layer"].values, data["share"].values
     order = [int(i) for i in np.argsort(-share) if np.isfinite(share[i])]
-    told = [f"Re-initialising gives back, of the gain in loss: {listed([f'{names[i]} {percent(float(share[i]))}' for i in order])}."]
+    shares = [f"{names[i]} {percent(float(share[i]))}" for i in order]
+    told = [f"Re-initialising loses, of what the training had gained in loss: {listed(shares)}."]
     drawn = data["rerandom_loss"].values.mean(axis=1)
     if np.isfinite(drawn).any():
         worst = int(np.nanargmax(drawn))

@@ -67,9 +67,12 @@ def _how_patterns(result: Result) -> str:
     return (
         f"Each of {plural(data.sizes['parameter'], 'single weight')} was moved alone along its straight and along its quadratic path, "
         "and scored at "
-        f"{data.sizes['alpha']} values of α on {samples_of(result)}. Each pair of curves was put under the first of the rules wave, "
-        "bump, flat, "
-        "ascending–concave and descending–convex that it meets, else under other; unresolved are those whose loss varies by less than the "
+        f"{data.sizes['alpha']} values of α on {samples_of(result)}. Each pair of curves was put under the first of these rules that it "
+        "meets: wave (the straight path's loss rises, the quadratic one's has an inner maximum and an inner minimum), bump (the straight "
+        "one falls and rises again, the quadratic one has a maximum between two minima), flat (the straight one falls throughout, the "
+        "quadratic one has a flat stretch inside), ascending–concave and descending–convex (the straight one rises, or falls, "
+        "throughout; the quadratic one is concave, or convex); else under other. The names tell the shape, "
+        "not the size. Unresolved are those whose loss varies by less than the "
         f"measured noise of the arithmetic, {number(attrs['noise_floor'])}."
     )
 
