@@ -2,8 +2,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-DOCS_INSTALLED := $(VENV)/.installed-docs
-FAULTS_INSTALLED := $(VENV)/.installed-faults
 
 .PHONY: demo test test-all faults lint bench docs clean
 
@@ -18,7 +16,7 @@ test-all: lint
 	$(BIN)/pytest -q -m "not faults_long" -n 2
 
 # the long form of the fault suite: kills, full disks, damaged files, strangers' files, fuzzing; writes the table in docs/reliability.md
-faults: $(FAULTS_INSTALLED)
+faults: $(INSTALLED)-faults
 	$(BIN)/pytest -q tests/faults -n 2 --faults-table docs/reliability.md
 
 lint: $(INSTALLED)
@@ -30,17 +28,14 @@ bench: $(INSTALLED)
 	for script in benchmarks/[!_]*.py; do $(BIN)/python $$script || exit 1; done
 
 # builds without network; the pages' code is run and draws their pictures
-docs: $(DOCS_INSTALLED)
+docs: $(INSTALLED)-docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet --builder html docs docs/_build/html
 	@echo docs/_build/html/index.html
 
-$(DOCS_INSTALLED): $(INSTALLED)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
-	touch $(DOCS_INSTALLED)
-
-$(FAULTS_INSTALLED): $(INSTALLED)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[faults]'
-	touch $(FAULTS_INSTALLED)
+# what an extra of pyproject.toml needs besides
+$(INSTALLED)-%: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]'
+	touch $@
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

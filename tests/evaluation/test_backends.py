@@ -253,19 +253,25 @@ def test_a_small_model_on_a_gpu_takes_several_points_at_once_where_no_layer_is_s
         assert chosen_engine("auto", objective, layers_are_shared=shared).backend is expected
 
 
+def rows_given(backend: type[Any], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The points that a backend is asked to score from now on."""
+    given: list[int] = []
+    evaluate = backend.evaluate
+
+    def noted(self: Any, rows: Any) -> Any:
+        given.extend(rows)
+        return evaluate(self, rows)
+
+    monkeypatch.setattr(backend, "evaluate", noted)
+    return given
+
+
 def test_a_point_is_not_scored_again_with_the_same_objective(monkeypatch: pytest.MonkeyPatch) -> None:
     lenet = case("LeNet")
     objective = objective_of("LeNet")
     states = ts.Trajectory.from_states(lenet.states(3))
     first = ts.interpolate(objective, states, alphas=5, progress=False)
-    scored_points: list[int] = []
-    evaluate = PrefixBackend.evaluate
-
-    def counted(self: PrefixBackend, rows: Any) -> Any:
-        scored_points.extend(rows)
-        return evaluate(self, rows)
-
-    monkeypatch.setattr(PrefixBackend, "evaluate", counted)
+    scored_points = rows_given(PrefixBackend, monkeypatch)
     again = ts.compare_paths(objective, states, alphas=5, progress=False)
     np.testing.assert_array_equal(again.data["linear_loss"].values, first.data["loss"].values)
     assert len(scored_points) == 2  # α = 0.25 and 0.75 of the quadratic path; its knots are stored states
@@ -276,19 +282,11 @@ def test_a_point_is_not_scored_again_with_the_same_objective(monkeypatch: pytest
 
 def test_the_state_itself_is_scored_once_for_all_single_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     objective, states = objective_of("LeNet"), ts.Trajectory.from_states(case("LeNet").states(3))
-    whole: list[int] = []
-    evaluate = EagerBackend.evaluate
-
-    def counted(self: EagerBackend, rows: Any) -> Any:
-        whole.extend(rows)
-        return evaluate(self, rows)
-
-    monkeypatch.setattr(EagerBackend, "evaluate", counted)
+    whole = rows_given(EagerBackend, monkeypatch)
     options: dict[str, Any] = {"level": "parameter", "parameters": 2, "alphas": [0.0, 0.5, 1.0], "progress": False}
     found = ts.interpolate(objective, states, **options)
     assert (found.data["loss"].sel(alpha=1.0).values == found.data["loss"].sel(alpha=1.0).values[0]).all()
     assert len(whole) == 3  # the first check's two passes, and the state
-    monkeypatch.setattr(EagerBackend, "evaluate", evaluate)
     again = ts.interpolate(objective_of("LeNet"), states, **options)
     np.testing.assert_array_equal(found.data["loss"].values, again.data["loss"].values)
 

@@ -26,11 +26,8 @@ from tests.recording.tiny import assert_same, fill, filled, values
 from tests.results.test_store import LAYOUT
 from thetascope.cli.application import main
 from thetascope.errors import ThetascopeError
-from thetascope.evaluation.backends.settings import parsed
-from thetascope.geometry.edits import Parameter
 from thetascope.recording.log import event_of, line_of
 from thetascope.results.store import Store
-from thetascope.state import ParameterSpace
 
 SIZES = [pytest.param(60), pytest.param(1500, marks=pytest.mark.faults_long)]
 fuzzed = pytest.mark.parametrize("examples", SIZES)
@@ -136,22 +133,18 @@ def test_a_line_is_read_only_where_it_was_written(examples: int, counted: Callab
 
 @pytest.mark.promise("fuzzing")
 @fuzzed
-def test_labels_of_parameters(examples: int, counted: Callable[[int], None]) -> None:
-    space = ParameterSpace.of_model(torch.nn.Conv2d(1, 2, 3))
-
-    def check(label: str) -> None:
-        found = our_error_or(lambda: Parameter.parse(label, space))
-        assert found is None or Parameter.parse(found.label, space) == found
-
+def test_labels_of_parameters(tmp_path: Path, examples: int, counted: Callable[[int], None]) -> None:
     parts = st.sampled_from(["weight", "bias", "[", "]", ",", "0", "1", "-1", "-", " ", "²", "٣", "9" * 30, ".", "\n"])
-    fuzz(examples, st.one_of(st.text(max_size=12), st.lists(parts, max_size=10).map("".join)), check, counted)
+    labels = st.one_of(st.text(max_size=12), st.lists(parts, max_size=10).map("".join))
+    fuzz(examples, labels.map(str.encode), READERS["parameter label"](tmp_path).check, counted)
 
 
 @pytest.mark.promise("fuzzing")
 @fuzzed
-def test_engine_options(examples: int, counted: Callable[[int], None]) -> None:
+def test_engine_options(tmp_path: Path, examples: int, counted: Callable[[int], None]) -> None:
     parts = st.sampled_from(["prefix", "eager", "auto", ":", "rows", "=", ",", "200", "0", "-1", "²", "channels_last", "yes", "no"])
-    fuzz(examples, st.lists(parts, max_size=8).map("".join), lambda text: our_error_or(lambda: parsed(text)), counted)
+    options = st.lists(parts, max_size=8).map("".join)
+    fuzz(examples, options.map(str.encode), READERS["engine options"](tmp_path).check, counted)
 
 
 @pytest.mark.promise("fuzzing")

@@ -172,7 +172,7 @@ class Runner:
             self._sink.write_cells(request.prefix, part, columns)
             self._advance(len(part))
             start += len(part)
-            size = min(request.shape[-1], max(1, math.ceil(UNIT_SECONDS / max(seconds, 1e-9))))
+            size = unit_size(request, seconds, resident=True, shares=False)
 
     def columns(self, request: Request, rows: Sequence[int]) -> dict[str, list[float]]:
         """The values of some points, by variable."""

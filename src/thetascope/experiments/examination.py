@@ -155,9 +155,10 @@ def _score(objective: Objective, experiment: Experiment, store: Store, probed: P
     with progress_bar(experiment.name, left, shown=shown) as advance:
         runner = Runner(objective, store, engine, advance)
         for request in experiment.requests:
-            if experiment.tolerance is not None and _estimates(experiment, request):
+            tolerance = _tolerance(experiment, request)
+            if tolerance is not None:
                 before = int(store.done(request.prefix).sum())
-                scored = _estimate(request, store, runner, experiment.tolerance)
+                scored = _estimate(request, store, runner, tolerance)
                 rest = len(request.points) - before - scored
                 advance(rest, "the rest estimated" if rest else "")
             else:
@@ -165,14 +166,14 @@ def _score(objective: Objective, experiment: Experiment, store: Store, probed: P
     return runner.notes
 
 
-def _estimates(experiment: Experiment, request: Request) -> bool:
-    """Whether some of a request's points are estimated rather than scored."""
-    return experiment.tolerance is not None and request.dims == GRID
+def _tolerance(experiment: Experiment, request: Request) -> float | None:
+    """How far off a request's points may be estimated; None where all are scored."""
+    return experiment.tolerance if request.dims == GRID else None
 
 
 def _left(experiment: Experiment, request: Request, store: Store) -> int:
     """How many points there are still to score: of units whole ones, where cells are estimated those that are not there, at most."""
-    if _estimates(experiment, request):
+    if _tolerance(experiment, request) is not None:
         return int((~store.done(request.prefix)).sum())
     return sum(len(unit) for unit in pending_units(request, store))
 
@@ -206,7 +207,9 @@ def _layout(objective: Objective, experiment: Experiment, probed: Probe, provena
     resident = objective.batches.resident
     units = [
         # a round of cells lies anywhere, so each row is one chunk: of chunks of few cells, a row would be many files, all written again
-        request.shape[-1] if _estimates(experiment, request) else unit_size(request, probed.seconds, resident=resident, shares=shares)
+        unit_size(request, probed.seconds, resident=resident, shares=shares)
+        if _tolerance(experiment, request) is None
+        else request.shape[-1]
         for request in experiment.requests
     ]
     blocks = [Block(r.prefix, r.dims, r.shape, probed.names, unit) for r, unit in zip(experiment.requests, units, strict=True)]
