@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ import torch
 
 import thetascope as ts
 from thetascope.errors import ThetascopeError, TrajectoryError
+from thetascope.evaluation.backends.eager import EagerBackend
+from thetascope.evaluation.backends.prefix import PrefixBackend
+from thetascope.evaluation.scores import Sums
 from thetascope.experiments.compare_paths import compare_paths, crossings, log_gap, midpoints
 from thetascope.experiments.noise import noise_floor
 from thetascope.experiments.training_path import TrainingPath
-from thetascope.geometry.edits import Parameter
+from thetascope.geometry.edits import Parameter, ScalarEdits
 from thetascope.testing.models import QuadraticBowl, case
 
 POSITIONS = [[5.0, 1.0, -3.0], [2.0, 4.0, 1.0], [1.5, 2.0, 0.5], [0.5, -1.0, 0.0], [0.2, -1.5, 0.1]]
@@ -119,6 +123,27 @@ def test_the_noise_floor_is_that_of_the_arithmetic() -> None:
     exact = objective.evaluated_in("float64")
     assert noise_floor(exact, edits, scored.data["loss"].values) < 1e-14
     assert result.data["loss"].shape == (5, 9)
+
+
+def test_the_noise_floor_scores_what_curves_share_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = case("LeNet")
+    objective = ts.Objective(chosen.model(), chosen.data(20), loss="nll")
+    state = objective.bind(chosen.states(1)[0])
+    parameters = tuple(Parameter("conv1.weight", (0, 0, i, i)) for i in range(3))
+    values = np.array([float(state[p.name][p.index]) for p in parameters])[:, None] + np.linspace(-1, 0, 5)  # all end in the state itself
+    edits = ScalarEdits(state, parameters, values)
+    asked: list[int] = []
+    evaluate = PrefixBackend.evaluate
+
+    def noted(self: PrefixBackend, rows: Sequence[int]) -> list[Sums]:
+        asked.extend(rows)
+        return evaluate(self, rows)
+
+    monkeypatch.setattr(PrefixBackend, "evaluate", noted)
+    with objective.model.running():
+        losses = np.array([sums.means()["loss"] for sums in EagerBackend(objective, edits).evaluate(range(15))]).reshape(3, 5)
+    assert 0 < noise_floor(objective, edits, losses) < 1e-6
+    assert len(asked) == len(set(asked)) == 13
 
 
 @pytest.mark.parametrize(
