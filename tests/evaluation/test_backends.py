@@ -73,6 +73,17 @@ class TestPrefixBackendInBlocks(BackendContract):
     backend = InBlocks
 
 
+class OnPatches(PrefixBackend):
+    """In chunks, and what convolutions see of the data laid out."""
+
+    def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False) -> None:
+        super().__init__(objective, points, as_recorded=as_recorded, settings=Settings(rows=5, unfolded=True))
+
+
+class TestPrefixBackendOnPatches(BackendContract):
+    backend = OnPatches
+
+
 def test_every_backend_goes_by_its_name() -> None:
     assert all(backend.name == name for name, backend in BACKENDS.items())
 
@@ -198,13 +209,14 @@ def test_layers_that_write_to_their_inputs_spoil_no_other_point() -> None:
 
 @pytest.mark.parametrize("engine", ["prefix:rows=0", "prefix:rows=x", "prefix:fast=yes", "prefix:channels_last=maybe"])
 def test_settings_that_are_off_say_what_there_is(engine: str) -> None:
-    with pytest.raises(ObjectiveError, match=r"rows=N, channels_last=yes\|no and blocked=yes\|no"):
+    with pytest.raises(ObjectiveError, match=r"rows=N, channels_last=yes\|no, blocked=yes\|no and unfolded=yes\|no"):
         engine_of(objective_of("linear"), engine)
 
 
 def test_settings_may_be_given() -> None:
     assert engine_of(objective_of("linear"), "prefix:rows=7,channels_last=yes").settings == Settings(7, True)
     assert engine_of(objective_of("linear"), "prefix:blocked=yes").settings == Settings(None, False, True)
+    assert engine_of(objective_of("linear"), "prefix:unfolded=yes").settings == Settings(unfolded=True)
     assert engine_of(objective_of("linear"), "eager").backend is EagerBackend
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.backends.prefix import PrefixBackend
 from thetascope.evaluation.backends.scalar import Routes
+from thetascope.evaluation.backends.settings import Settings
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.tabulation import NODES, Tabulation
 from thetascope.evaluation.tracing import TracedModel
@@ -71,15 +72,13 @@ def losses(backend: PrefixBackend | EagerBackend, rows: range) -> np.ndarray:
 
 @pytest.mark.parametrize("chosen", [*CASES, *OWN], ids=lambda c: c.name)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(None, 1e-5), ("float64", 1e-11)])
-@pytest.mark.parametrize("rows", [None, 3])
-def test_the_short_way_scores_as_the_oracle_does(chosen: Case, dtype: str | None, tolerance: float, rows: int | None) -> None:
-    from thetascope.evaluation.backends.settings import Settings
-
+@pytest.mark.parametrize("settings", [Settings(), Settings(rows=3), Settings(rows=3, unfolded=True)], ids=["whole", "chunks", "patches"])
+def test_the_short_way_scores_as_the_oracle_does(chosen: Case, dtype: str | None, tolerance: float, settings: Settings) -> None:
     objective = Objective(chosen.model(), chosen.data(), chosen.loss, dtype=dtype, batch_size=4)
     edits = edits_of(objective, chosen)
     with objective.model.running():
         expected = losses(EagerBackend(objective, edits), range(len(edits)))
-        found = losses(PrefixBackend(objective, edits, settings=Settings(rows=rows)), range(len(edits)))
+        found = losses(PrefixBackend(objective, edits, settings=settings), range(len(edits)))
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 

@@ -3,7 +3,7 @@
 Channels stand in blocks of as many as the processor computes at once. torch otherwise brings the value of each convolution back into
 rows of pixels, and pools those, which took two fifths of the time of a small network. The values are the same.
 What oneDNN's pooling and ReLU make of NaN and infinities is not what torch makes of them, so values go in blocks only where
-they are known to be finite: no output of a convolution exceeds the largest input times the largest sum of a filter's absolute weights.
+they are known to be finite: no output of a convolution exceeds the largest input times the sum of its absolute weights.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FINITE = 1e37
-"""Where nothing exceeds this, nothing overflows in single precision while it is summed up."""
+from thetascope.evaluation.patches import FINITE, largest_output
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def _convolved(given: Any, conv: Any, held: Mapping[str, Tensor], *args: Any, **
         value, bound = given.contiguous().to_mkldnn(), float(given.abs().amax())
     else:
         return None
-    bound = bound * float(weight.abs().flatten(1).sum(1).amax()) + (0.0 if bias is None else float(bias.abs().amax()))
+    bound = largest_output(bound, weight, bias)
     if not bound < FINITE:
         return None
     return Blocked(F.conv2d(value, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups), bound)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from thetascope.evaluation.nests import tensors_of
+from thetascope.evaluation.patches import Patches
 from thetascope.evaluation.tracing import Environment, TracedModel
 
 CONVOLUTIONS: Mapping[type[nn.Module], Callable[..., Tensor]] = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
@@ -85,13 +86,15 @@ class Site:
         """Which channel the value at `index` changes."""
         return index[0]
 
-    def slope(self, inputs: Tensor, outputs: Tensor, index: Sequence[int]) -> Tensor:
+    def slope(self, inputs: Tensor | Patches, outputs: Tensor, index: Sequence[int]) -> Tensor:
         """By how much the channel changes for a change of the value at `index` by 1: ``[N, …]`` without the channel's dimension."""
         if self.role == "bias":
             return torch.ones_like(outputs.select(self.dim, 0))
+        conv: Any = self.module
+        if isinstance(inputs, Patches):
+            return inputs.seen_by(index[1:], conv.kernel_size)
         if self.is_linear:
             return inputs.select(-1, index[1])
-        conv: Any = self.module
         sizes, padding = outputs.shape[2:], _padding(conv)
         found = inputs[:, index[1]]
         found = F.pad(found, [p for pad in reversed(padding) for p in (pad, pad)])

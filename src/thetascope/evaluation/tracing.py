@@ -20,6 +20,7 @@ from thetascope.errors import ObjectiveError
 from thetascope.evaluation.binding import BoundModel
 from thetascope.evaluation.blocked import STEPS, Blocked
 from thetascope.evaluation.kernels import FUNCTIONS, MODULES
+from thetascope.evaluation.patches import Patches, patches_of, suits
 
 Environment = dict[fx.Node, Any]
 
@@ -64,14 +65,17 @@ class TracedModel:
     Args:
         model: whose way through its layers is written down.
         blocked: keep values in oneDNN's layout from convolution to convolution (see `thetascope.evaluation.blocked`).
+        unfolded: lay out what convolutions see of the data, a step of its own (see `thetascope.evaluation.patches`).
 
     Raises:
         NotTraceableError: the way depends on values, or on hooks that a graph does not show.
     """
 
-    def __init__(self, model: BoundModel, *, blocked: bool = False) -> None:
+    def __init__(self, model: BoundModel, *, blocked: bool = False, unfolded: bool = False) -> None:
         self._bound, self._blocked = model, blocked
         self._graph_module = _pooled_first(_traced(model.model))
+        if unfolded:
+            _unfold(self._graph_module)
         self.nodes = tuple(self._graph_module.graph.nodes)
         inputs = [node for node in self.nodes if node.op == "placeholder"]
         if not inputs:
@@ -221,6 +225,11 @@ class TracedModel:
         if self.is_plain(module) and len(args) == 1 and not kwargs:
             if type(module) is nn.Linear:
                 return F.linear(args[0], held["weight"], held.get("bias"))
+            if isinstance(args[0], Patches):
+                convolved = args[0].convolved(held["weight"], held.get("bias"))
+                if convolved is not None:
+                    return convolved
+                args = (args[0].inputs,)
             if type(module) is nn.Conv2d:
                 return module._conv_forward(args[0], held["weight"], held.get("bias"))
             if type(module) in MODULES:
@@ -298,6 +307,18 @@ def _pooled_first(module: fx.GraphModule) -> fx.GraphModule:
             relu.args = (pool,)
             pool.append(relu)
     return module
+
+
+def _unfold(module: fx.GraphModule) -> None:
+    """Patches of the data as a step in front of each convolution that they suit."""
+    for node in list(module.graph.nodes):
+        before = node.args[0] if len(node.args) == 1 and not node.kwargs else None
+        if _kind(module, node) is nn.Conv2d and isinstance(before, fx.Node) and before.op == "placeholder":
+            conv: Any = module.get_submodule(str(node.target))
+            if suits(conv):
+                with module.graph.inserting_before(node):
+                    geometry = (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+                    node.args = (module.graph.call_function(patches_of, (before, *geometry)),)
 
 
 def _dense(value: Any) -> Any:

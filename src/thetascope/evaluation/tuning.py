@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from thetascope.evaluation.backends import Engine
+from thetascope.evaluation.backends import Backend, Engine
 from thetascope.evaluation.backends.prefix import PrefixBackend
 from thetascope.evaluation.backends.settings import Settings
 from thetascope.evaluation.objective import Objective
+from thetascope.evaluation.patches import suits
 from thetascope.geometry.points import PointSet
 
 WORTH_SECONDS = 4.0
 """Less work than this is not worth a measurement."""
 
 ROWS = (64, 128, 256, 512)
-ROUNDS, CLOSE = 2, 1.25
+ROUNDS, CLOSE = 5, 1.25
 """So many further rounds, of those candidates that were at most so many times as slow as the fastest in the first."""
+
+SIZES = 2
+"""With so many sizes, the fastest for images as they are, each layout is measured."""
 
 
 def tuned(engine: Engine, objective: Objective, points: PointSet, seconds: float) -> Engine:
@@ -36,40 +41,69 @@ def tuned(engine: Engine, objective: Objective, points: PointSet, seconds: float
             engine, settings=objective.memo.settings, reason=f"{engine.reason}; {_described(objective.memo.settings)}, measured before"
         )
     batch = objective.batches.first()
-    candidates = _candidates(objective, batch)
     row = next((k for k in range(len(points)) if not points.is_stored(k)), None)
-    if row is None or len(candidates) == 1:
+    sizes, layouts = _sizes(objective, batch), _layouts(objective, batch)
+    if row is None or len(sizes) * len(layouts) == 1:
         return engine
-    backends = {settings: engine.backend(objective, points, settings=settings) for settings in candidates}
-    best = dict.fromkeys(candidates, float("inf"))
-    for turn in range(1 + ROUNDS):
-        for settings in [s for s in candidates if turn == 0 or best[s] <= CLOSE * min(best.values())]:
-            backend = backends[settings]
-            assert isinstance(backend, PrefixBackend)
-            if turn == 0 and not backend.rehearse(row, batch):  # what is done once only is not measured
-                return engine
-            start = time.perf_counter()
-            if not backend.rehearse(row, batch):
-                return engine
-            best[settings] = min(best[settings], time.perf_counter() - start)
-    fastest = min(best, key=lambda settings: best[settings])
+    race = _Race(lambda settings: engine.backend(objective, points, settings=settings), row, batch)
+    race.run([Settings(rows=rows) for rows in sizes])
+    race.run([replace(layout, rows=settings.rows) for settings in race.fastest(SIZES) for layout in layouts])
+    if not race.best:
+        return engine
+    (fastest,) = race.fastest(1)
     objective.memo.settings = fastest
     return replace(engine, settings=fastest, reason=f"{engine.reason}; {_described(fastest)} was fastest on the first batch")
 
 
-def _candidates(objective: Objective, batch: object) -> list[Settings]:
+class _Race:
+    """Measures candidates, and keeps each one's best time in seconds."""
+
+    def __init__(self, backend_with: Callable[[Settings], Backend], row: int, batch: object) -> None:
+        self._backend_with, self._row, self._batch = backend_with, row, batch
+        self.best: dict[Settings, float] = {}
+
+    def run(self, candidates: Sequence[Settings]) -> None:
+        """Measure some more; a candidate that cannot run leaves none."""
+        backends = {settings: self._backend_with(settings) for settings in candidates}
+        for turn in range(1 + ROUNDS):
+            for settings, backend in backends.items():
+                if turn > 0 and self.best.get(settings, math.inf) > CLOSE * min(self.best.values(), default=math.inf):
+                    continue
+                assert isinstance(backend, PrefixBackend)
+                if turn == 0 and not backend.rehearse(self._row, self._batch):  # what is done once only is not measured
+                    continue
+                start = time.perf_counter()
+                backend.rehearse(self._row, self._batch)
+                self.best[settings] = min(self.best.get(settings, math.inf), time.perf_counter() - start)
+
+    def fastest(self, count: int) -> list[Settings]:
+        """The fastest so far, best first."""
+        return sorted(self.best, key=lambda settings: self.best[settings])[:count]
+
+
+def _sizes(objective: Objective, batch: object) -> list[int | None]:
     inputs = batch[0] if isinstance(batch, Sequence) else None
-    if not isinstance(inputs, Tensor):
+    if not isinstance(inputs, Tensor) or objective.device.type != "cpu":
+        return [None]
+    return [None, *(rows for rows in ROWS if rows < len(inputs))]
+
+
+def _layouts(objective: Objective, batch: object) -> list[Settings]:
+    """How images may be laid out; `_sizes` are measured as they are."""
+    inputs = batch[0] if isinstance(batch, Sequence) else None
+    convolutions = [module for module in objective.model.model.modules() if isinstance(module, nn.Conv2d)]
+    if not isinstance(inputs, Tensor) or inputs.ndim != 4 or not convolutions:
         return [Settings()]
-    sizes = [None, *(rows for rows in ROWS if rows < len(inputs))] if objective.device.type == "cpu" else [None]
-    layouts = [Settings()]
-    if inputs.ndim == 4 and any(isinstance(module, nn.Conv2d) for module in objective.model.model.modules()):
-        layouts.append(Settings(channels_last=True))
-        if objective.device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            layouts.append(Settings(blocked=True))
-    return [replace(layout, rows=rows) for layout in layouts for rows in sizes]
+    layouts = [Settings(), Settings(channels_last=True)]
+    if objective.device.type == "cpu":
+        further = [Settings(blocked=True)] if torch.backends.mkldnn.is_available() else []  # type: ignore[no-untyped-call]
+        if any(suits(module) for module in convolutions):
+            further += [replace(layout, unfolded=True) for layout in (Settings(), *further)]
+        layouts += further
+    return layouts
 
 
 def _described(settings: Settings) -> str:
     rows = "whole batches" if settings.rows is None else f"{settings.rows} samples at once"
-    return f"{rows}{' with channels last' if settings.channels_last else ' in blocks of channels' if settings.blocked else ''}"
+    layout = " with channels last" if settings.channels_last else " in blocks of channels" if settings.blocked else ""
+    return f"{rows}{layout}{', the patches of the data laid out' if settings.unfolded else ''}"

@@ -115,7 +115,7 @@ class PrefixBackend:
             return self.fallback is None
         self._verified = True
         try:
-            self._traced = self._traced or TracedModel(self._model, blocked=self._settings.blocked)
+            self._traced = self._traced or TracedModel(self._model, blocked=self._settings.blocked, unfolded=self._settings.unfolded)
             batch = self._objective.batches.first()
             expected = self._model.evaluate(self._maker.tensors(row), batch)
             (part,) = self._parts([row])

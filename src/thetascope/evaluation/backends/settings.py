@@ -17,11 +17,13 @@ class Settings:
             batch. Few enough that what flows between layers stays in the processor's cache.
         channels_last: whether images are laid out with their channels last.
         blocked: whether they are laid out as oneDNN does from convolution to convolution, where that is the same.
+        unfolded: whether the patches that the first convolution sees are laid out once for all points, where it has few channels.
     """
 
     rows: int | None = None
     channels_last: bool = False
     blocked: bool = False
+    unfolded: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -37,7 +39,7 @@ def parsed(engine: str) -> tuple[str, Settings | None]:
     name, colon, options = engine.partition(":")
     if not colon:
         return name, None
-    rows, flags = None, {"channels_last": False, "blocked": False}
+    rows, flags = None, {"channels_last": False, "blocked": False, "unfolded": False}
     for option in options.split(","):
         key, _, value = option.partition("=")
         if key == "rows" and value.isdigit() and int(value) > 0:
@@ -46,6 +48,7 @@ def parsed(engine: str) -> tuple[str, Settings | None]:
             flags[key] = value == "yes"
         else:
             raise ObjectiveError(
-                f'engine options are rows=N, channels_last=yes|no and blocked=yes|no, as in "prefix:rows=200". Got "{option}" instead.'
+                "engine options are rows=N, channels_last=yes|no, blocked=yes|no and unfolded=yes|no, as in "
+                f'"prefix:rows=200". Got "{option}" instead.'
             )
     return name, Settings(rows, **flags)
