@@ -20,7 +20,7 @@ from thetascope.errors import NotDeterministicError, ObjectiveError, ResultError
 from thetascope.evaluation.backends import Backend, Engine
 from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.backends.settings import Settings
-from thetascope.evaluation.engine import UNIT_SECONDS, Request, pending_units, probe, recheck, run, unit_size
+from thetascope.evaluation.engine import UNIT_SECONDS, Request, Runner, pending_units, probe, recheck, run, unit_size
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.scores import Sums
 from thetascope.geometry.paths import stored_points
@@ -234,6 +234,30 @@ class TestRun:
         for prefix in ("", "other_"):
             assert sink.losses(prefix) == {k: pytest.approx(alpha**2) for k, alpha in enumerate(ALPHAS)}
         assert advanced == [4, 2, 4, 2]
+
+    def test_the_pace_is_that_of_units_all_over_which_are_not_scored_again(self) -> None:
+        objective, sink, advanced = bowl(), MemorySink(size=1), list[int]()
+        made, rows = list[int](), list[int]()
+        runner = Runner(objective, sink, Engine(counting(made, rows), "asked for"), advanced.append)
+        asked = request(objective, 6)
+        with objective.model.running():
+            assert runner.pace(asked, list(pending_units(asked, sink)), stored=True) > 0
+            assert rows == [0, 2, 3, 5]
+            assert sorted(sink.losses()) == sorted(rows)
+            assert advanced == [1, 1, 1, 1]
+            runner.everything(asked)
+        assert rows == [0, 2, 3, 5, 1, 4]
+        assert sink.losses() == {k: pytest.approx(alpha**2) for k, alpha in enumerate(ALPHAS)}
+
+    def test_what_takes_long_is_measured_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("thetascope.evaluation.engine.AHEAD_SECONDS", 0.0)
+        objective, sink = bowl(), MemorySink(size=2)
+        made, rows = list[int](), list[int]()
+        with objective.model.running():
+            asked = request(objective, 6)
+            Runner(objective, sink, Engine(counting(made, rows), "asked for")).pace(asked, [[4, 5], [0, 1]], stored=False)
+        assert rows == [4, 5]
+        assert not sink.stored
 
     def test_goes_on_where_it_was_stopped(self) -> None:
         def stop(_: int) -> None:

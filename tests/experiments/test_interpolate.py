@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -214,3 +215,28 @@ def test_what_will_be_scored_is_said_first(capsys: pytest.CaptureFixture[str], m
     said = " ".join(capsys.readouterr().err.split())
     assert "linear path of the whole model: 8 points to score on 3 samples with the eager engine on cpu, about" in said
     assert "a point, measured on one" in said
+
+
+def test_the_time_is_measured_the_way_points_are_scored(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thetascope.experiments.examination.LONG_SECONDS", 0.0)
+    chosen = case("LeNet")
+    trajectory = ts.Trajectory.from_states(chosen.states(3))
+    found = [
+        ts.interpolate(ts.Objective(chosen.model(), chosen.data(), chosen.loss), trajectory, level=level, alphas=5, progress=progress)
+        for level in ("model", "layer", "parameter")
+        for progress in (True, False)
+    ]
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("a point, measured on a few") == 3
+    for shown, silent in zip(found[::2], found[1::2], strict=True):
+        assert shown.status_counts() == silent.status_counts()
+        np.testing.assert_allclose(shown.data["loss"], silent.data["loss"], rtol=1e-6)
+
+
+def test_units_that_would_take_minutes_are_not_waited_for(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thetascope.experiments.examination.LONG_SECONDS", 0.0)
+    monkeypatch.setattr("thetascope.experiments.pacing.PATIENCE_SECONDS", 0.0)
+    chosen = case("LeNet")
+    ts.interpolate(ts.Objective(chosen.model(), chosen.data(), chosen.loss), ts.Trajectory.from_states(chosen.states(3)), alphas=5)
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"with the prefix engine on cpu, at most [^(]*\([^)]* a point, measured on one\)", said)

@@ -27,8 +27,8 @@ def print_summary(findings: Sequence[Finding]) -> None:
         _print_table(("experiment", "found"), [(name, found) for name, _, found in rows], lines=True)
     else:
         _print_table(("experiment", "question", "found"), rows, lines=True)
-    for finding in findings:
-        print(finding.pictures[0])
+    for picture in (picture for finding in findings for picture in finding.pictures):
+        print(picture)
 
 
 def print_plan(plan: Plan, place: Path) -> None:
@@ -57,8 +57,8 @@ def print_plans(plans: Mapping[str, Plan]) -> None:
     total = sum(plan.seconds for plan in plans.values() if plan.todo)
     all_of_it = f"About {duration(total)} in all." if total else "Everything is stored."
     _print_remarks(
-        f"{all_of_it} Times are measured on one point (or step) of each with plain passes; layers that points share "
-        f"make it less. Tensors: the states, the data, and what one point needs, measured on one. {_process()}"
+        f"{all_of_it} Times are measured on a few points (or steps) of each; pictures and the report take a few seconds more. "
+        f"Tensors: the states, the data, and what one point needs, measured on one. {_process()}"
     )
 
 
@@ -81,7 +81,7 @@ def _todo(plan: Plan) -> str:
 
 def _each(plan: Plan) -> str:
     each = duration(plan.each) if plan.each >= 1e-3 else "under 1 ms"
-    return f" ({each} a {plan.unit.removesuffix('s')}, measured with plain passes)"
+    return f" ({each} a {plan.unit.removesuffix('s')}, measured on a few)"
 
 
 def _process() -> str:

@@ -31,6 +31,9 @@ UNIT_SECONDS = 0.5
 SHARING_POINTS = 48
 """So many points make a unit where they share layers, which each unit computes once."""
 
+AHEAD_UNITS, AHEAD_SECONDS = 4, 2.0
+"""To tell how long the work takes, so many units, spread over it, are scored before the others, or fewer that take so long."""
+
 Values = dict[str, float]
 
 
@@ -146,12 +149,12 @@ def pending_units(request: Request, sink: Sink) -> Iterator[range]:
 class Runner:
     """Scores points with a backend and stores them. Call it within the model's `running`.
 
-    Where memory runs out, the batch is halved and the points are scored again. `notes` is what the result should say besides:
-    why a backend fell back on the oracle, to how many rows a batch came down.
+    Where memory runs out, the batch is halved and the points are scored again. `advance` is told how many points are done; `notes`
+    is what the result should say besides: why a backend fell back on the oracle, to how many rows a batch came down.
     """
 
-    def __init__(self, objective: Objective, sink: Sink, engine: Engine, advance: Callable[[int], None]) -> None:
-        self._objective, self._sink, self._engine, self._advance = objective, sink, engine, advance
+    def __init__(self, objective: Objective, sink: Sink, engine: Engine, advance: Callable[[int], None] = lambda count: None) -> None:
+        self._objective, self._sink, self._engine, self.advance = objective, sink, engine, advance
         self._scorer: tuple[Request, Backend] | None = None
         self.notes: dict[str, Any] = {}
 
@@ -159,7 +162,7 @@ class Runner:
         """Score all that is not stored yet, unit by unit."""
         for unit in pending_units(request, self._sink):
             self._sink.write(request.prefix, unit.start, self.columns(request, unit))
-            self._advance(len(unit))
+            self.advance(len(unit))
 
     def cells(self, request: Request, cells: Sequence[int]) -> None:
         """Score these cells: one, then as many at a time as take about `UNIT_SECONDS`, which are stored together."""
@@ -170,9 +173,29 @@ class Runner:
             columns = self.columns(request, part)
             seconds = (time.perf_counter() - began) / len(part)
             self._sink.write_cells(request.prefix, part, columns)
-            self._advance(len(part))
+            self.advance(len(part))
             start += len(part)
             size = unit_size(request, seconds, resident=True, shares=False)
+
+    def pace(self, request: Request, units: Sequence[Sequence[int]], *, stored: bool) -> float:
+        """How many seconds a point takes: a few of the units are scored before the others, and handed on where they are `stored`.
+
+        The first also does what is done once only, and counts where there is no other.
+        """
+        began, points, seconds = time.perf_counter(), 0, 0.0
+        places = [0, *((2 * n + 1) * len(units) // (2 * AHEAD_UNITS) for n in range(AHEAD_UNITS))]
+        for n, unit in enumerate(units[k] for k in dict.fromkeys(places)):
+            start = time.perf_counter()
+            columns = self.columns(request, unit)
+            if stored:
+                self._sink.write_cells(request.prefix, unit, columns)
+                self.advance(len(unit))
+            if n == 1:
+                points, seconds = 0, 0.0
+            points, seconds = points + len(unit), seconds + time.perf_counter() - start
+            if time.perf_counter() - began > AHEAD_SECONDS:
+                break
+        return seconds / points
 
     def columns(self, request: Request, rows: Sequence[int]) -> dict[str, list[float]]:
         """The values of some points, by variable."""

@@ -59,6 +59,9 @@ class Objective:
         ['accuracy', 'loss', 'samples']
     """
 
+    specification: str | None = None
+    """How a command line named it, such as ``objective.py:objective``. Results keep it: a report says how they are made again."""
+
     def __init__(
         self,
         model: nn.Module,

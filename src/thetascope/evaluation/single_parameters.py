@@ -65,7 +65,7 @@ class SingleParameters:
 
     def __init__(self, objective: Objective, state: State, final_loss: float, engine: Engine, sink: Sink, *, tabulate: bool) -> None:
         self._objective, self._state, self._final_loss, self._tabulate = objective, state, final_loss, tabulate
-        self.runner = Runner(objective, sink, engine, lambda count: None)
+        self.runner = Runner(objective, sink, engine)
         self._tables: dict[str, Tabulation] = {}
         self._routes: Routes | None = None
         if tabulate and issubclass(engine.backend, PrefixBackend):

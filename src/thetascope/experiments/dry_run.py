@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,17 +17,13 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from thetascope.evaluation.backends import Engine
 from thetascope.evaluation.backends.eager import EagerBackend
-from thetascope.evaluation.engine import Request, probe
+from thetascope.evaluation.engine import Request
 from thetascope.evaluation.nests import tensors_of
 from thetascope.evaluation.objective import Objective
-from thetascope.results.result import MISSING
 from thetascope.state import State
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from thetascope.experiments.stored_study import Study
     from thetascope.experiments.training import Training
 
@@ -115,27 +111,10 @@ def planned(call: Callable[[], object]) -> Plan:
     raise AssertionError("this experiment makes no plan")
 
 
-def plan_of(
-    title: str, objective: Objective, requests: Iterable[Request], stored: xr.Dataset | None, engine: Engine, *, estimates: bool
-) -> Plan:
-    """The plan of scoring points. Call it within the model's `running`."""
-    requests = list(requests)
-    total = sum(len(request.points) for request in requests)
-    there = 0 if stored is None else sum(int((stored[f"{r.prefix}status"].values != MISSING).sum()) for r in requests)
-    probed = probe(objective, requests[0])
+def memory_of(objective: Objective, requests: Sequence[Request]) -> Memory:
+    """What scoring the points takes, measured on the first. Call it within the model's `running`."""
     states = {state.digest(): state for request in requests for state in request.points.basis}
-    return Plan(
-        title=title,
-        todo=total - there,
-        unit="points",
-        stored=there,
-        most=estimates,
-        seconds=probed.seconds * (total - there),
-        each=probed.seconds,
-        samples=probed.samples,
-        engine=f"{engine.backend.name} on {objective.device}: {engine.reason}",
-        memory=Memory(sum(map(_state_bytes, states.values())), _data_bytes(objective), _point_bytes(objective, requests[0])),
-    )
+    return Memory(sum(map(_state_bytes, states.values())), _data_bytes(objective), _point_bytes(objective, requests[0]))
 
 
 def plan_of_training(study: Study, training: Training, steps: int, scorings: int, stored: int) -> Plan:

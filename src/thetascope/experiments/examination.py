@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import preserved_threads
 from thetascope.evaluation.tuning import tuned
 from thetascope.experiments import dry_run
+from thetascope.experiments.pacing import Expected, Work, expected
 from thetascope.experiments.provenance import check_same_call, provenance_attrs
 from thetascope.experiments.tolerance import estimated
 from thetascope.geometry.points import Floats
+from thetascope.geometry.smooth import nested_cells
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
-from thetascope.results.result import Result
+from thetascope.results.result import MISSING, Result
 from thetascope.results.store import Block, Layout, Store
 from thetascope.results.stored import dataset
 from thetascope.state import State
@@ -83,10 +85,9 @@ def examine(objective: Objective, experiment: Experiment, *, out: OutPath, engin
             chosen = Engine.from_json(store.data.attrs["engine"])
         else:
             probed = probe(objective, experiment.requests[0])
-            work = probed.seconds * sum(len(request.points) for request in experiment.requests)
-            chosen = tuned(chosen, objective, max(experiment.requests, key=lambda request: len(request.points)).points, work)
+            chosen = _settled(chosen, objective, experiment, probed)
             provenance = _provenance(objective, fingerprint, experiment, chosen.to_json(), probed)
-            store = Store.create(path, _layout(objective, experiment, probed, provenance, shares=chosen.backend is not EagerBackend))
+            store = Store.create(path, _layout(objective, experiment, probed, provenance, shares=_is_fast(chosen)))
         try:
             notes = _score(objective, experiment, store, probed, progress, chosen)
             if notes:
@@ -98,6 +99,16 @@ def examine(objective: Objective, experiment: Experiment, *, out: OutPath, engin
     return result
 
 
+def _settled(engine: Engine, objective: Objective, experiment: Experiment, probed: Probe) -> Engine:
+    """The engine with the settings that are fastest for this experiment, where that is worth a measurement."""
+    work = probed.seconds * sum(len(request.points) for request in experiment.requests)
+    return tuned(engine, objective, max(experiment.requests, key=lambda request: len(request.points)).points, work)
+
+
+def _is_fast(engine: Engine) -> bool:
+    return engine.backend is not EagerBackend
+
+
 def _plan(
     objective: Objective, experiment: Experiment, path: Path | None, fingerprint: Mapping[str, Any], engine: Engine, *, named: bool
 ) -> dry_run.Plan:
@@ -107,8 +118,21 @@ def _plan(
         before = {**stored.attrs["fingerprint"], "engine": stored.attrs["engine"]["name"]}
         check_same_call(path, before, {**fingerprint, "engine": engine.backend.name if named else before["engine"]})
         engine = Engine.from_json(stored.attrs["engine"])
-    estimates = experiment.tolerance is not None
-    return dry_run.plan_of(experiment.title, objective, experiment.requests, stored, engine, estimates=estimates)
+    probed = probe(objective, experiment.requests[0])
+    there = 0 if stored is None else sum(int((stored[f"{r.prefix}status"].values != MISSING).sum()) for r in experiment.requests)
+    todo = sum(len(request.points) for request in experiment.requests) - there
+    if stored is None:
+        engine = _settled(engine, objective, experiment, probed)
+    time = Expected(0.0, probed.seconds, "")
+    if todo:
+        runner = Runner(objective, Store.nowhere(), engine)
+        sizes = (unit_size(r, probed.seconds, resident=objective.batches.resident, shares=_is_fast(engine)) for r in experiment.requests)
+        works = [_work(experiment, request, None, size) for request, size in zip(experiment.requests, sizes, strict=True)]
+        time = expected(runner, works, probed.seconds, fast=_is_fast(engine), stored=False)
+        time = replace(time, seconds=time.seconds * todo / (todo + there))
+    how, memory = f"{engine.backend.name} on {objective.device}: {engine.reason}", dry_run.memory_of(objective, experiment.requests)
+    fewer = experiment.tolerance is not None
+    return dry_run.Plan(experiment.title, todo, "points", there, fewer, time.seconds, time.each, probed.samples, how, memory)
 
 
 def _gone_on(
@@ -140,20 +164,23 @@ def _gone_on(
 
 
 def _score(objective: Objective, experiment: Experiment, store: Store, probed: Probe, progress: bool, engine: Engine) -> dict[str, Any]:
-    left = sum(_left(experiment, request, store) for request in experiment.requests)
+    works = [_work(experiment, request, store) for request in experiment.requests]
+    left = sum(work.left for work in works)
     total = sum(len(request.points) for request in experiment.requests)
-    seconds = left * probed.seconds
-    shown = progress and seconds > LONG_SECONDS
-    fewer = " at most" if experiment.tolerance is not None else ""
-    stored = f" ({total - left:,} of {total:,} are stored already)" if left < total else ""
-    say(
-        f"{experiment.title}: {left:,} points to score{fewer}{stored} on {probed.samples:,} samples with the "
-        f"{engine.backend.name} engine on {objective.device}, about {duration(seconds)} "
-        f"({duration(probed.seconds)} a point, measured on one)",
-        shown=shown,
-    )
+    shown, ahead = progress and left * probed.seconds > LONG_SECONDS, list[int]()
+    runner = Runner(objective, store, engine, ahead.append)
+    if shown:
+        time = expected(runner, works, probed.seconds, fast=_is_fast(engine), stored=True)
+        fewer = " at most" if experiment.tolerance is not None else ""
+        stored = f" ({total - left:,} of {total:,} are stored already)" if left < total else ""
+        say(
+            f"{experiment.title}: {left:,} points to score{fewer}{stored} on {probed.samples:,} samples with the "
+            f"{engine.backend.name} engine on {objective.device}, {'at most' if time.most or fewer else 'about'} {duration(time.seconds)} "
+            f"({duration(time.each)} a point, {time.measured_on})"
+        )
     with progress_bar(experiment.name, left, shown=shown) as advance:
-        runner = Runner(objective, store, engine, advance)
+        advance(sum(ahead))
+        runner.advance = advance
         for request in experiment.requests:
             tolerance = _tolerance(experiment, request)
             if tolerance is not None:
@@ -171,11 +198,18 @@ def _tolerance(experiment: Experiment, request: Request) -> float | None:
     return experiment.tolerance if request.dims == GRID else None
 
 
-def _left(experiment: Experiment, request: Request, store: Store) -> int:
-    """How many points there are still to score: of units whole ones, where cells are estimated those that are not there, at most."""
+def _work(experiment: Experiment, request: Request, store: Store | None, size: int = 1) -> Work:
+    """What is still to score: whole units; where cells are estimated those that are not there, at most. Without a store all of it."""
+    shape, last = request.shape, request.shape[-1]
     if _tolerance(experiment, request) is not None:
-        return int((~store.done(request.prefix)).sum())
-    return sum(len(unit) for unit in pending_units(request, store))
+        done = np.zeros(len(request.points), bool) if store is None else store.done(request.prefix)
+        begin = nested_cells(shape[1], shape[0])[0]
+        return Work(request, [[int(cell)] for cell in begin if not done[cell]], int((~done).sum()))
+    if store is not None:
+        units = list(pending_units(request, store))
+    else:
+        units = [range(a, min(a + size, row + last)) for row in range(0, len(request.points), last) for a in range(row, row + last, size)]
+    return Work(request, units, sum(len(unit) for unit in units))
 
 
 def _estimate(request: Request, store: Store, runner: Runner, tolerance: float) -> int:
@@ -196,8 +230,8 @@ def _estimate(request: Request, store: Store, runner: Runner, tolerance: float) 
     found = estimated((request.shape[0], request.shape[1]), tolerance, score)
     said = {
         "tolerance": tolerance, "evaluated": found.evaluated, "cells": len(request.points), "error": found.errors["loss"],
-        "errors": dict(found.errors), "held_out": found.held_out, "full_grid": found.evaluated == len(request.points),
-        "reason": found.reason, "fitted": found.fitted,
+        "errors": dict(found.errors), "held_out": found.held_out, "safety": found.safety,
+        "full_grid": found.evaluated == len(request.points), "reason": found.reason, "fitted": found.fitted,
     }  # fmt: skip
     store.estimate(request.prefix, found.values, {"estimate": said})
     return new

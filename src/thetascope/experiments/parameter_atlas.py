@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-import xarray as xr
 from numpy.typing import ArrayLike
 
 from thetascope.errors import TrajectoryError
@@ -124,7 +123,7 @@ def _plan(atlas: SinglePaths, engine: Engine, study: Study, out: OutPath) -> dry
     """What is left of this call, for a dry run."""
     width, left = len(atlas.alphas), study.left(out)
     rows = np.unique(np.asarray(left, np.int64) // width)
-    store = Store(xr.Dataset(attrs={"units": {}}), None, None)
+    store = Store.nowhere()
     with atlas.objective.model.running():
         scorer = SingleParameters(atlas.objective, atlas.state, study.reference["loss"], engine, store, tabulate=atlas.mode == "tabulated")
         missing = np.zeros(atlas.count, bool)

@@ -38,6 +38,7 @@ class Estimate:
         errors: the error of each variable's estimate: of the loss relative, of metrics absolute.
         evaluated: how many cells were scored.
         held_out: how many of them tested the last fit.
+        safety: the reported error is the largest in that test times this.
         reason: why every cell was scored, if so.
         fitted: what the loss was fitted by.
     """
@@ -48,6 +49,7 @@ class Estimate:
     held_out: int
     reason: str
     fitted: str
+    safety: float = SAFETY
 
 
 def checked_tolerance(tolerance: object) -> float | None:

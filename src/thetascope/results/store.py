@@ -90,6 +90,11 @@ class Store:
         seal = put(data, path, replace=False)
         return cls(data, path, locked(path), seal)
 
+    @classmethod
+    def nowhere(cls) -> Store:
+        """A store that holds nothing, for those who only want to know what scoring would take."""
+        return cls(xr.Dataset(attrs={"units": {}}), None, None)
+
     @staticmethod
     def exists(path: Path) -> bool:
         """Whether a result was laid out at `path`; what a killed process left beside it is tidied up first."""

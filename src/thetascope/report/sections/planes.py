@@ -28,7 +28,7 @@ def _certainty(result: Result) -> list[str]:
     if not estimate or estimate["evaluated"] >= estimate["cells"]:
         return []
     return [
-        f"Estimated losses are off by up to {percent(estimate['error'])}, three times the largest error on "
+        f"Estimated losses are off by up to {percent(estimate['error'])}, {number(estimate['safety'])} times the largest error on "
         f"{estimate['held_out']} cells that the fit had not seen; asked for were {percent(estimate['tolerance'])}."
     ]
 
