@@ -11,6 +11,9 @@ from typing import Any
 LONG_SECONDS = 2.0
 """Anything longer is announced and shows its progress."""
 
+HEARTBEAT_SECONDS = 30.0
+"""Into a pipe or a file a line is written so often at most."""
+
 NOTEBOOK_SECONDS = 0.5
 """A notebook's line of progress is written anew so often at most."""
 
@@ -42,17 +45,20 @@ def say(text: str, *, shown: bool = True) -> None:
 def progress_bar(label: str, total: int, *, shown: bool) -> Iterator[Callable[..., None]]:
     """A bar with the time left, on a terminal or in a notebook. Yields ``advance(n, note="…")``; `note` stands beside the bar.
 
-    Where the standard error is a pipe or a file there is none: each redrawing would be another line there.
+    Where the standard error is a pipe or a file each redrawing would be another line, so there is one every `HEARTBEAT_SECONDS`.
     """
     from rich.console import Console
 
     console = Console(stderr=True)
-    if not shown or not (console.is_terminal or console.is_jupyter):
+    if not shown:
         yield lambda n, note="": None
         return
     if console.is_jupyter:
         with _notebook_line(label, total) as advance_line:
             yield advance_line
+        return
+    if not console.is_terminal:
+        yield _Lines(label, total, HEARTBEAT_SECONDS, say).advance
         return
     from rich.progress import (
         BarColumn,
@@ -78,28 +84,34 @@ def progress_bar(label: str, total: int, *, shown: bool) -> Iterator[Callable[..
         yield advance
 
 
+class _Lines:
+    """How far it is in words, written now and then."""
+
+    def __init__(self, label: str, total: int, every: float, write: Callable[[str], object]) -> None:
+        self._label, self._total, self._every, self._write = label, total, every, write
+        self._begin = self._written = time.monotonic()
+        self._done, self._note = 0, ""
+
+    def __str__(self) -> str:
+        took, done, total = time.monotonic() - self._begin, self._done, self._total
+        left = f", {duration(took / done * (total - done))} left" if 0 < done < total else ""
+        return f"{self._label}: {done:,} of {total:,} in {duration(took)}{left}{f'  {self._note}' if self._note else ''}"
+
+    def advance(self, n: int, note: str = "") -> None:
+        """So many more are done."""
+        self._done, self._note = self._done + n, note or self._note
+        if time.monotonic() - self._written >= self._every:
+            self._written = time.monotonic()
+            self._write(str(self))
+
+
 @contextmanager
 def _notebook_line(label: str, total: int) -> Iterator[Callable[..., None]]:
     """One line below the cell that is written anew; rich's own bar needs a package of widgets in the notebook."""
     display: Any = import_module("IPython.display").display  # untyped, and there in every notebook
-    begin = shown_at = time.monotonic()
-    done, noted = 0, ""
-
-    def line() -> dict[str, str]:
-        took = time.monotonic() - begin
-        left = f", {duration(took / done * (total - done))} left" if 0 < done < total else ""
-        return {"text/plain": f"{label}: {done:,} of {total:,} in {duration(took)}{left}{f'  {noted}' if noted else ''}"}
-
-    handle = display(line(), raw=True, display_id=True)
-
-    def advance(n: int, note: str = "") -> None:
-        nonlocal done, noted, shown_at
-        done, noted = done + n, note or noted
-        if time.monotonic() - shown_at >= NOTEBOOK_SECONDS:
-            shown_at = time.monotonic()
-            handle.update(line(), raw=True)
-
+    lines = _Lines(label, total, NOTEBOOK_SECONDS, lambda text: handle.update({"text/plain": text}, raw=True))
+    handle = display({"text/plain": str(lines)}, raw=True, display_id=True)
     try:
-        yield advance
+        yield lines.advance
     finally:
-        handle.update(line(), raw=True)
+        handle.update({"text/plain": str(lines)}, raw=True)

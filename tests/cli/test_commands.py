@@ -117,7 +117,10 @@ def test_examine_runs_experiments_by_name(folder: Path, capsys: pytest.CaptureFi
     assert ts.load_result("results/roles").data.sizes["draw"] == 2
     assert Path("figures/roles.html").exists()
     assert said.out.splitlines()[-1] == "report.html"
-    assert "thetascope examine CHECKPOINTS roles --objective SPEC" in Path("report.html").read_text(encoding="utf-8")
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert "thetascope examine CHECKPOINTS roles --objective mine.py:objective" in page
+    assert "thetascope surface CHECKPOINTS --objective mine.py:objective" in page  # not run yet
+    assert "thetascope study epochs CHECKPOINTS --training SPEC" in page
 
 
 def test_examine_runs_everything_with_a_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

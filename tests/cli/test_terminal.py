@@ -27,9 +27,10 @@ def test_pipes_hold_plain_lines(no_color: str | None) -> None:
     assert done.returncode == 0
     assert ANSI not in done.stdout + done.stderr
     assert "\r" not in done.stdout + done.stderr
-    assert [Path(line).name for line in done.stdout.splitlines()[-3:]] == ["line.png", "roles.png", "report.html"]
+    pictures = ["line.png", "line.html", "roles.png", "roles.html"]
+    assert [Path(line).name for line in done.stdout.splitlines()[-5:]] == [*pictures, "report.html"]
     told = [line for line in done.stderr.splitlines() if "points to score" not in line]  # which is said where it takes long
-    assert [line.split("?")[0] for line in told] == ["Was the way straight", "Which layers are robust, which ambient"]
+    assert [line.split("?")[0] for line in told] == ["[1 of 2] Was the way straight", "[2 of 2] Which layers are robust, which ambient"]
     wrong = subprocess.run([*command[:3], "interpolat"], capture_output=True, text=True, check=False, env=environment)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert re.fullmatch(r'thetascope: Unknown command "interpolat"\..*\n', wrong.stderr)
@@ -62,12 +63,29 @@ def test_a_terminal_has_colours_unless_they_are_unwanted(variables: dict[str, st
     assert bool(re.search(rb"\x1b\[[0-9;]*[1-9][0-9;]*m", seen)) is colored
 
 
-def test_a_bar_in_a_pipe_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bar_in_a_pipe_is_none_for_what_is_short(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar("scoring", 3, shown=True) as advance:
         advance(1)
         advance(1, "a note")
         advance(1)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_pipe_is_told_now_and_then_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with progress_bar("scoring", 300, shown=shown) as advance:
+        for _ in range(300):
+            now += 0.5
+            advance(1, "loss 0.5")
+    said = capsys.readouterr().err.splitlines()
+    assert said == ([f"scoring: {done} of 300 in {took}{left}  loss 0.5" for done, took, left in (
+        (60, "30 s", ", 2 min left"), (120, "1 min", ", 1 min 30 s left"), (180, "1 min 30 s", ", 1 min left"),
+        (240, "2 min", ", 30 s left"), (300, "2 min 30 s", ""),
+    )] if shown else [])  # fmt: skip
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

@@ -109,6 +109,8 @@ def test_statistics_go_back_with_a_layer_but_stay_when_it_is_drawn() -> None:
     held = quick(objective_of(chosen, buffers="final"), trajectory)
     weights_only = {**last, "norm1.weight": first["norm1.weight"], "norm1.bias": first["norm1.bias"]}
     assert float(held["reinit_loss"].sel(layer="norm1")) == objective.score(weights_only)["loss"]
+    assert found.attrs["with_buffers"] == ["norm1", "norm2"]
+    assert held.attrs["with_buffers"] == []
 
 
 def test_layers_that_move_together_are_drawn_as_when_alone() -> None:

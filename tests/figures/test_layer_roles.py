@@ -206,6 +206,11 @@ def test_what_a_reader_must_know_stands_below_the_title() -> None:
     found = info(layer_roles(objective, ts.Trajectory.from_states(chosen.states(2)), draws=2, progress=False))
     assert any("never called" in note and "attention.out_proj" in note for note in found.notes)
     assert any("normal distribution" in note and "attention.in_proj_weight" in note for note in found.notes)
+    normed = case("BatchNorm ResNet block")
+    objective = ts.Objective(normed.model(), normed.data(), loss=normed.loss)
+    statistics = info(layer_roles(objective, ts.Trajectory.from_states(normed.states(2)), draws=2, progress=False))
+    assert "re-initialised with their running statistics, re-randomised without: norm1, norm2" in statistics.notes
+    objective = ts.Objective(chosen.model(), chosen.data(), loss=chosen.loss)
     same = info(layer_roles(objective, ts.Trajectory.from_states(chosen.states(1) * 2), draws=2, progress=False))
     assert any(note.startswith("undecided: the training gained nothing") for note in same.notes)
     assert {row.role for row in same.rows} == {"undecided"}

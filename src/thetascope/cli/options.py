@@ -118,13 +118,20 @@ class Output:
             print(result.export(path))
 
 
-def loaded(run: Sequence[Path], objective: str, checkpoints: Checkpoints | None) -> tuple[ts.Objective, ts.Trajectory]:
-    """What to score, and the states to score."""
+def scored_by(specification: str) -> ts.Objective:
+    """The objective that a specification names; it knows by which."""
     import thetascope as ts
     from thetascope.specification import provided
 
+    objective: ts.Objective = provided(specification, ts.Objective, "--objective")
+    objective.specification = specification
+    return objective
+
+
+def loaded(run: Sequence[Path], objective: str, checkpoints: Checkpoints | None) -> tuple[ts.Objective, ts.Trajectory]:
+    """What to score, and the states to score."""
     trajectory = (checkpoints or Checkpoints()).trajectory(run)
-    return provided(objective, ts.Objective, "--objective"), trajectory
+    return scored_by(objective), trajectory
 
 
 def home_of(run: Sequence[Path]) -> Path:

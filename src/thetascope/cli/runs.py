@@ -10,7 +10,19 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from thetascope.cli.application import app, examples
-from thetascope.cli.options import FLAG, Checkpoints, DryRun, Engine, ObjectiveSpec, Output, Progress, TrainingSpec, home_of, loaded
+from thetascope.cli.options import (
+    FLAG,
+    Checkpoints,
+    DryRun,
+    Engine,
+    ObjectiveSpec,
+    Output,
+    Progress,
+    TrainingSpec,
+    home_of,
+    loaded,
+    scored_by,
+)
 from thetascope.cli.printing import print_plans, print_summary
 
 
@@ -137,7 +149,7 @@ def study(
         if run is None or objective is None:
             raise UsageError("study test-size needs a run and --objective SPEC")
         state = (checkpoints or Checkpoints()).trajectory(run)[-1]
-        scored = provided(objective, ts.Objective, "--objective")
+        scored = scored_by(objective)
         call = partial(ts.study_test_size, scored, state, sizes, **repeated)
     elif training is None:
         raise UsageError(f"study {what} needs --training SPEC")

@@ -216,7 +216,10 @@ def _roles_headline(result: Result) -> str:
         [f"undecided: {', '.join(undecided)}"] if undecided else []
     )
     ambient = len(rows) - len(robust) - len(undecided)
-    return "; ".join([*told, "the rest ambient" if ambient and ambient < len(rows) else f"{ambient or 'no'} ambient"])
+    told += ["the rest ambient" if ambient and ambient < len(rows) else f"{ambient or 'no'} ambient"]
+    if any(name in result.data.attrs["with_buffers"] for name, _, role in rows if role == "robust"):
+        told.append("running statistics are put back too")
+    return "; ".join(told)
 
 
 def _surface_headline(result: Result) -> str:
@@ -233,8 +236,13 @@ def _surface_headline(result: Result) -> str:
 def _plane_headline(result: Result) -> str:
     data = result.data
     ours, walk = (float(data[name].values[:2].sum()) for name in ("explained_variance_ratio", "random_walk_ratio"))
-    off = float((data["off_plane"] / data["distance"].where(data["distance"] > 0)).max())
-    return f"the plane holds {ours:.0%} of the variance (a random walk's {walk:.0%}); states lie up to {off:.0%} of their distance off it"
+    off = (data["off_plane"] / data["distance"].where(data["distance"] > 0)).values
+    told = f"the plane holds {ours:.0%} of the variance (a random walk's {walk:.0%})"
+    if not np.isfinite(off).any():
+        return told
+    worst = int(np.nanargmax(off))
+    when = f"step {int(data['step'][worst]):,}"
+    return f"{told}, the small steps less: of what is left to go at {when}, {off[worst]:.0%} lie off it"
 
 
 def _recommendation(result: Result) -> str:

@@ -31,10 +31,10 @@ def examine_run(subject: Subject, examinations: Sequence[Examination], figures: 
         figures: the folder of the pictures: a PNG and an interactive page each.
     """
     findings = []
-    for examination in examinations:
+    for place, examination in enumerate(examinations, 1):
         result = examination.run(subject, subject.place(examination.name))
         pictures = tuple(save_figure(result, figures / f"{examination.name}{suffix}") for suffix in (".png", ".html"))
         finding = Finding(examination, result, pictures, examination.headline(result))
-        say(f"{examination.question} {finding.headline}", shown=subject.progress)
+        say(f"[{place} of {len(examinations)}] {examination.question} {finding.headline}", shown=subject.progress)
         findings.append(finding)
     return findings

@@ -69,6 +69,7 @@ def layer_roles(
         last state; ``share``, nan where it is undecided; ``role``: "robust", "ambient", or "undecided" where the
         training gained nothing or a value is not finite (``attrs["undecided"]`` says which); ``redraw``: how the layer was drawn,
         "reset_parameters", "normal" or "both" (``attrs["drawn_normally"]``: which tensors, and why).
+        ``attrs["with_buffers"]``: the layers whose running statistics are put back with them, and stay when they are drawn anew.
         Over (``layer``, ``draw``): ``rerandom_loss``, the metrics likewise, ``rerandom_status``.
         Over ``end`` ("initial", "final"): ``end_loss``, the metrics likewise, ``end_status``: the two states as recorded.
         ``attrs["not_called"]``: layers that no forward pass called; a parent may still use their tensors.
@@ -115,11 +116,20 @@ def layer_roles(
             "loss_name": objective.loss,
             "knots": path.knots(),
             "drawn_normally": {name: reason for reasons in normally.values() for name, reason in reasons.items()},
+            "with_buffers": _with_buffers(objective, groups),
             "not_called": [layer.name for group in groups.values() for layer in group if layer.called is False],
         },
         derived=_roles(threshold),
     )
     return examine(objective, experiment, out=out, engine=engine, progress=progress)
+
+
+def _with_buffers(objective: Objective, groups: Groups) -> list[str]:
+    """The layers whose floating buffers are put back with them, and stay when they are drawn anew."""
+    if objective.buffers != "path":
+        return []
+    specs = objective.space.tensors
+    return [label for label, group in groups.items() if any(specs[name].floating for layer in group for name in layer.buffers)]
 
 
 def _requests(path: TrainingPath, groups: Groups, fresh: FreshValues, draws: int) -> list[Request]:

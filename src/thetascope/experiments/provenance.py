@@ -20,6 +20,7 @@ def provenance_attrs(objective: Objective, fingerprint: Mapping[str, Any], engin
     """What every result says of where it comes from, but for its states."""
     return {
         "fingerprint": dict(fingerprint),
+        "specification": objective.specification,
         "versions": {
             "thetascope": __version__,
             "torch": torch.__version__,

@@ -147,6 +147,9 @@ def _notes(attrs: Any) -> tuple[str, ...]:
     """What a reader must know beside the bars."""
     notes = ["percentage: the share of the training's gain in loss that re-initialising loses"]
     notes += [f"undecided: {reason}" for reason in attrs["undecided"]]
+    if attrs["with_buffers"]:
+        layers = _listed(attrs["with_buffers"])
+        notes.append(f"re-initialised with their running statistics, re-randomised without: {layers}")
     if attrs["not_called"]:
         notes.append(f"never called itself (a parent may use its tensors): {_listed(attrs['not_called'])}")
     if attrs["drawn_normally"]:

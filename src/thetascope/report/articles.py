@@ -76,10 +76,12 @@ def chapters_of(run: Run, found: Sequence[Found]) -> list[Chapter]:
         taken[called] = taken.get(called, 0) + 1
         name = called if taken[called] == 1 else f"{called}-{taken[called]}"
         chapters[section.chapter if section else OTHER].articles.append(_article(run, one, name, section))
+    known = next((text for one in found if (text := _specification(one.result))), None)
     for name, examination in CATALOG.items():
         if name not in answered:
             section = _named(name)
-            chapters[section.chapter if section else OTHER].not_run.append(NotRun(examination.question, _command(run, name, section)))
+            command = _specified(_command(run, name, section), known)
+            chapters[section.chapter if section else OTHER].not_run.append(NotRun(examination.question, command))
     shown = [chapter for chapter in chapters.values() if chapter.articles or chapter.not_run or chapter.name == "sure"]
     return _bounded(shown)
 
@@ -109,6 +111,16 @@ def _examine(run: Run, name: str) -> str:
     return f"thetascope examine {run.name} {name} --objective SPEC{' --training SPEC' if trains else ''}"
 
 
+def _specification(result: Result | None) -> str | None:
+    """How a command line named the objective that a result was scored by."""
+    known = None if result is None else result.data.attrs.get("specification")
+    return known if isinstance(known, str) else None
+
+
+def _specified(command: str, known: str | None) -> str:
+    return command if known is None else command.replace("--objective SPEC", f"--objective {shlex.quote(known)}")
+
+
 def _again(run: Run, found: Found, section: Section | None) -> str:
     """What goes on with a result that is there, at its place."""
     if found.name in CATALOG or section is None:
@@ -127,7 +139,7 @@ def _article(run: Run, found: Found, name: str, section: Section | None) -> Arti
     if found.result is None:
         return Article(name, question, problems=(f"This result cannot be read: {found.problem}.",))
     result = found.result
-    command = _again(run, found, section) if examination else ""
+    command = _specified(_again(run, found, section), _specification(result)) if examination else ""
     tabled = section.table if section else None
     problems: list[str] = []
     article = Article(

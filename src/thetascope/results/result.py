@@ -23,6 +23,10 @@ MISSING, EVALUATED, NOT_FINITE, ESTIMATED = 0, 1, 2, 3
 STATUS_NAMES = {MISSING: "missing", EVALUATED: "evaluated", NOT_FINITE: "not finite", ESTIMATED: "estimated"}
 
 
+WHEN = ("step", "epoch", "progress")
+"""When a state was recorded; a summary leaves it out."""
+
+
 class Result:
     """What an experiment found.
 
@@ -134,7 +138,8 @@ class Result:
         names = sorted(map(str, self.data.data_vars), key=self._rank)
         dims = dict.fromkeys(dim for name in [*names, *self.data.coords] for dim in self.data[name].dims)
         rows = [("dims", ", ".join(f"{dim} {self.data.sizes[dim]}" for dim in dims))]
-        rows += [(n, _extent(self.data[n])) for n in names if self.data[n].dtype.kind == "f" and self.data[n].size]
+        shown = [n for n in names if n not in WHEN and self.data[n].dtype.kind == "f" and self.data[n].size]
+        rows += [(n, _extent(self.data[n])) for n in shown]
         rows.append(
             (
                 "status",
