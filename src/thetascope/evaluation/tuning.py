@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,6 +15,7 @@ from thetascope.evaluation.backends.prefix import PrefixBackend
 from thetascope.evaluation.backends.settings import Settings
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.patches import suits
+from thetascope.evaluation.scores import Column
 from thetascope.geometry.points import PointSet
 
 WORTH_SECONDS = 4.0
@@ -60,21 +61,27 @@ class _Race:
 
     def __init__(self, backend_with: Callable[[Settings], Backend], row: int, batch: object) -> None:
         self._backend_with, self._row, self._batch = backend_with, row, batch
+        self._expected: Mapping[str, Column] | None = None
         self.best: dict[Settings, float] = {}
 
     def run(self, candidates: Sequence[Settings]) -> None:
         """Measure some more; a candidate that cannot run leaves none."""
-        backends = {settings: self._backend_with(settings) for settings in candidates}
+        backends = {settings: backend for settings in candidates if (backend := self._ready(settings)) is not None}
         for turn in range(1 + ROUNDS):
             for settings, backend in backends.items():
-                if turn > 0 and self.best.get(settings, math.inf) > CLOSE * min(self.best.values(), default=math.inf):
-                    continue
-                assert isinstance(backend, PrefixBackend)
-                if turn == 0 and not backend.rehearse(self._row, self._batch):  # what is done once only is not measured
+                if turn > 0 and self.best[settings] > CLOSE * min(self.best.values()):
                     continue
                 start = time.perf_counter()
                 backend.rehearse(self._row, self._batch)
                 self.best[settings] = min(self.best.get(settings, math.inf), time.perf_counter() - start)
+
+    def _ready(self, settings: Settings) -> PrefixBackend | None:
+        """The backend that has done what is done once only, which is not measured; None where it would fall back."""
+        backend = self._backend_with(settings)
+        assert isinstance(backend, PrefixBackend)
+        if self._expected is None:
+            self._expected = backend.expected(self._row)
+        return backend if backend.ready(self._row, self._expected) else None
 
     def fastest(self, count: int) -> list[Settings]:
         """The fastest so far, best first."""

@@ -101,15 +101,20 @@ class PrefixBackend:
             )
         return self._scorer
 
-    def rehearse(self, row: int, batch: Any) -> bool:
-        """Score one batch at one point, for its time; whether that can be done."""
-        if not self._ready(row):
-            return False
+    def expected(self, row: int) -> Mapping[str, Column]:
+        """What the model itself gives at a point on the first batch."""
+        return self._model.evaluate(self._maker.tensors(row), self._objective.batches.first())
+
+    def ready(self, row: int, expected: Mapping[str, Column] | None = None) -> bool:
+        """Whether points can be scored through the graph; `expected` is what the model gives at `row`, where that is known."""
+        return self.fallback is None and self._ready(row, expected)
+
+    def rehearse(self, row: int, batch: Any) -> None:
+        """Score one batch at one point, for its time; once it is `ready`."""
         (part,) = self._parts([row])
         self._batch(_alone(part, self._known()), batch)
-        return True
 
-    def _ready(self, row: int) -> bool:
+    def _ready(self, row: int, expected: Mapping[str, Column] | None = None) -> bool:
         """Trace the model, and see that the graph gives what the model gives; else every point falls back."""
         if self._verified:
             return self.fallback is None
@@ -117,7 +122,7 @@ class PrefixBackend:
         try:
             self._traced = self._traced or TracedModel(self._model, blocked=self._settings.blocked, unfolded=self._settings.unfolded)
             batch = self._objective.batches.first()
-            expected = self._model.evaluate(self._maker.tensors(row), batch)
+            expected = self.expected(row) if expected is None else expected
             (part,) = self._parts([row])
             (found,) = self._batch(part, batch)
         except NotTraceableError as error:
