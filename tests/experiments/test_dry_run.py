@@ -45,11 +45,11 @@ def test_a_dry_run_counts_what_the_run_scores_and_writes_nothing(subject: Subjec
     elif plan.unit == "parameters":
         assert plan.todo == result.data.sizes["parameter"]
     assert plan.samples == 20
-    assert plan.seconds > 0
+    assert plan.time.seconds > 0
     after = planned(lambda: CATALOG[name].run(subject, place))
     if name != "test-size":
         assert (after.todo, after.stored) == (0, result.data.sizes["parameter"] if plan.unit == "parameters" else scored(result))
-        assert after.seconds < plan.seconds
+        assert after.time.seconds < plan.time.seconds
 
 
 def test_what_is_stored_in_part_is_counted(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def print_plan(plan: Plan, place: Path) -> None:
     print(f"  to do    {_todo(plan)}{f' on {plan.samples:,} samples' if plan.todo else ''}{stored}")
     print(f"  engine   {plan.engine}")
     if plan.todo:
-        print(f"  time     about {duration(plan.seconds)}{_each(plan)}")
+        print(f"  time     {plan.time}{_each(plan)}")
     if plan.memory is not None:
         memory = plan.memory
         parts = f"states {size(memory.states)}, data {size(memory.data)}, a point {size(memory.point)}"
@@ -49,13 +49,17 @@ def print_plan(plan: Plan, place: Path) -> None:
 
 def print_plans(plans: Mapping[str, Plan]) -> None:
     """What several experiments would do, a row each."""
+    from thetascope.experiments.pacing import Expected
+
     rows = []
     for name, plan in plans.items():
-        time, tensors = duration(plan.seconds) if plan.todo else "", "" if plan.memory is None else size(plan.memory.total)
+        time = str(plan.time).removeprefix("about ") if plan.todo else ""
+        tensors = "" if plan.memory is None else size(plan.memory.total)
         rows.append((name, _todo(plan), f"{plan.stored:,}", time, tensors))
     _print_table(("experiment", "to do", "stored", "time", "tensors"), rows)
-    total = sum(plan.seconds for plan in plans.values() if plan.todo)
-    all_of_it = f"About {duration(total)} in all." if total else "Everything is stored."
+    times = [plan.time for plan in plans.values() if plan.todo]
+    total = Expected(sum(time.least for time in times), sum(time.seconds for time in times), 0.0, "")
+    all_of_it = f"In all {total}." if times else "Everything is stored."
     _print_remarks(
         f"{all_of_it} Times are measured on a few points (or steps) of each; pictures and the report take a few seconds more. "
         f"Tensors: the states, the data, and what one point needs, measured on one. {_process()}"
@@ -76,12 +80,12 @@ def _todo(plan: Plan) -> str:
     if not plan.todo:
         return "nothing"
     unit = plan.unit if plan.todo != 1 else plan.unit.removesuffix("s")
-    return f"{'at most ' if plan.most else ''}{plan.todo:,} {unit}"
+    return f"{plan.least:,} to {plan.todo:,} {unit}" if plan.least < plan.todo else f"{plan.todo:,} {unit}"
 
 
 def _each(plan: Plan) -> str:
-    each = duration(plan.each) if plan.each >= 1e-3 else "under 1 ms"
-    return f" ({each} a {plan.unit.removesuffix('s')}, measured on a few)"
+    each = duration(plan.time.each) if plan.time.each >= 1e-3 else "under 1 ms"
+    return f" ({each} a {plan.unit.removesuffix('s')}, {plan.time.measured_on})"
 
 
 def _process() -> str:

@@ -21,6 +21,7 @@ from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.engine import Request
 from thetascope.evaluation.nests import tensors_of
 from thetascope.evaluation.objective import Objective
+from thetascope.experiments.pacing import Expected
 from thetascope.state import State
 
 if TYPE_CHECKING:
@@ -58,24 +59,22 @@ class Plan:
 
     Attributes:
         title: one line for people.
+        least: how much is left at least; less than `todo` where cells are estimated.
         todo: how much is left, such as 41 points.
         unit: of what: "points" or "optimizer steps".
         stored: how much of it is there already.
-        most: whether less may do, because cells are estimated.
-        seconds: how long it takes.
-        each: how long one of them takes, measured.
+        time: how long it takes.
         samples: on how many samples each point is scored.
         engine: the backend, the device, and why.
         memory: None where it is not known.
     """
 
     title: str
+    least: int
     todo: int
     unit: str
     stored: int
-    most: bool
-    seconds: float
-    each: float
+    time: Expected
     samples: int
     engine: str
     memory: Memory | None
@@ -123,7 +122,9 @@ def plan_of_training(study: Study, training: Training, steps: int, scorings: int
     samples = study.objective.score(study.state)["samples"]
     scoring, step = time.perf_counter() - start, training.step_seconds(steps) if steps else 0.0
     where = f"trained and scored on {study.objective.device}"
-    return Plan(study.title, steps, "optimizer steps", stored, False, steps * step + scorings * scoring, step, int(samples), where, None)
+    seconds = steps * step + scorings * scoring
+    expected = Expected(seconds, seconds, step, "measured on a few")
+    return Plan(study.title, steps, steps, "optimizer steps", stored, expected, int(samples), where, None)
 
 
 def plan_of_scoring(title: str, objective: Objective, state: Mapping[str, Tensor]) -> Plan:
@@ -135,7 +136,8 @@ def plan_of_scoring(title: str, objective: Objective, state: Mapping[str, Tensor
         found = objective.score(bound)
     seconds = time.perf_counter() - start
     memory = Memory(_state_bytes(bound), _data_bytes(objective), living.most)
-    return Plan(title, 1, "points", 0, False, seconds, seconds, int(found["samples"]), f"eager on {objective.device}", memory)
+    expected = Expected(seconds, seconds, seconds, "measured on one")
+    return Plan(title, 1, 1, "points", 0, expected, int(found["samples"]), f"eager on {objective.device}", memory)
 
 
 def _state_bytes(state: State) -> int:

@@ -21,7 +21,7 @@ from thetascope.evaluation.tuning import tuned
 from thetascope.experiments import dry_run
 from thetascope.experiments.pacing import Expected, Work, expected
 from thetascope.experiments.provenance import check_same_call, provenance_attrs
-from thetascope.experiments.tolerance import estimated
+from thetascope.experiments.tolerance import ROUND, estimated, worth_estimating
 from thetascope.geometry.points import Floats
 from thetascope.geometry.smooth import nested_cells
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
@@ -123,16 +123,17 @@ def _plan(
     todo = sum(len(request.points) for request in experiment.requests) - there
     if stored is None:
         engine = _settled(engine, objective, experiment, probed)
-    time = Expected(0.0, probed.seconds, "")
+    time, least = Expected(0.0, 0.0, probed.seconds, ""), 0
     if todo:
         runner = Runner(objective, Store.nowhere(), engine)
         sizes = (unit_size(r, probed.seconds, resident=objective.batches.resident, shares=_is_fast(engine)) for r in experiment.requests)
         works = [_work(experiment, request, None, size) for request, size in zip(experiment.requests, sizes, strict=True)]
         time = expected(runner, works, probed.seconds, fast=_is_fast(engine), stored=False)
-        time = replace(time, seconds=time.seconds * todo / (todo + there))
+        share = todo / (todo + there)
+        time = replace(time, least=time.least * share, seconds=time.seconds * share)
+        least = min(todo, sum(work.least for work in works))
     how, memory = f"{engine.backend.name} on {objective.device}: {engine.reason}", dry_run.memory_of(objective, experiment.requests)
-    fewer = experiment.tolerance is not None
-    return dry_run.Plan(experiment.title, todo, "points", there, fewer, time.seconds, time.each, probed.samples, how, memory)
+    return dry_run.Plan(experiment.title, least, todo, "points", there, time, probed.samples, how, memory)
 
 
 def _gone_on(
@@ -165,18 +166,17 @@ def _gone_on(
 
 def _score(objective: Objective, experiment: Experiment, store: Store, probed: Probe, progress: bool, engine: Engine) -> dict[str, Any]:
     works = [_work(experiment, request, store) for request in experiment.requests]
-    left = sum(work.left for work in works)
+    least, left = sum(work.least for work in works), sum(work.left for work in works)
     total = sum(len(request.points) for request in experiment.requests)
     shown, ahead = progress and left * probed.seconds > LONG_SECONDS, list[int]()
     runner = Runner(objective, store, engine, ahead.append)
     if shown:
         time = expected(runner, works, probed.seconds, fast=_is_fast(engine), stored=True)
-        fewer = " at most" if experiment.tolerance is not None else ""
+        points = f"{left:,}" if least == left else f"{least:,} to {left:,}"
         stored = f" ({total - left:,} of {total:,} are stored already)" if left < total else ""
         say(
-            f"{experiment.title}: {left:,} points to score{fewer}{stored} on {probed.samples:,} samples with the "
-            f"{engine.backend.name} engine on {objective.device}, {'at most' if time.most or fewer else 'about'} {duration(time.seconds)} "
-            f"({duration(time.each)} a point, {time.measured_on})"
+            f"{experiment.title}: {points} points to score{stored} on {probed.samples:,} samples with the "
+            f"{engine.backend.name} engine on {objective.device}, {time} ({duration(time.each)} a point, {time.measured_on})"
         )
     with progress_bar(experiment.name, left, shown=shown) as advance:
         advance(sum(ahead))
@@ -204,12 +204,14 @@ def _work(experiment: Experiment, request: Request, store: Store | None, size: i
     if _tolerance(experiment, request) is not None:
         done = np.zeros(len(request.points), bool) if store is None else store.done(request.prefix)
         begin = nested_cells(shape[1], shape[0])[0]
-        return Work(request, [[int(cell)] for cell in begin if not done[cell]], int((~done).sum()))
+        cells, left = [[int(cell)] for cell in begin if not done[cell]], int((~done).sum())
+        return Work(request, cells, left, min(left, len(cells) + ROUND) if worth_estimating(len(begin), len(done)) else left)
     if store is not None:
         units = list(pending_units(request, store))
     else:
         units = [range(a, min(a + size, row + last)) for row in range(0, len(request.points), last) for a in range(row, row + last, size)]
-    return Work(request, units, sum(len(unit) for unit in units))
+    left = sum(len(unit) for unit in units)
+    return Work(request, units, left, left)
 
 
 def _estimate(request: Request, store: Store, runner: Runner, tolerance: float) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thetascope.evaluation.engine import Request, Runner
+from thetascope.progress import duration
 
 PATIENCE_SECONDS = 60.0
 """Where full passes over the points of one unit would take longer than this, nothing is measured before something is said."""
@@ -13,29 +14,37 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Work:
-    """What is left of a request: its units, and how many points there are at most."""
+    """What is left of a request: its units, and how many points there are. `least` may be enough where cells are estimated."""
 
     request: Request
     units: Sequence[Sequence[int]]
     left: int
+    least: int
 
     @property
     def moves(self) -> bool:
         """Whether there are points beside stored states, which the oracle scores whatever the engine."""
-        if not self.units:
-            return False
-        unit = self.units[len(self.units) // 2]
-        return not self.request.points.is_stored(unit[len(unit) // 2])  # the first of a row often is
+        some = [unit[len(unit) // 2] for unit in self.units[:: max(1, len(self.units) // 8)]]
+        return not all(self.request.points.is_stored(k) for k in some)
 
 
 @dataclass(frozen=True)
 class Expected:
-    """How long it takes: in all and for each point, and on how many that was measured. `most`: less, where layers are shared."""
+    """How long it takes: at least and in all, and for each point; on how many that was measured.
 
+    `most`: it takes less, because full passes were measured and layers are shared.
+    """
+
+    least: float
     seconds: float
     each: float
     measured_on: str
     most: bool = False
+
+    def __str__(self) -> str:
+        if self.least < self.seconds:
+            return f"{duration(self.least)} to {duration(self.seconds)}"
+        return f"{'at most' if self.most else 'about'} {duration(self.seconds)}"
 
 
 def expected(runner: Runner, works: Sequence[Work], oracle: float, *, fast: bool, stored: bool) -> Expected:
@@ -48,11 +57,13 @@ def expected(runner: Runner, works: Sequence[Work], oracle: float, *, fast: bool
         fast: whether the engine is another than the oracle.
         stored: whether what is scored for it is kept.
     """
-    count = sum(work.left for work in works)
     moving = [work for work in works if work.moves]
     largest = max(moving, key=lambda work: work.left, default=None)
     if not fast or largest is None or len(largest.units[0]) * oracle > PATIENCE_SECONDS:
-        return Expected(count * oracle, oracle, "measured on one", most=fast and largest is not None)
+        least, most = (oracle * sum(counts) for counts in zip(*((work.least, work.left) for work in works), strict=True))
+        return Expected(least, most, oracle, "measured on one", most=fast and largest is not None)
     pace = runner.pace(largest.request, largest.units, stored=stored)
-    seconds = sum(work.left * (pace if work.moves else oracle) for work in works)
-    return Expected(seconds, pace, "measured on a few")
+    paces = [pace if work.moves else oracle for work in works]
+    least = sum(work.least * each for work, each in zip(works, paces, strict=True))
+    most = sum(work.left * each for work, each in zip(works, paces, strict=True))
+    return Expected(least, most, pace, "measured on a few")

@@ -17,6 +17,7 @@ from thetascope.experiments.atlas_findings import derived, errors
 from thetascope.experiments.atlas_scoring import fill, projected_seconds
 from thetascope.experiments.examination import OutPath
 from thetascope.experiments.interpolate import PARAMETER_RANGE
+from thetascope.experiments.pacing import Expected
 from thetascope.experiments.single_paths import OTHER, Mode, SinglePaths, both_paths
 from thetascope.experiments.stored_study import Grid, Study
 from thetascope.experiments.training_path import LayerSelection
@@ -134,7 +135,6 @@ def _plan(atlas: SinglePaths, engine: Engine, study: Study, out: OutPath) -> dry
     assert point.memory is not None
     table = len(atlas.kinds) * atlas.count * width * 4
     memory = dry_run.Memory(point.memory.states * len(study.states), point.memory.data, point.memory.point + table)
-    return dry_run.Plan(
-        study.title, len(rows), "parameters", atlas.count - len(rows), False, seconds, seconds / max(len(rows), 1), point.samples,
-        f"{engine.backend.name} on {atlas.objective.device}: {engine.reason}", memory,
-    )  # fmt: skip
+    time = Expected(seconds, seconds, seconds / max(len(rows), 1), "measured on a few")
+    how = f"{engine.backend.name} on {atlas.objective.device}: {engine.reason}"
+    return dry_run.Plan(study.title, len(rows), len(rows), "parameters", atlas.count - len(rows), time, point.samples, how, memory)

@@ -102,7 +102,7 @@ def estimated(shape: tuple[int, int], tolerance: float, score: Score) -> Estimat
     """
     ny, nx = shape
     cells, (begin, further) = _Cells(shape, score), nested_cells(nx, ny)
-    if len(begin) + ROUND > nx * ny // 2:
+    if not worth_estimating(len(begin), nx * ny):
         return _everything(cells, "the grid is too small for an estimate")
     loss = cells.at(begin)["loss"]
     misses: dict[Kind, float] = {}
@@ -128,6 +128,11 @@ def estimated(shape: tuple[int, int], tolerance: float, score: Score) -> Estimat
             why = "the surface is not smooth: " if hopeless else ""
             return _everything(cells, f"{why}with {len(known)} cells the estimate was still off by {errors[-1]:.1%}")
     return _everything(cells, NOT_FINITE)
+
+
+def worth_estimating(begin: int, cells: int) -> bool:
+    """Whether so many cells to begin with and a round of tests leave most of a grid to estimate."""
+    return begin + ROUND <= cells // 2
 
 
 def _hopeless(errors: Sequence[float], tolerance: float) -> bool:
