@@ -42,8 +42,10 @@ def say(text: str, *, shown: bool = True) -> None:
 
 
 @contextmanager
-def progress_bar(label: str, total: int, *, shown: bool) -> Iterator[Callable[..., None]]:
+def progress_bar(label: str, total: int, *, shown: bool, most: bool = False) -> Iterator[Callable[..., None]]:
     """A bar with the time left, on a terminal or in a notebook. Yields ``advance(n, note="…")``; `note` stands beside the bar.
+
+    With `most` fewer than `total` may do, and the time left is said to be so at most.
 
     Where the standard error is a pipe or a file each redrawing would be another line, so there is one every `HEARTBEAT_SECONDS`.
     """
@@ -54,11 +56,11 @@ def progress_bar(label: str, total: int, *, shown: bool) -> Iterator[Callable[..
         yield lambda n, note="": None
         return
     if console.is_jupyter:
-        with _notebook_line(label, total) as advance_line:
+        with _notebook_line(label, total, most) as advance_line:
             yield advance_line
         return
     if not console.is_terminal:
-        yield _Lines(label, total, HEARTBEAT_SECONDS, say).advance
+        yield _Lines(label, total, most, HEARTBEAT_SECONDS, say).advance
         return
     from rich.progress import (
         BarColumn,
@@ -71,7 +73,7 @@ def progress_bar(label: str, total: int, *, shown: bool) -> Iterator[Callable[..
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}", markup=False),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        TimeElapsedColumn(), TextColumn("left, at most" if most else "left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, transient=False) as bar:
         task = bar.add_task(label, total=total, note="")
@@ -87,14 +89,15 @@ def progress_bar(label: str, total: int, *, shown: bool) -> Iterator[Callable[..
 class _Lines:
     """How far it is in words, written now and then."""
 
-    def __init__(self, label: str, total: int, every: float, write: Callable[[str], object]) -> None:
+    def __init__(self, label: str, total: int, most: bool, every: float, write: Callable[[str], object]) -> None:
         self._label, self._total, self._every, self._write = label, total, every, write
+        self._left = "at most " if most else ""
         self._begin = self._written = time.monotonic()
         self._done, self._note = 0, ""
 
     def __str__(self) -> str:
         took, done, total = time.monotonic() - self._begin, self._done, self._total
-        left = f", {duration(took / done * (total - done))} left" if 0 < done < total else ""
+        left = f", {self._left}{duration(took / done * (total - done))} left" if 0 < done < total else ""
         return f"{self._label}: {done:,} of {total:,} in {duration(took)}{left}{f'  {self._note}' if self._note else ''}"
 
     def advance(self, n: int, note: str = "") -> None:
@@ -106,10 +109,10 @@ class _Lines:
 
 
 @contextmanager
-def _notebook_line(label: str, total: int) -> Iterator[Callable[..., None]]:
+def _notebook_line(label: str, total: int, most: bool) -> Iterator[Callable[..., None]]:
     """One line below the cell that is written anew; rich's own bar needs a package of widgets in the notebook."""
     display: Any = import_module("IPython.display").display  # untyped, and there in every notebook
-    lines = _Lines(label, total, NOTEBOOK_SECONDS, lambda text: handle.update({"text/plain": text}, raw=True))
+    lines = _Lines(label, total, most, NOTEBOOK_SECONDS, lambda text: handle.update({"text/plain": text}, raw=True))
     handle = display({"text/plain": str(lines)}, raw=True, display_id=True)
     try:
         yield lines.advance

@@ -71,6 +71,18 @@ def test_a_bar_in_a_pipe_is_none_for_what_is_short(capsys: pytest.CaptureFixture
     assert capsys.readouterr() == ("", "")
 
 
+def test_where_fewer_may_do_the_time_left_is_said_to_be_so_at_most(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with progress_bar("scoring", 100, shown=True, most=True) as advance:
+        now += 31.0
+        advance(10)
+        advance(90, "the rest estimated")
+    assert capsys.readouterr().err == "scoring: 10 of 100 in 31 s, at most 4 min 39 s left\n"
+
+
 @pytest.mark.parametrize("shown", [True, False])
 def test_a_pipe_is_told_now_and_then_how_far_it_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, shown: bool

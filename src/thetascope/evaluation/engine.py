@@ -32,7 +32,7 @@ SHARING_POINTS = 48
 """So many points make a unit where they share layers, which each unit computes once."""
 
 AHEAD_UNITS, AHEAD_SECONDS = 4, 2.0
-"""To tell how long the work takes, so many units, spread over it, are scored before the others, or fewer that take so long."""
+"""To tell how long the work takes, so many units, spread over it, are scored before the others, or fewer where two take so long."""
 
 Values = dict[str, float]
 
@@ -193,7 +193,7 @@ class Runner:
             if n == 1:
                 points, seconds = 0, 0.0
             points, seconds = points + len(unit), seconds + time.perf_counter() - start
-            if time.perf_counter() - began > AHEAD_SECONDS:
+            if time.perf_counter() - began > AHEAD_SECONDS * (5 if n < 2 else 1):
                 break
         return seconds / points
 

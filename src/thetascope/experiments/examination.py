@@ -178,7 +178,7 @@ def _score(objective: Objective, experiment: Experiment, store: Store, probed: P
             f"{experiment.title}: {points} points to score{stored} on {probed.samples:,} samples with the "
             f"{engine.backend.name} engine on {objective.device}, {time} ({duration(time.each)} a point, {time.measured_on})"
         )
-    with progress_bar(experiment.name, left, shown=shown) as advance:
+    with progress_bar(experiment.name, left, shown=shown, most=least < left) as advance:
         advance(sum(ahead))
         runner.advance = advance
         for request in experiment.requests:

@@ -12,7 +12,7 @@ PATIENCE_SECONDS = 60.0
 """Where full passes over the points of one unit would take longer than this, nothing is measured before something is said."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Work:
     """What is left of a request: its units, and how many points there are. `least` may be enough where cells are estimated."""
 
@@ -57,13 +57,14 @@ def expected(runner: Runner, works: Sequence[Work], oracle: float, *, fast: bool
         fast: whether the engine is another than the oracle.
         stored: whether what is scored for it is kept.
     """
+    count = sum(work.left for work in works)
     moving = [work for work in works if work.moves]
     largest = max(moving, key=lambda work: work.left, default=None)
     if not fast or largest is None or len(largest.units[0]) * oracle > PATIENCE_SECONDS:
         least, most = (oracle * sum(counts) for counts in zip(*((work.least, work.left) for work in works), strict=True))
         return Expected(least, most, oracle, "measured on one", most=fast and largest is not None)
-    pace = runner.pace(largest.request, largest.units, stored=stored)
-    paces = [pace if work.moves else oracle for work in works]
+    # each request of its own: what an earlier experiment scored is known
+    paces = [runner.pace(work.request, work.units, stored=stored) if work in moving else oracle for work in works]
     least = sum(work.least * each for work, each in zip(works, paces, strict=True))
     most = sum(work.left * each for work, each in zip(works, paces, strict=True))
-    return Expected(least, most, pace, "measured on a few")
+    return Expected(least, most, most / count, "measured on a few")
