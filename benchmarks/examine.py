@@ -8,6 +8,7 @@ from pathlib import Path
 import thetascope as ts
 from _measure import peak_memory, report, timed
 from _mnist import objective, parser, subject
+from thetascope.cli.allocator import keep_freed_memory
 from thetascope.experiments.catalog import Subject, chosen_examinations
 from thetascope.experiments.examine_run import examine_run
 
@@ -15,6 +16,7 @@ from thetascope.experiments.examine_run import examine_run
 def main() -> None:
     """Print the time of each and of all, as text and JSON."""
     arguments = parser(__doc__).parse_args()
+    keep_freed_memory()  # as the command does
     each: dict[str, float] = {}
     with subject(arguments) as (inputs, labels, run), tempfile.TemporaryDirectory() as folder, peak_memory() as peak:
         examined = Subject(objective(inputs, labels), ts.Trajectory(run), Path(folder) / "results")

@@ -73,8 +73,10 @@ def launch(
     debug: Annotated[bool, Parameter(help="Show the traceback of an error.", negative=(), show_default=False)] = False,
 ) -> Any:
     """Read the configuration and run the command."""
+    from thetascope.cli.allocator import keep_freed_memory
     from thetascope.cli.configuration import configuration
 
+    keep_freed_memory()
     runs = tokens not in ((), ("--install-completion",))  # what runs nothing does not stumble over a broken file
     app.config = tuple(configuration(app, config)) if runs else ()
     return app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
