@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import thetascope as ts
-from thetascope.evaluation.patches import PATCH_VALUES, Patches, patches_of
+from thetascope.evaluation.patches import PATCH_VALUES, Patches, Windowed, patches_of
 from thetascope.evaluation.tracing import TracedModel
 
 GEOMETRIES = [
@@ -67,6 +69,64 @@ def test_other_convolutions_stay_as_they_are(kind: str) -> None:
     found, expected, patches = outputs(Later(kind), torch.randn(3, channels, 7, 7))
     assert not patches
     assert torch.equal(found, expected)
+
+
+class Convolved(nn.Module):
+    """A convolution of the data, and what comes behind it."""
+
+    def __init__(self, after: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.conv, self.pool, self.ceiled = nn.Conv2d(1, 3, 3), nn.MaxPool2d(2), nn.MaxPool2d(2, ceil_mode=True)
+        self.after = after
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.after(self, self.conv(x)).flatten(1)
+
+
+FUSED: dict[str, Callable[..., torch.Tensor]] = {
+    "module": lambda model, x: model.pool(x),
+    "function": lambda model, x: F.max_pool2d(x, (2, 3)),
+    "names": lambda model, x: F.max_pool2d(x, kernel_size=2, stride=2),
+    "behind a ReLU": lambda model, x: F.max_pool2d(torch.relu(x), 2),
+}
+APART: dict[str, Callable[..., torch.Tensor]] = {
+    "overlapping": lambda model, x: F.max_pool2d(x, 3, 2),
+    "padded": lambda model, x: F.max_pool2d(x, 2, padding=1),
+    "ceiled": lambda model, x: model.ceiled(x),
+    "used twice": lambda model, x: F.max_pool2d(x, 2) + x[:, :, ::2, ::2],
+    "means": lambda model, x: F.avg_pool2d(x, 2),
+}
+
+
+def windows_on_the_way(after: Callable[..., torch.Tensor], size: int, *, blocked: bool = False) -> bool:
+    """Whether outputs stand window by window; they are compared with the model's."""
+    model, inputs = Convolved(after).eval(), torch.randn(5, 1, size, size)
+    objective = ts.Objective(model, (inputs, torch.zeros(5, dtype=torch.int64)), metrics=())
+    with objective.model.running(), torch.no_grad():
+        graph = TracedModel(objective.model, unfolded=True, blocked=blocked)
+        values: Any = {graph.input: inputs}
+        for node in graph.nodes:
+            values[node] = graph._value(node, dict(model.state_dict()), values)
+        assert torch.allclose(values[graph.output], model(inputs), rtol=1e-5, atol=1e-6)
+        kept = graph.run(graph.nodes, dict(model.state_dict()), {graph.input: inputs}, keep=graph.nodes)
+        conv = next(node for node in graph.nodes if node.op == "call_module")
+        assert torch.allclose(kept[conv], model.conv(inputs), rtol=1e-5, atol=1e-6)
+    return any(isinstance(value, Windowed) for value in values.values())
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+@pytest.mark.parametrize("after", FUSED.values(), ids=FUSED)
+def test_a_pooling_takes_its_windows_in_a_row(after: Callable[..., torch.Tensor], blocked: bool) -> None:
+    assert windows_on_the_way(after, 14, blocked=blocked)
+
+
+@pytest.mark.parametrize("after", APART.values(), ids=APART)
+def test_other_poolings_take_rows_of_pixels(after: Callable[..., torch.Tensor]) -> None:
+    assert not windows_on_the_way(after, 14)
+
+
+def test_windows_that_would_leave_places_out_are_none() -> None:
+    assert not windows_on_the_way(FUSED["module"], 15)
 
 
 @pytest.mark.parametrize("where", ["inputs", "weight", "bias"])

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from thetascope.evaluation.nests import tensors_of
-from thetascope.evaluation.patches import Patches
+from thetascope.evaluation.patches import Patches, pooled
 from thetascope.evaluation.tracing import Environment, TracedModel
 
 CONVOLUTIONS: Mapping[type[nn.Module], Callable[..., Tensor]] = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
@@ -50,6 +50,7 @@ ELEMENTWISE: frozenset[Any] = frozenset(
 POOLS: frozenset[Any] = frozenset(
     [getattr(home, name) for home in (F, torch) for name in _POOLS if hasattr(home, name)]
     + [getattr(nn, f"{kind}Pool{dims}d") for kind in ("Max", "Avg", "AdaptiveAvg", "AdaptiveMax") for dims in (1, 2, 3)]
+    + [pooled]
 )
 """Steps that treat channels (dimension 1 of ``[N, C, …]``) apart."""
 

@@ -20,7 +20,7 @@ from thetascope.errors import ObjectiveError
 from thetascope.evaluation.binding import BoundModel
 from thetascope.evaluation.blocked import STEPS, Blocked
 from thetascope.evaluation.kernels import FUNCTIONS, MODULES
-from thetascope.evaluation.patches import Patches, patches_of, suits
+from thetascope.evaluation.patches import Patches, Windowed, patches_of, pooled, pooling_window, suits
 
 Environment = dict[fx.Node, Any]
 
@@ -72,7 +72,7 @@ class TracedModel:
     """
 
     def __init__(self, model: BoundModel, *, blocked: bool = False, unfolded: bool = False) -> None:
-        self._bound, self._blocked = model, blocked
+        self._bound, self._blocked, self._unfolded = model, blocked, unfolded
         self._graph_module = _pooled_first(_traced(model.model))
         if unfolded:
             _unfold(self._graph_module)
@@ -149,7 +149,7 @@ class TracedModel:
             for before in last.get(node, ()):
                 if before not in kept:
                     values.pop(before, None)
-        return {node: _dense(value) for node, value in values.items()} if self._blocked else values
+        return {node: _dense(value) for node, value in values.items()} if self._blocked or self._unfolded else values
 
     def _last_uses(self, steps: Sequence[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
         """Which values each step is the last of `steps` to need; a step's own value where none does."""
@@ -174,7 +174,8 @@ class TracedModel:
             in_blocks = self._in_blocks(node, tensors, values)
             if in_blocks is not None:
                 return in_blocks
-            values = {before: _dense(values[before]) for before in node.all_input_nodes}
+            found = {before: values[before] for before in node.all_input_nodes}
+            values = {before: value.dense() if isinstance(value, Blocked) else value for before, value in found.items()}
         args, kwargs = self._arguments(node, values)
         if node.op == "call_module":
             return self._called(node, tensors, args, kwargs)
@@ -316,13 +317,30 @@ def _unfold(module: fx.GraphModule) -> None:
         if _kind(module, node) is nn.Conv2d and isinstance(before, fx.Node) and before.op == "placeholder":
             conv: Any = module.get_submodule(str(node.target))
             if suits(conv):
+                window = _pooling_of(module, node)
                 with module.graph.inserting_before(node):
-                    geometry = (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+                    geometry = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, window)
                     node.args = (module.graph.call_function(patches_of, (before, *geometry)),)
 
 
+def _pooling_of(module: fx.GraphModule, conv: fx.Node) -> tuple[int, int]:
+    """The window of the max pooling that alone takes what `conv` gives; its step takes windows from then on. (1, 1) for none."""
+    pool = next(iter(conv.users), None)
+    if len(conv.users) != 1 or pool is None or _kind(module, pool) is None or pool.args[:1] != (conv,):
+        return (1, 1)
+    called = module.get_submodule(str(pool.target)) if pool.op == "call_module" else None
+    window = pooling_window(_kind(module, pool), called, pool.args[1:], pool.kwargs)
+    if window is None:
+        return (1, 1)
+    with module.graph.inserting_after(pool):
+        instead = module.graph.call_function(pooled, (conv, *window))
+    pool.replace_all_uses_with(instead)
+    module.graph.erase_node(pool)
+    return window
+
+
 def _dense(value: Any) -> Any:
-    return value.dense() if isinstance(value, Blocked) else value
+    return value.dense() if isinstance(value, Blocked | Windowed) else value
 
 
 def _kind(module: fx.GraphModule, node: fx.Node) -> Any:
