@@ -189,7 +189,7 @@ class Result:
 
 
 def _extent(variable: xr.DataArray) -> str:
-    """The first, last and lowest value along one dimension, else the range."""
+    """The first and last value along one dimension, and the lowest where it is neither; else the range."""
     values = variable.values
     finite = np.isfinite(values)
     if not finite.any():
@@ -201,4 +201,6 @@ def _extent(variable: xr.DataArray) -> str:
     at = variable[dim].values if dim in variable.coords else np.arange(variable.size)
     place = int(np.flatnonzero(values == lowest)[0])
     ends = f"{values[0]:.4g} → {values[-1]:.4g}"
-    return f"{ends}, lowest {lowest:.4g} at {dim} {at[place]:g}" if at.dtype.kind in "iuf" else f"{lowest:.4g} to {highest:.4g}"
+    if at.dtype.kind not in "iuf":
+        return f"{lowest:.4g} to {highest:.4g}"
+    return ends if place in (0, variable.size - 1) else f"{ends}, lowest {lowest:.4g} at {dim} {at[place]:g}"
