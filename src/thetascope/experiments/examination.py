@@ -174,9 +174,11 @@ def _score(objective: Objective, experiment: Experiment, store: Store, probed: P
         time = expected(runner, works, probed.seconds, fast=_is_fast(engine), stored=True)
         points = f"{left:,}" if least == left else f"{least:,} to {left:,}"
         stored = f" ({total - left:,} of {total:,} are stored already)" if left < total else ""
+        shown = time.seconds > LONG_SECONDS  # full passes would take longer, but this does not
         say(
             f"{experiment.title}: {points} points to score{stored} on {probed.samples:,} samples with the "
-            f"{engine.backend.name} engine on {objective.device}, {time} ({duration(time.each)} a point, {time.measured_on})"
+            f"{engine.backend.name} engine on {objective.device}, {time} ({duration(time.each)} a point, {time.measured_on})",
+            shown=shown,
         )
     with progress_bar(experiment.name, left, shown=shown, most=least < left) as advance:
         advance(sum(ahead))
