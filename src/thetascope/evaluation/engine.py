@@ -136,14 +136,20 @@ def shares_layers(request: Request) -> bool:
     return same > len(names) / 2
 
 
-def pending_units(request: Request, sink: Sink) -> Iterator[range]:
-    """The units that are not stored yet. None crosses a row of the last dimension."""
-    done, last, size = sink.done(request.prefix), request.shape[-1], sink.unit(request.prefix)
+def units_of(request: Request, size: int) -> Iterator[range]:
+    """All points in units of `size` at most. None crosses a row of the last dimension."""
+    last = request.shape[-1]
     for row in range(0, len(request.points), last):
         for start in range(row, row + last, size):
-            unit = range(start, min(start + size, row + last))
-            if not done[unit.start : unit.stop].all():
-                yield unit
+            yield range(start, min(start + size, row + last))
+
+
+def pending_units(request: Request, sink: Sink) -> Iterator[range]:
+    """The units that are not stored yet. None crosses a row of the last dimension."""
+    done = sink.done(request.prefix)
+    for unit in units_of(request, sink.unit(request.prefix)):
+        if not done[unit.start : unit.stop].all():
+            yield unit
 
 
 class Runner:

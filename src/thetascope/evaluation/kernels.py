@@ -22,13 +22,12 @@ def max_pool2d(
     torch's own kernel took 14 times as long for few channels when tried. A maximum is the same whatever its order, and both let
     NaN through.
     """
-    size, step = _pair(kernel_size), _pair(stride or kernel_size)
-    plain = size == step and _pair(padding) == (0, 0) and _pair(dilation) == (1, 1) and not ceil_mode
-    if not (plain and isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.device.type == "cpu" and inputs.is_floating_point()):
+    window = touching_windows(kernel_size, stride, padding, dilation, ceil_mode)
+    if not (window and isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.device.type == "cpu" and inputs.is_floating_point()):
         return None
-    rows, columns = size
+    rows, columns = window
     height, width = inputs.shape[2] // rows * rows, inputs.shape[3] // columns * columns
-    if max(size) > 4 or not (height and width) or inputs.requires_grad:
+    if max(window) > 4 or not (height and width) or inputs.requires_grad:
         return None
     found = inputs[:, :, 0:height:rows]
     for i in range(1, rows):
@@ -40,9 +39,18 @@ def max_pool2d(
     return found
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    first, second = value if isinstance(value, tuple | list) else (value, value)
-    return int(first), int(second)
+def touching_windows(
+    kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False, return_indices: Any = False
+) -> tuple[int, int] | None:
+    """The windows of a max pooling that touch and leave no gap; None for any other, or where sizes are no plain numbers."""
+    size = _pair(kernel_size)
+    plain = _pair(stride or kernel_size) == size and _pair(padding) == (0, 0) and _pair(dilation) == (1, 1)
+    return size if plain and not ceil_mode and not return_indices else None
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    return both if len(both) == 2 and all(isinstance(one, int) for one in both) else None
 
 
 def _pooled(module: nn.Module, inputs: Any) -> Tensor | None:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thetascope.evaluation.kernels import max_pool2d
+from thetascope.evaluation.kernels import max_pool2d, touching_windows
 
 FINITE = 1e37
 """Where nothing exceeds this, nothing overflows in single precision while it is summed up."""
@@ -137,21 +137,8 @@ def pooled(given: Any, *window: int) -> Any:
 def pooling_window(kind: Any, module: nn.Module | None, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[int, int] | None:
     """The window of a max pooling whose windows touch; None for anything else."""
     if isinstance(module, nn.MaxPool2d):
-        args, kwargs = (module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode), {}
-    elif kind not in (F.max_pool2d, torch.max_pool2d):
-        return None
-    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-    given = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, **dict(zip(names, args, strict=False)), **kwargs}
-    size, stride = pair(given.get("kernel_size")), given["stride"]
-    touch = size is not None and (stride in (None, ()) or pair(stride) == size)
-    plain = pair(given["padding"]) == (0, 0) and pair(given["dilation"]) == (1, 1) and not given["ceil_mode"]
-    return size if touch and plain and not given.get("return_indices") else None
-
-
-def pair(value: Any) -> tuple[int, int] | None:
-    """Two sizes, where there are plain numbers."""
-    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    return both if len(both) == 2 and all(isinstance(one, int) for one in both) else None
+        return touching_windows(module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode)
+    return touching_windows(*args, **kwargs) if kind in (F.max_pool2d, torch.max_pool2d) else None
 
 
 def suits(conv: nn.Module) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from thetascope.evaluation.backends import Engine, chosen_engine
 from thetascope.evaluation.backends.eager import EagerBackend
-from thetascope.evaluation.engine import Probe, Request, Runner, pending_units, probe, recheck, shares_layers, unit_size
+from thetascope.evaluation.engine import Probe, Request, Runner, pending_units, probe, recheck, shares_layers, unit_size, units_of
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import preserved_threads
 from thetascope.evaluation.tuning import tuned
@@ -202,16 +202,12 @@ def _tolerance(experiment: Experiment, request: Request) -> float | None:
 
 def _work(experiment: Experiment, request: Request, store: Store | None, size: int = 1) -> Work:
     """What is still to score: whole units; where cells are estimated those that are not there, at most. Without a store all of it."""
-    shape, last = request.shape, request.shape[-1]
     if _tolerance(experiment, request) is not None:
         done = np.zeros(len(request.points), bool) if store is None else store.done(request.prefix)
-        begin = nested_cells(shape[1], shape[0])[0]
+        begin = nested_cells(request.shape[1], request.shape[0])[0]
         cells, left = [[int(cell)] for cell in begin if not done[cell]], int((~done).sum())
         return Work(request, cells, left, min(left, len(cells) + ROUND) if worth_estimating(len(begin), len(done)) else left)
-    if store is not None:
-        units = list(pending_units(request, store))
-    else:
-        units = [range(a, min(a + size, row + last)) for row in range(0, len(request.points), last) for a in range(row, row + last, size)]
+    units = list(units_of(request, size) if store is None else pending_units(request, store))
     left = sum(len(unit) for unit in units)
     return Work(request, units, left, left)
 

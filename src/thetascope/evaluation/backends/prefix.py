@@ -74,7 +74,7 @@ class PrefixBackend:
     def evaluate(self, rows: Sequence[int]) -> list[Sums]:
         """Score the points `rows`, in order. Call it within the model's `running`."""
         moving = [k for k in dict.fromkeys(rows) if self.fallback is None and not self._points.is_stored(k)]
-        if not (moving and self._ready(moving[0])):
+        if not (moving and self.ready(moving[0])):
             return self._eager.evaluate(rows)
         stored = [k for k in dict.fromkeys(rows) if k not in set(moving)]
         found = dict(zip(stored, self._eager.evaluate(stored), strict=True)) if stored else {}
@@ -105,18 +105,17 @@ class PrefixBackend:
         """What the model itself gives at a point on the first batch."""
         return self._model.evaluate(self._maker.tensors(row), self._objective.batches.first())
 
-    def ready(self, row: int, expected: Mapping[str, Column] | None = None) -> bool:
-        """Whether points can be scored through the graph; `expected` is what the model gives at `row`, where that is known."""
-        return self.fallback is None and self._ready(row, expected)
-
     def rehearse(self, row: int, batch: Any) -> None:
         """Score one batch at one point, for its time; once it is `ready`."""
         (part,) = self._parts([row])
         self._batch(_alone(part, self._known()), batch)
 
-    def _ready(self, row: int, expected: Mapping[str, Column] | None = None) -> bool:
-        """Trace the model, and see that the graph gives what the model gives; else every point falls back."""
-        if self._verified:
+    def ready(self, row: int, expected: Mapping[str, Column] | None = None) -> bool:
+        """Whether points can be scored through the graph: it is traced, and must give what the model gives; else every point falls back.
+
+        `expected` is what the model gives at `row` on the first batch, where that is known.
+        """
+        if self._verified or self.fallback is not None:
             return self.fallback is None
         self._verified = True
         try:
