@@ -9,8 +9,8 @@ import pytest
 import thetascope as ts
 from thetascope.errors import UsageError
 from thetascope.evaluation.engine import Runner
-from thetascope.experiments.tolerance import estimated
-from thetascope.geometry.smooth import Kind, fitted, kinds, nested_cells
+from thetascope.experiments.tolerance import PATIENCE, ROUND, _hopeless, _tests, estimated
+from thetascope.geometry.smooth import Kind, first_cells, fitted, gaps, kinds
 from thetascope.testing.models import case
 
 Field = np.ndarray[Any, Any]
@@ -120,18 +120,58 @@ def test_a_tolerance_that_is_off_says_what_it_is(tolerance: Any) -> None:
         ts.surface(objective, chosen.states(1)[0], tolerance=tolerance)
 
 
-def test_nested_cells_lie_on_the_grid_and_come_once() -> None:
-    begin, further = nested_cells(41, 31)
-    everything = np.concatenate([begin, further])
-    assert len(begin) == 81
-    assert len(set(everything.tolist())) == len(everything)
-    assert everything.min() >= 0
-    assert everything.max() < 41 * 31
-    assert {0, 40, 30 * 41, 31 * 41 - 1} <= set(begin.tolist())  # the corners
+def test_the_first_cells_lie_on_the_grid_and_hold_its_corners() -> None:
+    begin = first_cells(41, 31)
+    assert len(begin) == len(set(begin.tolist())) == 25
+    assert {0, 20, 40, 15 * 41 + 20, 30 * 41, 31 * 41 - 1} <= set(begin.tolist())
+    assert first_cells(3, 1).tolist() == [0, 1, 2]  # points that fall on one cell count once
+
+
+def test_gaps_are_distances_where_each_axis_has_length_two() -> None:
+    free = np.ones((3, 5), bool)
+    free[0, 0] = False
+    assert gaps(free)[0].tolist() == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert gaps(free)[2, 4] == pytest.approx(np.sqrt(8))
+
+
+def test_a_narrow_valley_off_the_first_cells_is_found() -> None:
+    """Where all fits agree further cells lie evenly: a plane with a dip that none of the first 25 cells touches."""
+    x, y = grid(51, 51)
+    field = np.exp(0.3 * x + 0.1 * y) - 0.7 * np.exp(-((x - 0.35) ** 2 + (y + 0.35) ** 2) / 0.02)
+    begin = first_cells(51, 51)
+    flat = np.exp(0.3 * x + 0.1 * y)
+    assert np.abs(field / flat - 1).flat[begin].max() < 0.01 < np.abs(field / flat - 1).max()
+    found = run(field)
+    assert np.abs(found.values["loss"] / field - 1).max() < 0.02
+
+
+def test_where_all_fits_agree_further_cells_lie_evenly() -> None:
+    begin, field = first_cells(51, 51), np.ones((51, 51))
+    found = _tests(field.shape, begin, dict.fromkeys(kinds(field), field), kinds(field)[0], 1e-4)
+    assert len(found) == len(set(found.tolist())) == ROUND
+    quarters = {(cell // 51 > 25, cell % 51 > 25) for cell in found.tolist()}
+    assert len(quarters) == 4
+    free = np.ones(field.shape, bool)
+    free.flat[begin] = False
+    assert gaps(free).flat[found].min() > gaps(free).max() / 2
+
+
+def test_a_line_is_estimated_along_itself() -> None:
+    x = np.linspace(-1, 1, 201)
+    field = (0.1 + x**2 + 0.3 * np.exp(2 * x))[None]
+    found = run(field)
+    assert found.evaluated < field.size / 2
+    assert np.abs(found.values["loss"] / field - 1).max() < 0.01
+
+
+def test_an_estimate_that_is_nearly_good_enough_is_not_given_up() -> None:
+    assert not _hopeless([0.014] * 20, 0.01)
+    assert _hopeless([0.016] * 20, 0.01)
+    assert not _hopeless([0.016] * PATIENCE, 0.01)
 
 
 def test_a_fit_meets_its_cells_and_logarithms_need_positive_values() -> None:
-    field, (begin, _) = basin(2), nested_cells(41, 31)
+    field, begin = basin(2), first_cells(41, 31)
     for kind in kinds(field.flat[begin]):
         assert fitted(kind, (31, 41), begin, field.flat[begin]).flat[begin] == pytest.approx(field.flat[begin], rel=1e-6)
     assert not any(kind.logarithmic for kind in kinds(np.array([0.0, 1.0])))

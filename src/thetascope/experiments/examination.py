@@ -21,9 +21,9 @@ from thetascope.evaluation.tuning import tuned
 from thetascope.experiments import dry_run
 from thetascope.experiments.pacing import Expected, Work, expected
 from thetascope.experiments.provenance import check_same_call, provenance_attrs
-from thetascope.experiments.tolerance import ROUND, estimated, worth_estimating
+from thetascope.experiments.tolerance import ROUND, TESTS, estimated, worth_estimating
 from thetascope.geometry.points import Floats
-from thetascope.geometry.smooth import nested_cells
+from thetascope.geometry.smooth import first_cells
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
 from thetascope.results.result import MISSING, Result
 from thetascope.results.store import Block, Layout, Store
@@ -204,9 +204,9 @@ def _work(experiment: Experiment, request: Request, store: Store | None, size: i
     """What is still to score: whole units; where cells are estimated those that are not there, at most. Without a store all of it."""
     if _tolerance(experiment, request) is not None:
         done = np.zeros(len(request.points), bool) if store is None else store.done(request.prefix)
-        begin = nested_cells(request.shape[1], request.shape[0])[0]
+        begin = first_cells(request.shape[1], request.shape[0])
         cells, left = [[int(cell)] for cell in begin if not done[cell]], int((~done).sum())
-        return Work(request, cells, left, min(left, len(cells) + ROUND) if worth_estimating(len(begin), len(done)) else left)
+        return Work(request, cells, left, min(left, len(cells) + TESTS * ROUND) if worth_estimating(len(begin), len(done)) else left)
     units = list(units_of(request, size) if store is None else pending_units(request, store))
     left = sum(len(unit) for unit in units)
     return Work(request, units, left, left)

@@ -63,8 +63,9 @@ def surface(
         y: likewise; it may differ from `x`.
         seed: of random directions. The same seed gives the same directions on every machine.
         tolerance: a relative error of the loss that may be made in cells that are not scored but estimated, such as 0.01; they
-            have status 3. Cells near nested Chebyshev points are scored, fitted, and the fit is checked on cells that it has not
-            seen; if it does not hold, every cell is scored and ``attrs["estimate"]["reason"]`` says so. None: every cell is scored.
+            have status 3. Cells near Chebyshev points are scored and fitted; the fit is checked on cells that it has not seen,
+            where it is in doubt, and refined with them. If it does not hold, every cell is scored and
+            ``attrs["estimate"]["reason"]`` says so. None: every cell is scored.
         out: store the result there, unit by unit; the same call then goes on where it stopped.
         engine: "auto", or the name of a backend.
         progress: say what is scored and how long it takes, and show how far it is.

@@ -1,9 +1,10 @@
-"""Smooth fields on a grid from few of their cells: nested Chebyshev points, and what is fitted to them.
+"""Smooth fields on a grid from few of their cells: which to begin with, what is fitted to them, where to look next.
 
-The points are Chebyshev's extrema on both axes (Clenshaw and Curtis), a finer grid holding the coarser one; each is moved to the
-nearest cell, so that what is fitted is always the value of a cell. What is fitted are radial basis functions of several kinds,
-of the values or of their logarithms: the mean loss of a network with ReLUs is smooth but not analytic, and polynomials through
-least squares needed half as many cells again when tried.
+The first cells are those nearest to Chebyshev's extrema on both axes (Clenshaw and Curtis), so that what is fitted is always the
+value of a cell. What is fitted are radial basis functions of several kinds, of the values or of their logarithms: the mean loss of
+a network with ReLUs is smooth but not analytic, and polynomials through least squares needed half as many cells again when tried.
+Further ones lie where the kinds disagree, weighed by how far the next known cell is: a basin is narrow beside the plane around it,
+and further Chebyshev points, densest along the borders, needed a third more cells (`benchmarks/tolerance.py`).
 """
 
 from __future__ import annotations
@@ -20,31 +21,14 @@ Cells = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Kernel = Literal["cubic", "quintic", "thin_plate_spline"]
 
-FIRST_LEVEL, LAST_LEVEL = 3, 7
-"""2^level + 1 points an axis: 9 to begin with, at most 129."""
+POINTS = 5
+"""Chebyshev points an axis to begin with."""
 
 
-def nested_cells(nx: int, ny: int) -> tuple[Cells, Cells]:
-    """The cells to begin with, and the further ones in the order in which they refine them (flat, ``j · nx + i``).
-
-    Each finer grid comes first with every second of its points, which lie between those of the coarser one.
-    """
-    taken: dict[int, None] = {}
-    begin = 0
-    generator = np.random.default_rng(0)
-    for level in range(FIRST_LEVEL, LAST_LEVEL + 1):
-        count = 2**level
-        at = -np.cos(np.pi * np.arange(count + 1) / count)
-        columns, rows = _nearest(at, nx), _nearest(at, ny)
-        for parities in ((0,), (1,)):
-            if level == FIRST_LEVEL and parities == (1,):
-                continue
-            both = [(a, b) for a in range(count + 1) for b in range(count + 1) if level == FIRST_LEVEL or (a + b) % 2 in parities]
-            fresh = [cell for cell in dict.fromkeys(int(rows[b] * nx + columns[a]) for a, b in both) if cell not in taken]
-            taken.update(dict.fromkeys(fresh if level == FIRST_LEVEL else generator.permutation(fresh).astype(int).tolist()))
-        begin = begin or len(taken)
-    order = np.array(list(taken), np.int64)
-    return np.sort(order[:begin]), order[begin:]
+def first_cells(nx: int, ny: int) -> Cells:
+    """The cells nearest to a grid of Chebyshev points, flat (``j · nx + i``) and in order."""
+    at = -np.cos(np.pi * np.arange(POINTS) / (POINTS - 1))
+    return np.unique(_nearest(at, ny)[:, None] * nx + _nearest(at, nx))
 
 
 def _nearest(at: Floats, count: int) -> Cells:
@@ -75,10 +59,9 @@ def fitted(kind: Kind, shape: tuple[int, int], cells: Cells, values: Floats) -> 
     """What the cells' values say of the whole grid, ``[ny, nx]``; the cells themselves are met exactly."""
     from scipy.interpolate import RBFInterpolator
 
-    ny, nx = shape
     wanted = np.log(values) if kind.logarithmic else values
-    rows, columns = np.divmod(np.arange(nx * ny), nx)
-    at = np.stack([2 * columns / max(nx - 1, 1) - 1, 2 * rows / max(ny - 1, 1) - 1], axis=1)
+    axes = [np.linspace(-1, 1, count) for count in shape if count > 1]  # a line is fitted along itself
+    at = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
     field = np.asarray(RBFInterpolator(at[cells], wanted, kernel=kind.kernel)(at), np.float64).reshape(shape)
     with np.errstate(over="ignore"):
         return np.exp(field) if kind.logarithmic else field
@@ -98,3 +81,10 @@ def spread_out(scores: Floats, free: Flags, count: int) -> Cells:
         j, i = divmod(best, nx)
         left[max(0, j - reach) : j + reach + 1, max(0, i - reach) : i + reach + 1] = -np.inf
     return np.array(chosen, np.int64)
+
+
+def gaps(free: Flags) -> Floats:
+    """How far each cell ``[ny, nx]`` is from the next that is not free, where each axis has length 2."""
+    from scipy.ndimage import distance_transform_edt
+
+    return np.asarray(distance_transform_edt(free, sampling=[2 / max(count - 1, 1) for count in free.shape]), np.float64)
