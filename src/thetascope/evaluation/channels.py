@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 
 from thetascope.evaluation.nests import tensors_of
 from thetascope.evaluation.patches import Patches, pooled
+from thetascope.evaluation.rewriting import is_plain
 from thetascope.evaluation.tracing import Environment, TracedModel
 
 CONVOLUTIONS: Mapping[type[nn.Module], Callable[..., Tensor]] = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
@@ -293,7 +294,7 @@ def _is_shape(node: fx.Node) -> bool:
 
 def _is_plain(traced: TracedModel, node: fx.Node) -> bool:
     """Whether a node calls one of torch's modules on one value, without hooks."""
-    return node.op == "call_module" and len(node.args) == 1 and not node.kwargs and traced.is_plain(traced.module(node))
+    return node.op == "call_module" and len(node.args) == 1 and not node.kwargs and is_plain(traced.module(node))
 
 
 def _padding(conv: Any) -> tuple[int, ...]:

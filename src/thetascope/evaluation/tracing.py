@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.func import functional_call
@@ -20,24 +19,10 @@ from thetascope.errors import ObjectiveError
 from thetascope.evaluation.binding import BoundModel
 from thetascope.evaluation.blocked import STEPS, Blocked
 from thetascope.evaluation.kernels import FUNCTIONS, MODULES
-from thetascope.evaluation.patches import Patches, Windowed, patches_of, pooled, pooling_window, suits
+from thetascope.evaluation.patches import Patches, Windowed
+from thetascope.evaluation.rewriting import is_plain, kind_of, pooled_first, unfold
 
 Environment = dict[fx.Node, Any]
-
-RELUS: frozenset[Any] = frozenset({F.relu, torch.relu, "relu", nn.ReLU})
-MAX_POOLS: frozenset[Any] = frozenset(
-    {
-        F.max_pool1d,
-        F.max_pool2d,
-        F.max_pool3d,
-        torch.max_pool1d,
-        torch.max_pool2d,
-        torch.max_pool3d,
-        nn.MaxPool1d,
-        nn.MaxPool2d,
-        nn.MaxPool3d,
-    }
-)
 
 
 class NotTraceableError(ObjectiveError):
@@ -73,9 +58,9 @@ class TracedModel:
 
     def __init__(self, model: BoundModel, *, blocked: bool = False, unfolded: bool = False) -> None:
         self._bound, self._blocked, self._unfolded = model, blocked, unfolded
-        self._graph_module = _pooled_first(_traced(model.model))
+        self._graph_module = pooled_first(_traced(model.model))
         if unfolded:
-            _unfold(self._graph_module)
+            unfold(self._graph_module)
         self.nodes = tuple(self._graph_module.graph.nodes)
         inputs = [node for node in self.nodes if node.op == "placeholder"]
         if not inputs:
@@ -205,7 +190,7 @@ class TracedModel:
 
     @cached_property
     def _kinds(self) -> dict[fx.Node, Any]:
-        return {node: _kind(self._graph_module, node) for node in self.nodes}
+        return {node: kind_of(self._graph_module, node) for node in self.nodes}
 
     def _arguments(self, node: fx.Node, values: Environment) -> tuple[Any, Any]:
         """What a node is called with. Most take nodes and plain values only, which need no walk through nests."""
@@ -223,7 +208,7 @@ class TracedModel:
     def _called(self, node: fx.Node, tensors: Mapping[str, Tensor], args: Any, kwargs: Any) -> Any:
         module = self.module(node)
         held = {local: tensors[name] for local, name in self.names(node).items()}
-        if self.is_plain(module) and len(args) == 1 and not kwargs:
+        if is_plain(module) and len(args) == 1 and not kwargs:
             if type(module) is nn.Linear:
                 return F.linear(args[0], held["weight"], held.get("bias"))
             if isinstance(args[0], Patches):
@@ -247,11 +232,6 @@ class TracedModel:
     def module(self, node: fx.Node) -> nn.Module:
         """The module that a node calls."""
         return self._graph_module.get_submodule(str(node.target))
-
-    @staticmethod
-    def is_plain(module: nn.Module) -> bool:
-        """Whether a module is called without hooks."""
-        return not (module._forward_hooks or module._forward_pre_hooks)
 
     def _buffers_of(self, node: fx.Node) -> frozenset[str]:
         return frozenset(local for local, name in self.names(node).items() if self._bound.space.tensors[name].kind == "buffer")
@@ -286,7 +266,7 @@ class TracedModel:
 
 
 def _traced(model: nn.Module) -> fx.GraphModule:
-    if model._forward_hooks or model._forward_pre_hooks:
+    if not is_plain(model):
         raise NotTraceableError("the model has forward hooks of its own, which a graph does not show")
     try:
         return fx.GraphModule(model, fx.Tracer().trace(model))
@@ -295,58 +275,5 @@ def _traced(model: nn.Module) -> fx.GraphModule:
         raise NotTraceableError(f"torch.fx cannot trace it ({type(error).__name__}: {reason[0] if reason else ''})") from error
 
 
-def _pooled_first(module: fx.GraphModule) -> fx.GraphModule:
-    """Max pooling before the ReLU in front of it: the same values, to the last bit, from a quarter of the work."""
-    for pool in list(module.graph.nodes):
-        relu = pool.args[0] if pool.args else None
-        if _kind(module, pool) not in MAX_POOLS or pool.kwargs.get("return_indices") or not isinstance(relu, fx.Node):
-            continue
-        alone = len(relu.users) == 1 and len(relu.args) == 1 and not any(relu.kwargs.values())  # such as inplace=True
-        if _kind(module, relu) in RELUS and alone:
-            pool.replace_input_with(relu, relu.args[0])
-            pool.replace_all_uses_with(relu)
-            relu.args = (pool,)
-            pool.append(relu)
-    return module
-
-
-def _unfold(module: fx.GraphModule) -> None:
-    """Patches of the data as a step in front of each convolution that they suit."""
-    for node in list(module.graph.nodes):
-        before = node.args[0] if len(node.args) == 1 and not node.kwargs else None
-        if _kind(module, node) is nn.Conv2d and isinstance(before, fx.Node) and before.op == "placeholder":
-            conv: Any = module.get_submodule(str(node.target))
-            if suits(conv):
-                window = _pooling_of(module, node)
-                with module.graph.inserting_before(node):
-                    geometry = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, window)
-                    node.args = (module.graph.call_function(patches_of, (before, *geometry)),)
-
-
-def _pooling_of(module: fx.GraphModule, conv: fx.Node) -> tuple[int, int]:
-    """The window of the max pooling that alone takes what `conv` gives; its step takes windows from then on. (1, 1) for none."""
-    pool = next(iter(conv.users), None)
-    if len(conv.users) != 1 or pool is None or _kind(module, pool) is None or pool.args[:1] != (conv,):
-        return (1, 1)
-    called = module.get_submodule(str(pool.target)) if pool.op == "call_module" else None
-    window = pooling_window(_kind(module, pool), called, pool.args[1:], pool.kwargs)
-    if window is None:
-        return (1, 1)
-    with module.graph.inserting_after(pool):
-        instead = module.graph.call_function(pooled, (conv, *window))
-    pool.replace_all_uses_with(instead)
-    module.graph.erase_node(pool)
-    return window
-
-
 def _dense(value: Any) -> Any:
     return value.dense() if isinstance(value, Blocked | Windowed) else value
-
-
-def _kind(module: fx.GraphModule, node: fx.Node) -> Any:
-    """The function or method that a node calls, or the class of a module without hooks that gives one value."""
-    if node.op != "call_module":
-        return node.target if node.op in ("call_function", "call_method") else None
-    called = module.get_submodule(str(node.target))
-    plain = TracedModel.is_plain(called) and not getattr(called, "return_indices", False)
-    return type(called) if plain else None
