@@ -38,7 +38,7 @@ def draw_matplotlib(found: PlaneInfo, ax: Axes | None = None, variable: str | No
     from thetascope.figures.picture import Picture
 
     wide = found.grid.equal and np.ptp(found.grid.x) > 1.4 * np.ptp(found.grid.y)
-    low = 10 * np.ptp(found.grid.y) / np.ptp(found.grid.x) + 0.7 if wide else 0.0  # so high the plane is at equal scales, in inches
+    low = 10 * np.ptp(found.grid.y) / np.ptp(found.grid.x) + 0.3 if wide else 0.0  # so high the plane is at equal scales, in inches
     figure = Picture(figsize=(12, low + 4.6) if wide else (13, 7.6), layout="constrained")
     grid: Any = figure.add_gridspec(2, 1, height_ratios=(low, 3.0)) if wide else figure.add_gridspec(1, 2, width_ratios=(1.75, 1))
     main = figure.add_subplot(grid[0])
