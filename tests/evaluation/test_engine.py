@@ -20,7 +20,7 @@ from thetascope.errors import NotDeterministicError, ObjectiveError, ResultError
 from thetascope.evaluation.backends import Backend, Engine
 from thetascope.evaluation.backends.eager import EagerBackend
 from thetascope.evaluation.backends.settings import Settings
-from thetascope.evaluation.engine import UNIT_SECONDS, Request, Runner, pending_units, probe, recheck, run, unit_size
+from thetascope.evaluation.engine import UNIT_SECONDS, Request, Runner, Sink, pending_units, probe, recheck, unit_size
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.scores import Sums
 from thetascope.geometry.paths import stored_points
@@ -46,6 +46,14 @@ def request(objective: Objective, *shape: int, prefix: str = "") -> Request:
 def of_present_state(objective: Objective) -> Request:
     state = objective.bind(objective.model.present_state())
     return Request(stored_points([state], tuple(state)), ("state",), (1,))
+
+
+def run(objective: Objective, requests: Sequence[Request], sink: Sink, engine: Engine, advance: Callable[[int], None]) -> dict[str, Any]:
+    """Score all that is not stored yet; the runner's notes."""
+    runner = Runner(objective, sink, engine, advance)
+    for one in requests:
+        runner.everything(one)
+    return runner.notes
 
 
 @dataclass

@@ -261,14 +261,6 @@ class Runner:
         return self._scorer[1]
 
 
-def run(objective: Objective, requests: Sequence[Request], sink: Sink, engine: Engine, advance: Callable[[int], None]) -> dict[str, Any]:
-    """Score all that is not stored yet, unit by unit; the notes of the `Runner` that does it."""
-    runner = Runner(objective, sink, engine, advance)
-    for request in requests:
-        runner.everything(request)
-    return runner.notes
-
-
 def halved(objective: Objective, engine: Engine, problem: str) -> Engine:
     """Make the objective's batches half as large from now on.
 
