@@ -292,6 +292,23 @@ def test_a_point_is_not_scored_again_with_the_same_objective(monkeypatch: pytest
     assert objective.evaluated_in("float64").memo.points == {}
 
 
+def test_single_parameters_are_known_in_the_same_company_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are scored together decide one another's last bits."""
+    objective, states = objective_of("LeNet"), ts.Trajectory.from_states(case("LeNet").states(3))
+    options: dict[str, Any] = {"level": "parameter", "parameters": 2, "alphas": [0.0, 0.25, 0.5, 1.5], "progress": False}
+    first = ts.interpolate(objective, states, **options)
+    scored_points = rows_given(PrefixBackend, monkeypatch)
+    again = ts.compare_paths(objective, states, **options)
+    np.testing.assert_array_equal(again.data["linear_loss"].values, first.data["loss"].values)
+    others = len(scored_points)  # the quadratic ones, and those of the noise floor
+    scored_points.clear()
+    ts.compare_paths(objective_of("LeNet"), states, **options)
+    assert len(scored_points) == others + first.data["loss"].size
+    scored_points.clear()
+    ts.interpolate(objective, states, **{**options, "alphas": [0.0, 0.25, 0.5]})
+    assert len(scored_points) == first.data["loss"].size * 3 // 4  # others go with them
+
+
 def test_the_state_itself_is_scored_once_for_all_single_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     objective, states = objective_of("LeNet"), ts.Trajectory.from_states(case("LeNet").states(3))
     whole = rows_given(EagerBackend, monkeypatch)

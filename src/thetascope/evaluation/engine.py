@@ -5,6 +5,7 @@ It knows neither results nor files: a `Sink` takes the units, and says which are
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -205,24 +206,35 @@ class Runner:
 
     def columns(self, request: Request, rows: Sequence[int]) -> dict[str, list[float]]:
         """The values of some points, by variable."""
-        keys = {k: self._key(request, k) for k in rows}
+        keys = self._keys(request, rows)
         known = {k: self._objective.memo.points[key] for k, key in keys.items() if key in self._objective.memo.points}
         left = [k for k in keys if k not in known]
-        if left and isinstance(request.points, ScalarEdits):
-            # stacked points decide one another's last bits: the same units, the same results
+        if left and isinstance(request.points, ScalarEdits):  # those that go together are known all or scored all
             known = {k: values for k, values in known.items() if request.points.is_stored(k)}
             left = [k for k in keys if k not in known]
-        elif known and self._objective.memo.fell_back is not None:
+        if known and self._objective.memo.fell_back is not None:
             self.notes["fell_back"] = self._objective.memo.fell_back
-        for k, sums in zip(left, self._scored(request, left) if left else (), strict=True):
-            known[k] = sums.means()
-            if keys[k] is not None:
-                self._objective.memo.remember(self._key(request, k), known[k])
+        if left:
+            scored = self._scored(request, left)
+            keys = self._keys(request, rows)  # of the batch size that there was memory for
+            for k, sums in zip(left, scored, strict=True):
+                known[k] = sums.means()
+                if keys[k] is not None:
+                    self._objective.memo.remember(keys[k], known[k])
         columns: dict[str, list[float]] = {}
         for k in rows:
             for name, value in known[k].items():
                 columns.setdefault(name, []).append(value)
         return columns
+
+    def _keys(self, request: Request, rows: Sequence[int]) -> dict[int, Hashable]:
+        """What each point's values depend on, to the last bit: of single edits also which others are scored with it."""
+        keys = {k: self._key(request, k) for k in rows}
+        if isinstance(request.points, ScalarEdits):  # stacked points decide one another's last bits
+            stacked = [k for k in keys if not request.points.is_stored(k)]
+            company = hashlib.sha256(repr([keys[k] for k in stacked]).encode()).hexdigest()
+            keys |= {k: (keys[k], company) for k in stacked}
+        return keys
 
     def _key(self, request: Request, k: int) -> Hashable:
         """What a point's values depend on, to the last bit; None where the point cannot be told from others."""
