@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -13,10 +15,11 @@ from thetascope.errors import ObjectiveError
 from thetascope.evaluation.backends import BACKENDS, Engine, chosen_engine
 from thetascope.evaluation.backends.batched import BatchedBackend
 from thetascope.evaluation.backends.eager import EagerBackend
-from thetascope.evaluation.backends.prefix import PrefixBackend
+from thetascope.evaluation.backends.prefix import TOGETHER, PrefixBackend, _alone
 from thetascope.evaluation.backends.settings import Settings
 from thetascope.evaluation.objective import Objective
-from thetascope.evaluation.tuning import tuned
+from thetascope.evaluation.patches import patches_of
+from thetascope.evaluation.tuning import FIRST, ROUNDS, tuned
 from thetascope.geometry.edits import Parameter, ScalarEdits, parameter_values
 from thetascope.geometry.points import Points, PointSet
 from thetascope.testing.contracts import BackendContract, assert_close, line, scored
@@ -225,17 +228,74 @@ def test_unknown_engine_is_refused_with_the_names_there_are() -> None:
         engine_of(objective_of("linear"), "warp")
 
 
-def test_settings_are_measured_where_work_is_ahead() -> None:
+@pytest.fixture
+def many_images() -> Objective:
     lenet = case("LeNet")
     inputs, targets = lenet.data()
-    objective = Objective(lenet.model(), (inputs.repeat(20, 1, 1, 1), targets.repeat(20)), lenet.loss)
-    points = line(objective, lenet.states(2), (0.0, 0.3))
+    return Objective(lenet.model(), (inputs.repeat(20, 1, 1, 1), targets.repeat(20)), lenet.loss)
+
+
+def test_settings_are_measured_where_work_is_ahead(many_images: Objective) -> None:
+    objective, points = many_images, line(many_images, case("LeNet").states(2), (0.0, 0.3))
     with objective.model.running():
         engine = chosen_engine("auto", objective)
         assert tuned(engine, objective, points, seconds=1.0) == engine
         measured = tuned(engine, objective, points, seconds=100.0)
     assert measured.settings is not None
     assert "fastest on the first batch" in measured.reason
+
+
+def chosen_by(times: Callable[[Settings, int], float], objective: Objective, monkeypatch: pytest.MonkeyPatch) -> Settings | None:
+    """The settings chosen where rehearsals take these times: of the settings and how often they were asked before."""
+    asked: Counter[Settings] = Counter()
+
+    def rehearse(self: PrefixBackend, row: int, batch: Any) -> float:
+        asked[self._settings] += 1
+        return times(self._settings, asked[self._settings] - 1)
+
+    monkeypatch.setattr(PrefixBackend, "rehearse", rehearse)
+    points = line(objective, case("LeNet").states(2), (0.0, 0.3))
+    with objective.model.running():
+        return tuned(chosen_engine("auto", objective), objective, points, seconds=100.0).settings
+
+
+def test_what_is_slow_by_chance_once_is_measured_again(many_images: Objective, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = Settings(rows=64, channels_last=True)
+
+    def times(settings: Settings, before: int) -> float:
+        if settings == wanted:
+            return 0.5 if before else 9.0
+        return 0.9 if settings.rows == 64 else 1.0
+
+    assert chosen_by(times, many_images, monkeypatch) == wanted
+
+
+def test_layouts_are_compared_by_times_of_the_same_minute(many_images: Objective, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain sizes were measured before, when the machine was faster; that says nothing against the layouts."""
+    first = FIRST + ROUNDS  # so often each plain size is measured alone
+
+    def times(settings: Settings, before: int) -> float:
+        if settings == Settings(rows=settings.rows):
+            return 0.1 if before < first else 1.0
+        return 0.5 if settings.channels_last else 0.6
+
+    found = chosen_by(times, many_images, monkeypatch)
+    assert found is not None
+    assert found.channels_last
+
+
+def test_what_is_made_of_the_data_alone_counts_for_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rehearsal is of points that have it in common."""
+    objective = objective_of("LeNet")
+    backend = PrefixBackend(objective, line(objective, case("LeNet").states(2), (0.3, 0.6)), settings=Settings(unfolded=True))
+    with objective.model.running():
+        assert backend.ready(0)
+        ticks = iter(range(100))
+        monkeypatch.setattr("thetascope.evaluation.backends.prefix.time.perf_counter", lambda: float(next(ticks)))
+        assert backend.rehearse(0, objective.batches.first()) == pytest.approx(1 / TOGETHER + 1)
+        part = next(backend._parts([0]))
+        made = [node for node in _alone(part, backend._known()).shared if node.op != "placeholder"]
+    assert [node.target for node in made] == [patches_of]
 
 
 @pytest.mark.parametrize("name", ["linear", "LeNet", "BatchNorm ResNet block", "frozen", "DataParallel"])

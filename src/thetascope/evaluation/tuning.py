@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -22,8 +21,9 @@ WORTH_SECONDS = 4.0
 """Less work than this is not worth a measurement."""
 
 ROWS = (64, 128, 256, 512)
-ROUNDS, CLOSE = 5, 1.25
-"""So many further rounds, of those candidates that were at most so many times as slow as the fastest in the first."""
+FIRST, ROUNDS, CLOSE = 2, 5, 1.25
+"""So many rounds of all candidates, so many further ones of those that were at most so many times as slow as the fastest: in one
+round alone a machine that others use is slow by chance."""
 
 SIZES = 2
 """With so many sizes, the fastest for images as they are, each layout is measured."""
@@ -47,33 +47,31 @@ def tuned(engine: Engine, objective: Objective, points: PointSet, seconds: float
     if row is None or len(sizes) * len(layouts) == 1:
         return engine
     race = _Race(lambda settings: engine.backend(objective, points, settings=settings), row, batch)
-    race.run([Settings(rows=rows) for rows in sizes])
-    race.run([replace(layout, rows=settings.rows) for settings in race.fastest(SIZES) for layout in layouts])
-    if not race.best:
+    best_sizes = race.run([Settings(rows=rows) for rows in sizes])
+    best = race.run([replace(layout, rows=settings.rows) for settings in best_sizes[:SIZES] for layout in layouts])
+    if not best:
         return engine
-    (fastest,) = race.fastest(1)
+    fastest = best[0]
     objective.memo.settings = fastest
     return replace(engine, settings=fastest, reason=f"{engine.reason}; {_described(fastest)} was fastest on the first batch")
 
 
 class _Race:
-    """Measures candidates, and keeps each one's best time in seconds."""
+    """Measures candidates against each other."""
 
     def __init__(self, backend_with: Callable[[Settings], Backend], row: int, batch: object) -> None:
         self._backend_with, self._row, self._batch = backend_with, row, batch
         self._expected: Mapping[str, Column] | None = None
-        self.best: dict[Settings, float] = {}
 
-    def run(self, candidates: Sequence[Settings]) -> None:
-        """Measure some more; a candidate that cannot run leaves none."""
+    def run(self, candidates: Sequence[Settings]) -> list[Settings]:
+        """Those that can run, the fastest first. Times of an earlier run do not count: the machine may have been faster then."""
         backends = {settings: backend for settings in candidates if (backend := self._ready(settings)) is not None}
-        for turn in range(1 + ROUNDS):
+        best = dict.fromkeys(backends, math.inf)
+        for turn in range(FIRST + ROUNDS):
             for settings, backend in backends.items():
-                if turn > 0 and self.best[settings] > CLOSE * min(self.best.values()):
-                    continue
-                start = time.perf_counter()
-                backend.rehearse(self._row, self._batch)
-                self.best[settings] = min(self.best.get(settings, math.inf), time.perf_counter() - start)
+                if turn < FIRST or best[settings] <= CLOSE * min(best.values()):
+                    best[settings] = min(best[settings], backend.rehearse(self._row, self._batch))
+        return sorted(best, key=lambda settings: best[settings])
 
     def _ready(self, settings: Settings) -> PrefixBackend | None:
         """The backend that has done what is done once only, which is not measured; None where it would fall back."""
@@ -82,10 +80,6 @@ class _Race:
         if self._expected is None:
             self._expected = backend.expected(self._row)
         return backend if backend.ready(self._row, self._expected) else None
-
-    def fastest(self, count: int) -> list[Settings]:
-        """The fastest so far, best first."""
-        return sorted(self.best, key=lambda settings: self.best[settings])[:count]
 
 
 def _sizes(objective: Objective, batch: object) -> list[int | None]:

@@ -7,6 +7,7 @@ first tensor that differs comes in, skip connections included; each point goes o
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 POINTS_BYTES = 2**28
 """So much memory the tensors may take in which the points of one walk over the data differ."""
+
+TOGETHER = 3
+"""So many points of a whole model are mostly scored together, in half a second."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,20 @@ class PrefixBackend:
         """What the model itself gives at a point on the first batch."""
         return self._model.evaluate(self._maker.tensors(row), self._objective.batches.first())
 
-    def rehearse(self, row: int, batch: Any) -> None:
-        """Score one batch at one point, for its time; once it is `ready`."""
+    def rehearse(self, row: int, batch: Any) -> float:
+        """How many seconds one batch takes at one point, where nothing but the data is shared; once it is `ready`.
+
+        What is made of the data alone counts for a part: as many points as are mostly scored together have it in common.
+        """
         (part,) = self._parts([row])
-        self._batch(_alone(part, self._known()), batch)
+        alone, seconds = _alone(part, self._known()), 0.0
+        for cut in self._cuts(alone, list(self._chunks(self._model.guarded(batch[0])))):
+            start = time.perf_counter()
+            found = cut()
+            made = time.perf_counter()
+            self._outputs(alone, partial(_itself, found))
+            seconds += (made - start) / TOGETHER + time.perf_counter() - made
+        return seconds
 
     def ready(self, row: int, expected: Mapping[str, Column] | None = None) -> bool:
         """Whether points can be scored through the graph: it is traced, and must give what the model gives; else every point falls back.
@@ -263,9 +277,13 @@ def reason_against(objective: Objective, *, as_recorded: bool = False) -> str | 
     return None
 
 
+def _itself(found: Environment) -> Environment:
+    return found
+
+
 def _alone(part: _Part, traced: TracedModel) -> _Part:
-    """The part as if nothing of it were shared, so that a batch costs a whole pass."""
-    plan = traced.split(lambda node: node.op not in ("placeholder", "get_attr"))
+    """The part as if nothing of it were shared but what no tensor of the model comes into, so that a batch costs a whole pass."""
+    plan = traced.split(lambda node: bool(traced.depends[node]))
     return replace(part, plans=(plan,), shared=tuple(n for n in plan.fixed if n in set(plan.cut)), kept=frozenset(plan.cut))
 
 
