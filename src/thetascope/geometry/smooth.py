@@ -4,7 +4,7 @@ The first cells are those nearest to Chebyshev's extrema on both axes (Clenshaw 
 value of a cell. What is fitted are radial basis functions of several kinds, of the values or of their logarithms: the mean loss of
 a network with ReLUs is smooth but not analytic, and polynomials through least squares needed half as many cells again when tried.
 Further ones lie where the kinds disagree, weighed by how far the next known cell is: a basin is narrow beside the plane around it,
-and further Chebyshev points, densest along the borders, needed a third more cells (`benchmarks/tolerance.py`).
+and further Chebyshev points, densest along the borders, needed a third more cells when tried.
 """
 
 from __future__ import annotations
