@@ -108,8 +108,12 @@ def test_metrics_have_errors_of_their_own() -> None:
     assert found.values["accuracy"].max() <= 1
 
 
-def test_small_grids_are_scored_whole() -> None:
-    assert run(basin(0)[:9, :9]).evaluated == 81
+@pytest.mark.parametrize("shape", [(9, 9), (2, 60), (60, 2)])
+def test_small_grids_are_scored_whole(shape: tuple[int, int]) -> None:
+    field = 0.05 + np.add.outer(np.linspace(-1, 1, shape[0]) ** 2, np.linspace(-1, 1, shape[1]) ** 2)
+    found = run(field)
+    assert found.evaluated == field.size
+    assert "too small" in found.reason
 
 
 @pytest.mark.parametrize("tolerance", [0, 1, -0.1, True, "0.01", float("nan")])

@@ -204,9 +204,10 @@ def _work(experiment: Experiment, request: Request, store: Store | None, size: i
     """What is still to score: whole units; where cells are estimated those that are not there, at most. Without a store all of it."""
     if _tolerance(experiment, request) is not None:
         done = np.zeros(len(request.points), bool) if store is None else store.done(request.prefix)
-        begin = first_cells(request.shape[1], request.shape[0])
+        ny, nx = request.shape
+        begin = first_cells(nx, ny)
         cells, left = [[int(cell)] for cell in begin if not done[cell]], int((~done).sum())
-        return Work(request, cells, left, min(left, len(cells) + TESTS * ROUND) if worth_estimating(len(begin), len(done)) else left)
+        return Work(request, cells, left, min(left, len(cells) + TESTS * ROUND) if worth_estimating((ny, nx)) else left)
     units = list(units_of(request, size) if store is None else pending_units(request, store))
     left = sum(len(unit) for unit in units)
     return Work(request, units, left, left)

@@ -108,7 +108,7 @@ def estimated(shape: tuple[int, int], tolerance: float, score: Score) -> Estimat
     """
     ny, nx = shape
     cells, begin = _Cells(shape, score), first_cells(nx, ny)
-    if not worth_estimating(len(begin), nx * ny):
+    if not worth_estimating(shape):
         return _everything(cells, "the grid is too small for an estimate")
     loss = cells.at(begin)["loss"]
     misses: dict[Kind, float] = {}
@@ -138,9 +138,13 @@ def estimated(shape: tuple[int, int], tolerance: float, score: Score) -> Estimat
     return _everything(cells, NOT_FINITE)
 
 
-def worth_estimating(begin: int, cells: int) -> bool:
-    """Whether so many cells to begin with and the tests leave most of a grid to estimate."""
-    return begin + TESTS * ROUND <= cells // 2
+def worth_estimating(shape: tuple[int, int]) -> bool:
+    """Whether the cells to begin with and the tests leave most of a grid of (ny, nx) to estimate.
+
+    Two rows are too few to fit a bend across them, and one is a line.
+    """
+    ny, nx = shape
+    return 2 not in shape and len(first_cells(nx, ny)) + TESTS * ROUND <= nx * ny // 2
 
 
 def _hopeless(errors: Sequence[float], tolerance: float) -> bool:
