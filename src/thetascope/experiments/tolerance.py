@@ -150,9 +150,8 @@ def worth_estimating(shape: tuple[int, int]) -> bool:
 def _hopeless(errors: Sequence[float], tolerance: float) -> bool:
     if len(errors) <= PATIENCE:
         return False
-    if min(errors[-PATIENCE:]) <= NEARLY * tolerance:
-        return False
-    return min(errors[-PATIENCE:]) > LEAST_GAIN * min(errors[:-PATIENCE]) or errors[-1] > FAR_OFF * tolerance
+    least = min(errors[-PATIENCE:])
+    return least > NEARLY * tolerance and (least > LEAST_GAIN * min(errors[:-PATIENCE]) or errors[-1] > FAR_OFF * tolerance)
 
 
 def _tests(shape: tuple[int, int], known: Cells, fields: Mapping[Kind, Floats], best: Kind, least: float) -> Cells:
