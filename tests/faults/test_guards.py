@@ -144,7 +144,7 @@ GUARDS = (
     ),
     Guard(
         "half the batch in the first pass",
-        "evaluation/engine.py",
+        "evaluation/probing.py",
         "halving(objective, lambda: _timed_point(objective, backend, 0, seed=1))",
         "_timed_point(objective, backend, 0, seed=1)",
         "test_memory.py::test_half_the_batch_until_it_fits",

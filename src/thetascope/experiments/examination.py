@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike
 
 from thetascope.evaluation.backends import Engine, chosen_engine
 from thetascope.evaluation.backends.eager import EagerBackend
-from thetascope.evaluation.engine import Probe, Request, Runner, pending_units, probe, recheck, shares_layers, unit_size, units_of
+from thetascope.evaluation.engine import Request, Runner, pending_units, shares_layers, unit_size, units_of
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import preserved_threads
+from thetascope.evaluation.probing import Probe, probe, recheck
 from thetascope.evaluation.tuning import tuned
 from thetascope.experiments import dry_run
 from thetascope.experiments.pacing import Expected, Work, expected

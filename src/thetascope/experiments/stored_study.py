@@ -15,9 +15,10 @@ import torch
 from numpy.typing import ArrayLike
 
 from thetascope.errors import ResultError
-from thetascope.evaluation.engine import Request, probe
+from thetascope.evaluation.engine import Request
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.preserve import preserved_threads
+from thetascope.evaluation.probing import probe
 from thetascope.experiments.examination import OutPath
 from thetascope.experiments.provenance import check_same_call, provenance_attrs
 from thetascope.geometry.paths import stored_points
