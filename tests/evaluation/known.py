@@ -11,8 +11,11 @@ import torch
 from thetascope.evaluation.engine import Request
 from thetascope.evaluation.objective import Objective
 from thetascope.geometry.paths import stored_points
+from thetascope.geometry.points import Points
 from thetascope.testing.contracts import line
-from thetascope.testing.models import QuadraticBowl
+from thetascope.testing.models import QuadraticBowl, case
+
+ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 def bowl(**options: Any) -> Objective:
@@ -29,3 +32,10 @@ def request(objective: Objective, *shape: int, prefix: str = "") -> Request:
 def of_present_state(objective: Objective) -> Request:
     state = objective.bind(objective.model.present_state())
     return Request(stored_points([state], tuple(state)), ("state",), (1,))
+
+
+def layer_line(objective: Objective) -> Request:
+    """Six points on the line between two states."""
+    basis = tuple(objective.bind(state) for state in case("linear").states(2))
+    coeffs = np.array([[[1 - a, a]] for a in ALPHAS])
+    return Request(Points(basis, coeffs, dict.fromkeys(objective.space.parameters, 0)), ("alpha",), (6,))

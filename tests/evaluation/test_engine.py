@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tests.evaluation.known import bowl, request
+from tests.evaluation.known import ALPHAS, bowl, layer_line, request
 from thetascope.errors import ObjectiveError
 from thetascope.evaluation.backends import Backend, Engine
 from thetascope.evaluation.backends.eager import EagerBackend
@@ -21,10 +21,8 @@ from thetascope.evaluation.engine import UNIT_SECONDS, Request, Runner, Sink, pe
 from thetascope.evaluation.objective import Objective
 from thetascope.evaluation.scores import Sums
 from thetascope.geometry.paths import stored_points
-from thetascope.geometry.points import Points, PointSet
+from thetascope.geometry.points import PointSet
 from thetascope.testing.models import QuadraticBowl, case
-
-ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 def run(objective: Objective, requests: Sequence[Request], sink: Sink, engine: Engine, advance: Callable[[int], None]) -> dict[str, Any]:
@@ -108,12 +106,16 @@ class TestRun:
         runner = Runner(objective, sink, Engine(counting(made, rows), "asked for"), advanced.append)
         asked = request(objective, 6)
         with objective.model.running():
-            assert runner.pace(asked, list(pending_units(asked, sink)), stored=True) > 0
-            assert rows == [0, 2, 3, 5]
+            found = runner.pace(asked, list(pending_units(asked, sink)), stored=True)
+            assert found.points == 4
+            assert found.of(6) == pytest.approx(found.seconds + 2 * found.each)
+            assert found.of(3) == found.seconds  # what is done is done
+            assert min(found.seconds, found.each) > 0
+            assert rows == [0, 5, 3, 2]  # the last first: late layers take least
             assert sorted(sink.losses()) == sorted(rows)
             assert advanced == [1, 1, 1, 1]
             runner.everything(asked)
-        assert rows == [0, 2, 3, 5, 1, 4]
+        assert rows == [0, 5, 3, 2, 1, 4]
         assert sink.losses() == {k: pytest.approx(alpha**2) for k, alpha in enumerate(ALPHAS)}
 
     def test_what_takes_long_is_measured_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,13 +222,6 @@ class TestMemory:
         backend = self.failing_above(0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
         with objective.model.running(), pytest.raises(RuntimeError, match="shapes"):
             run(objective, [request(objective, 6)], MemorySink(size=2), Engine(backend, ""), lambda _: None)
-
-
-def layer_line(objective: Objective) -> Request:
-    """Six points on the line between two states."""
-    basis = tuple(objective.bind(state) for state in case("linear").states(2))
-    coeffs = np.array([[[1 - a, a]] for a in ALPHAS])
-    return Request(Points(basis, coeffs, dict.fromkeys(objective.space.parameters, 0)), ("alpha",), (6,))
 
 
 def counting(made: list[int], rows: list[int]) -> type[Backend]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ SHARING_POINTS = 48
 """So many points make a unit where they share layers, which each unit computes once."""
 
 AHEAD_UNITS, AHEAD_SECONDS = 4, 2.0
-"""To tell how long the work takes, so many units, spread over it, are scored before the others, or fewer where two take so long."""
+"""To tell how long the work takes, so many units, spread over it, are scored before the others, or fewer where those take so long."""
 
 Values = dict[str, float]
 
@@ -48,6 +48,19 @@ class Request:
     shape: tuple[int, ...]
     prefix: str = ""
     as_recorded: bool = False
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What was seen of so many `points`: the `seconds` they took, and how many each of the others will take."""
+
+    points: int = 0
+    seconds: float = 0.0
+    each: float = 0.0
+
+    def of(self, count: int) -> float:
+        """How many seconds `count` points take with those that are done."""
+        return self.seconds + max(0, count - self.points) * self.each
 
 
 class Sink(Protocol):
@@ -136,13 +149,14 @@ class Runner:
             start += len(part)
             size = unit_size(request, seconds, resident=True, shares=False)
 
-    def pace(self, request: Request, units: Sequence[Sequence[int]], *, stored: bool) -> float:
-        """How many seconds a point takes: a few of the units are scored before the others, and handed on where they are `stored`.
+    def pace(self, request: Request, units: Sequence[Sequence[int]], *, stored: bool) -> Pace:
+        """How long points take: a few of the units are scored before the others, and handed on where they are `stored`.
 
-        The first also does what is done once only, and counts where there is no other.
+        The first also does what is done once only, and counts where there is no other. Then from the last on: later layers take
+        less time, so that more units are seen before the time is up.
         """
-        began, points, seconds = time.perf_counter(), 0, 0.0
-        places = [0, *((2 * n + 1) * len(units) // (2 * AHEAD_UNITS) for n in range(AHEAD_UNITS))]
+        points, seconds, first = 0, 0.0, Pace()
+        places = [0, *((2 * n + 1) * len(units) // (2 * AHEAD_UNITS) for n in reversed(range(AHEAD_UNITS)))]
         for n, unit in enumerate(units[k] for k in dict.fromkeys(places)):
             start = time.perf_counter()
             columns = self.columns(request, unit)
@@ -150,11 +164,15 @@ class Runner:
                 self._sink.write_cells(request.prefix, unit, columns)
                 self.advance(len(unit))
             if n == 1:
-                points, seconds = 0, 0.0
+                points, seconds, first = 0, 0.0, Pace(points, seconds)
             points, seconds = points + len(unit), seconds + time.perf_counter() - start
-            if time.perf_counter() - began > AHEAD_SECONDS * (5 if n < 2 else 1):
+            if seconds > AHEAD_SECONDS * (1 if n else 5):
                 break
-        return seconds / points
+        return Pace(first.points + points, first.seconds + seconds, seconds / points)
+
+    def unknown(self, request: Request, rows: Iterable[int]) -> int:
+        """How many of the stored states among these points are still to score."""
+        return sum(self._key(request, k) not in self._objective.memo.points for k in rows)
 
     def columns(self, request: Request, rows: Sequence[int]) -> dict[str, list[float]]:
         """The values of some points, by variable."""

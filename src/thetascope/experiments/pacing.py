@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from thetascope.evaluation.engine import Request, Runner
+from thetascope.evaluation.engine import Pace, Request, Runner
 from thetascope.progress import duration
 
 PATIENCE_SECONDS = 60.0
@@ -64,7 +65,12 @@ def expected(runner: Runner, works: Sequence[Work], oracle: float, *, fast: bool
         least, most = (oracle * sum(counts) for counts in zip(*((work.least, work.left) for work in works), strict=True))
         return Expected(least, most, oracle, "measured on one", most=fast and largest is not None)
     # each request of its own: what an earlier experiment scored is known
-    paces = [runner.pace(work.request, work.units, stored=stored) if work in moving else oracle for work in works]
-    least = sum(work.least * each for work, each in zip(works, paces, strict=True))
-    most = sum(work.left * each for work, each in zip(works, paces, strict=True))
+    paces = [runner.pace(work.request, work.units, stored=stored) if work in moving else _of_states(runner, work, oracle) for work in works]
+    least = sum(pace.of(work.least) for work, pace in zip(works, paces, strict=True))
+    most = sum(pace.of(work.left) for work, pace in zip(works, paces, strict=True))
     return Expected(least, most, most / count, "measured on a few")
+
+
+def _of_states(runner: Runner, work: Work, oracle: float) -> Pace:
+    """How long stored states take, of which some are known."""
+    return Pace(each=oracle * runner.unknown(work.request, chain.from_iterable(work.units)) / max(1, work.left))
