@@ -14,6 +14,7 @@ import thetascope as ts
 from thetascope.errors import ResultError
 from thetascope.experiments.compare_paths import compare_paths
 from thetascope.figures import draw_plotly
+from thetascope.figures.patterns import EXAMPLES
 from thetascope.testing.models import case
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -78,6 +79,44 @@ def test_one_parameter_s_pattern(results: dict[str, ts.Result]) -> None:
     assert str(results["patterns"].data["pattern"].values[1]) in drawn.get_title()
     with pytest.raises(ResultError, match="name one parameter"):
         results["patterns"].plot(Figure().subplots())
+
+
+def test_the_page_of_patterns_shows_shares_and_the_change_along_examples(results: dict[str, ts.Result]) -> None:
+    data = results["patterns"].data
+    figure = results["patterns"].figure()
+    (bars,) = (trace for trace in figure.data if trace.type == "bar")
+    assert dict(zip(bars.y, bars.x, strict=True)) == {name: share for name, share in data.attrs["pattern_shares"].items() if share}
+    curves = [trace for trace in figure.data if trace.type == "scatter"]
+    _, counts = np.unique(data["pattern"], return_counts=True)
+    assert len(curves) == 2 * np.minimum(counts, EXAMPLES).sum()
+    assert {note.name for note in figure.layout.annotations} == set(bars.y)
+    titles = [note.text for note in figure.layout.annotations]
+    for number, title in enumerate(titles):
+        one = data.sel(parameter=title)
+        final = float(one["linear_loss"].sel(alpha=1.0))
+        for curve, kind in zip(curves[2 * number : 2 * number + 2], ("linear", "quadratic"), strict=True):
+            assert curve.name == f"{kind} path"
+            np.testing.assert_allclose(curve.y, one[f"{kind}_loss"] - final, atol=1e-12)
+            np.testing.assert_array_equal(curve.customdata, one[f"{kind}_loss"])
+    assert f"from the final state's {final:.4g}" in figure.layout.title.text
+    with pytest.raises(ResultError, match='no variable "f1"'):
+        results["patterns"].figure(variable="f1")
+
+
+def test_patterns_without_the_final_state_show_values(results: dict[str, ts.Result]) -> None:
+    kept = ts.Result(results["patterns"].data.isel(alpha=slice(0, 10)))
+    assert 1.0 not in kept.data["alpha"]
+    figure = kept.figure()
+    assert "final state's" not in figure.layout.title.text
+    curve = next(trace for trace in figure.data if trace.type == "scatter")
+    np.testing.assert_array_equal(curve.y, curve.customdata)
+
+
+def test_crossings_are_in_the_legend_of_the_page(results: dict[str, ts.Result]) -> None:
+    found = [c for of_one in results["comparison"].data.attrs["crossings"].values() for c in of_one]
+    marked = {trace.name: trace.x for trace in results["comparison"].figure().data if trace.mode == "markers"}
+    assert sum(map(len, marked.values())) == len(found) > 0
+    assert set(marked) <= {"crosses what was measured", "meets it by construction"}
 
 
 def test_many_layers_stay_readable() -> None:

@@ -251,6 +251,13 @@ def test_another_result_is_refused() -> None:
         info(ts.Result(plane().data.drop_vars("off_plane")))
 
 
+def test_the_legend_has_room_for_what_is_told_while_the_optimizer_walks() -> None:
+    long = plane(labels=["a training with a name of its own, longer than others"]).figure()
+    names = [trace.name for frame in long.frames for trace in frame.data if trace.name]
+    assert long.layout.legend.entrywidth >= 7 * max(map(len, names))
+    assert plane().figure().layout.legend.entrywidth < long.layout.legend.entrywidth
+
+
 def test_plotly_walks_state_by_state() -> None:
     result = plane(2)
     found = info(result)

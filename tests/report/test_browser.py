@@ -6,6 +6,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,12 @@ def test_nothing_scrolls_sideways_on_a_phone(scheme: str, browser: Any, report: 
         assert opened.of(name, "plot.querySelector('.main-svg').getBoundingClientRect().right <= innerWidth"), name
     domains = opened.of("layers", "[plot._fullLayout.yaxis.domain, plot._fullLayout.yaxis2.domain]")
     assert domains[0][0] > domains[1][1]  # panels below one another
+    axes = "Object.keys(plot._fullLayout).filter((key) => /^yaxis\\d*$/.test(key))"
+    domains = sorted(opened.of("patterns", f"{axes}.map((key) => plot._fullLayout[key].domain)"), reverse=True)
+    assert all(above[0] > below[1] for above, below in pairwise(domains))  # a grid's too
+    titles = opened.of("patterns", "plot._fullLayout.annotations.map((note) => [note.name, note.text, note.y])")
+    assert all(text.startswith(f"{name}: ") for name, text, _ in titles)  # which say then whose example they are
+    assert sorted(y for *_, y in titles) == sorted(top for _, top in domains[1:])
     opened.is_quiet()
     opened.context.close()
 

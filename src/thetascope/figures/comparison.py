@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 
 STYLES: dict[str, tuple[str, Any]] = {"linear": (ORANGE, (0, (5, 1.5))), "quadratic": (BLUE, "-")}
 MEASURED = VERMILION
+CROSSINGS = {False: ("o", "circle-open", "crosses what was measured"), True: ("s", "square-open", "meets it by construction")}
+"""By whether it does so by construction: the marker in matplotlib and in plotly, and what it says."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def _draw(ax: Axes, found: ComparisonInfo, name: str, *, linear_scale: bool = Fa
         ax.plot(found.alphas, curves[kind], color=color, linestyle=dashes, label=f"{kind} path")
     ax.plot(found.progress, curves["measured"], color=MEASURED, marker="D", markersize=4, linestyle=":", linewidth=1, label="measured")
     if name == "loss":
-        for by_construction, marker, label in ((False, "o", "crosses what was measured"), (True, "s", "meets it by construction")):
+        for by_construction, (marker, _, label) in CROSSINGS.items():
             at = [(a, loss) for _, a, loss, made in found.crossings if made is by_construction]
             if at:
                 ax.plot(*zip(*at, strict=True), marker, markersize=9, markerfacecolor="none", color=ink(), label=label)
@@ -171,11 +173,18 @@ def draw_plotly(found: ComparisonInfo, variable: str | None = None) -> PlotlyFig
             )
         log = found.log and name == "loss"
         figure.update_yaxes(title_text=html(found.axis_labels[name]), type="log" if log else "linear", row=row, col=1)
-    for kind, alpha, loss, made in found.crossings if "loss" in chosen else ():
-        text = f"{kind} path {'meets what was measured by construction' if made else 'crosses what was measured'} at α = {alpha:.3f}"
-        marker = {"symbol": "square-open" if made else "circle-open", "size": 11, "color": "black"}
-        trace = Scatter(x=[alpha], y=[loss], mode="markers", marker=marker, showlegend=False, hovertemplate=f"{text}<extra></extra>")
-        figure.add_trace(trace, row=1, col=1)
+    for by_construction, (_, symbol, label) in CROSSINGS.items() if "loss" in chosen else ():
+        at = [
+            (alpha, loss, f"{kind} path {label} at α = {alpha:.3f}")
+            for kind, alpha, loss, made in found.crossings
+            if made is by_construction
+        ]
+        if at:
+            x, y, texts = zip(*at, strict=True)
+            marker = {"symbol": symbol, "size": 11, "color": "black"}
+            figure.add_trace(
+                Scatter(x=x, y=y, mode="markers", marker=marker, name=label, text=texts, hovertemplate="%{text}<extra></extra>"), 1, 1
+            )
     figure.update_xaxes(title_text="α for the paths, share of the training's steps for measured states", row=len(chosen), col=1)
     height = 660 if len(chosen) > 1 else 460
     figure.update_layout(title={"text": heading(found.title, [found.subtitle])}, template="plotly_white", height=height)

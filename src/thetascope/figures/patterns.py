@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from thetascope.errors import ResultError
 from thetascope.figures.comparison import STYLES
-from thetascope.figures.legends import heading, wrapped
+from thetascope.figures.legends import clipped, heading, wrapped
 from thetascope.figures.style import GREY, html, quantity_label
 
 if TYPE_CHECKING:
@@ -44,6 +44,21 @@ class PatternInfo:
         mine = [i for i, found in enumerate(self.patterns) if found == pattern]
         return sorted(mine, key=lambda i: -float(np.ptp(self.values["loss"]["linear"][i])))
 
+    def final(self, variable: str) -> float:
+        """What `variable` is at the final state, where α = 1 was scored; else 0."""
+        (at,) = np.nonzero(self.alphas == 1.0)
+        return float(self.values[variable]["linear"][0, at[0]]) if len(at) and len(self.labels) else 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else must be said of the picture of the loss."""
+        return (f"examples: {self.named('loss')}",)
+
+    def named(self, variable: str) -> str:
+        """What examples show: the change from the final state, which is small beside the value itself."""
+        name, final = self.axis_labels[variable], self.final(variable)
+        return f"change of {name} from the final state's {final:.4g}" if final else name
+
 
 def info(result: Result) -> PatternInfo:
     """Gather what the figure shows."""
@@ -71,24 +86,21 @@ def draw_matplotlib(found: PatternInfo, ax: Axes | None = None, variable: str | 
     Raises:
         ResultError: there is no such variable or parameter.
     """
-    variable = variable or "loss"
-    if variable not in found.values:
-        raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(found.values)}')
+    variable = _checked(found, variable)
     if ax is not None or parameter is not None:
         return _one(found, ax, variable, parameter)
     from thetascope.figures.picture import Picture
 
-    rows = [name for name, share in found.shares.items() if share > 0]
-    shown = {name: found.examples(name)[:EXAMPLES] for name in rows}
+    shown = _shown(found)
     columns = max(map(len, shown.values()))
-    figure = Picture(figsize=(max(4.8, 2.8 * columns), 1.0 + 1.75 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
+    figure = Picture(figsize=(max(4.8, 2.8 * columns), 1.0 + 1.75 * len(shown)), layout="constrained")
+    grid = figure.subplots(len(shown), columns, squeeze=False)
     for axes, (name, examples) in zip(grid, shown.items(), strict=True):
         for axis, i in zip(axes, examples, strict=False):
-            _draw(axis, found, i, variable)
+            _draw(axis, found, i, variable, found.final(variable))
             axis.set_title(found.labels[i], fontsize="x-small")
             axis.tick_params(labelsize="xx-small")
-            axis.ticklabel_format(axis="y", useOffset=True)
+            axis.ticklabel_format(axis="y", scilimits=(-3, 4))
             axis.yaxis.get_offset_text().set_fontsize("xx-small")
             axis.locator_params(axis="y", nbins=3)
             axis.locator_params(axis="x", nbins=4)
@@ -98,8 +110,8 @@ def draw_matplotlib(found: PatternInfo, ax: Axes | None = None, variable: str | 
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
     grid[-1][0].set_xlabel("α of the parameter", fontsize="small")
-    title = wrapped([f"{found.title}: {found.axis_labels[variable]}"], 24 * max(columns, 2))
-    figure.suptitle(f"{title}\n{wrapped([found.subtitle], 24 * max(columns, 2))}", fontsize="small", parse_math=False)
+    title = wrapped([found.title, found.named(variable), found.subtitle], 32 * max(columns, 2))
+    figure.suptitle(title, fontsize="small", parse_math=False)
     return figure
 
 
@@ -113,7 +125,7 @@ def _one(found: PatternInfo, ax: Axes | None, variable: str, parameter: str | No
 
         figure = Picture(figsize=(5.4, 3.8), layout="constrained")
         ax = figure.subplots()
-    _draw(ax, found, i, variable)
+    _draw(ax, found, i, variable, 0.0)
     ax.set_title(f"{parameter}: {found.patterns[i]}, midpoint {found.midpoints[i]:.3g}", fontsize="medium")
     ax.set_xlabel("α of the parameter")
     ax.set_ylabel(found.axis_labels[variable])
@@ -121,30 +133,79 @@ def _one(found: PatternInfo, ax: Axes | None, variable: str, parameter: str | No
     return ax if figure is None else figure
 
 
-def _draw(ax: Axes, found: PatternInfo, i: int, variable: str) -> None:
+def _draw(ax: Axes, found: PatternInfo, i: int, variable: str, final: float) -> None:
     for kind, (color, dashes) in STYLES.items():
-        ax.plot(found.alphas, found.values[variable][kind][i], color=color, linestyle=dashes, label=f"{kind} path")
+        ax.plot(found.alphas, found.values[variable][kind][i] - final, color=color, linestyle=dashes, label=f"{kind} path")
     for end in (0.0, 1.0):
         ax.axvline(end, color=GREY, linewidth=0.6, linestyle=(0, (1, 3)), zorder=0)
 
 
-def draw_plotly(found: PatternInfo) -> PlotlyFigure:
-    """The shares as bars; the parameters of each pattern on hovering."""
-    from plotly.graph_objects import Bar, Figure
+def draw_plotly(found: PatternInfo, variable: str | None = None) -> PlotlyFigure:
+    """The shares of the patterns as bars; beside each the two curves of its examples, of one `variable` (default: the loss).
 
-    rows = [name for name, share in found.shares.items() if share > 0]
-    examples = [", ".join(found.labels[i] for i in found.examples(name)[:EXAMPLES]) for name in rows]
-    bars = Bar(
-        x=[found.shares[name] for name in rows],
-        y=rows,
-        orientation="h",
-        text=[f"{found.shares[name]:.1%}" for name in rows],
-        customdata=[html(text) for text in examples],
-        hovertemplate="%{y}: %{x:.1%}<br>such as %{customdata}<extra></extra>",
-        marker={"color": STYLES["quadratic"][0]},
+    Raises:
+        ResultError: there is no such variable.
+    """
+    from plotly.graph_objects import Bar, Scatter
+    from plotly.subplots import make_subplots
+
+    variable, shown = _checked(found, variable), _shown(found)
+    rows, columns = len(shown), max(map(len, shown.values()))
+    titles = [[found.labels[i] for i in examples] + [""] * (columns - len(examples)) for examples in shown.values()]
+    figure = make_subplots(
+        rows=rows,
+        cols=1 + columns,
+        specs=[[{"rowspan": rows} if row == 0 else None, *({} for _ in range(columns))] for row in range(rows)],
+        column_widths=[0.18, *[0.82 / columns] * columns],
+        horizontal_spacing=0.06,
+        vertical_spacing=0.26 / rows,
+        subplot_titles=["", *(html(clipped(title, 28)) for of_row in titles for title in of_row)],
     )
-    figure = Figure(bars)
-    figure.update_xaxes(title_text="share of the parameters", tickformat=".0%")
-    figure.update_yaxes(autorange="reversed")
-    figure.update_layout(title={"text": heading(found.title, [found.subtitle])}, template="plotly_white", height=420)
+    figure.update_annotations(font_size=12)
+    for title, name in zip(figure.layout.annotations, (name for name, examples in shown.items() for _ in examples), strict=True):
+        title.name = name  # where panels stand below one another, nothing else says whose example it is
+    shares = [found.shares[name] for name in shown]
+    texts = [f"{share:.1%}" for share in shares]
+    hover = {
+        "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
+        "textposition": "auto",
+        "textangle": 0,
+        "constraintext": "none",
+        "showlegend": False,
+    }
+    bars = Bar(x=shares, y=list(shown), orientation="h", text=texts, marker={"color": GREY}, width=0.5, **hover)
+    figure.add_trace(bars, row=1, col=1)
+    figure.update_xaxes(title_text="share", tickformat=".0%", nticks=4, row=1, col=1)
+    figure.update_yaxes(range=[rows - 0.5, -0.5], row=1, col=1)
+    named = set[str]()
+    for row, examples in enumerate(shown.values(), 1):
+        for column, i in enumerate(examples, 2):
+            for kind, (color, _) in STYLES.items():
+                line = {"color": color, "dash": "dash" if kind == "linear" else "solid"}
+                values = found.values[variable][kind][i]
+                curve = Scatter(x=found.alphas, y=values - found.final(variable), mode="lines", line=line, name=f"{kind} path")
+                text = f"{html(found.labels[i])}<br>α %{{x:.3f}}: %{{y:.4g}} (%{{customdata:.7g}})<extra></extra>"
+                curve.update(legendgroup=kind, showlegend=kind not in named, customdata=values, hovertemplate=text)
+                figure.add_trace(curve, row=row, col=column)
+                named.add(kind)
+            figure.update_yaxes(nticks=4, exponentformat="e", row=row, col=column)
+            for end in (0.0, 1.0):
+                figure.add_vline(end, line={"color": GREY, "width": 0.8, "dash": "dot"}, row=row, col=column)
+    figure.update_xaxes(title_text="α of the parameter", row=rows, col=2)
+    legend = {"orientation": "h", "x": 0.0, "xanchor": "left", "y": 0.0, "yref": "container", "yanchor": "bottom"}
+    title = heading(found.title, [found.named(variable), found.subtitle])
+    figure.update_layout(title={"text": title}, margin={"t": 136}, template="plotly_white", height=226 + 170 * rows, legend=legend)
+    figure.update_layout(meta={"panels": "grid"})
     return figure
+
+
+def _checked(found: PatternInfo, variable: str | None) -> str:
+    variable = variable or "loss"
+    if variable not in found.values:
+        raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(found.values)}')
+    return variable
+
+
+def _shown(found: PatternInfo) -> dict[str, list[int]]:
+    """The patterns that there are, and the examples of each."""
+    return {name: found.examples(name)[:EXAMPLES] for name, share in found.shares.items() if share > 0}

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LONGEST = 150
 """So many states at most are walked through in the interactive figure."""
 
+NARROWEST, ENTRY_PIXELS, CHARACTER_PIXELS = 320, 50, 7
+"""Pixels of an entry of the legend: at least, beside its text, and of each character."""
+
 
 def draw_plotly(found: PlaneInfo, variable: str | None = None) -> PlotlyFigure:
     """Contours and 3-D with the paths, a slider over the states, and buttons that let the optimizer walk.
@@ -42,8 +45,14 @@ def draw_plotly(found: PlaneInfo, variable: str | None = None) -> PlotlyFigure:
     ]
     slider = _slider(found, times)
     figure.update_layout(updatemenus=[kind_menu(figure, found.grid), _player()], sliders=[slider], height=880)
-    figure.update_layout(margin={"b": 190}, legend={"y": -0.24, "entrywidth": 320})
+    figure.update_layout(margin={"b": 190}, legend={"y": -0.24, "entrywidth": _entry_width(figure)})
     return figure
+
+
+def _entry_width(figure: PlotlyFigure) -> int:
+    """How many pixels an entry of the legend needs while the optimizer walks; plotly measures it once and cuts what grows."""
+    names = [trace.name or "" for trace in (*figure.data, *(part for frame in figure.frames for part in frame.data))]
+    return max(NARROWEST, ENTRY_PIXELS + CHARACTER_PIXELS * max(map(len, names)))
 
 
 def _moments(found: PlaneInfo) -> list[float]:

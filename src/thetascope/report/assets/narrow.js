@@ -28,13 +28,16 @@
     }
   };
 
-  // Panels side by side, if there are, with their new places and the height that they need in all.
+  // Panels side by side, in one row or in a grid, if there are, with their new places and the height that they need in all.
   const withPanels = (layout, changed) => {
-    const columns = axesOf(layout, "x").filter((key) => layout[key].domain).sort((a, b) => layout[a].domain[0] - layout[b].domain[0]);
+    const isGrid = layout.meta?.panels === "grid";
+    const upright = (key) => layout[key.replace("x", "y")].domain;
+    const columns = axesOf(layout, "x").filter((key) => layout[key].domain)
+      .sort((a, b) => (isGrid && upright(b)[1] - upright(a)[1]) || layout[a].domain[0] - layout[b].domain[0]);
     const starts = new Set(columns.map((key) => layout[key].domain[0].toFixed(4)));
-    if (starts.size < 2 || starts.size < columns.length) return null;
+    if (starts.size < 2 || (starts.size < columns.length && !isGrid)) return null;
     const count = columns.length;
-    const panel = Math.max(PANEL, layout.height - 260);
+    const panel = isGrid ? PANEL : Math.max(PANEL, layout.height - 260);
     const inner = count * panel + (count - 1) * BETWEEN;
     const top = (i) => 1 - (i * (panel + BETWEEN)) / inner;
     columns.forEach((key, i) => {
@@ -43,8 +46,9 @@
       changed[other] = { ...layout[other], domain: [Math.max(top(i) - panel / inner, 0), top(i)], showticklabels: true };
     });
     changed.annotations = (layout.annotations ?? []).map((note) => {
-      const i = columns.findIndex((key) => note.x >= layout[key].domain[0] && note.x <= layout[key].domain[1]);
-      return i < 0 || note.xref !== "paper" ? note : { ...note, x: 0.5, y: top(i) };
+      const isAbove = (key) => !isGrid || Math.abs(note.y - upright(key)[1]) < 1e-6;
+      const i = columns.findIndex((key) => note.x >= layout[key].domain[0] && note.x <= layout[key].domain[1] && isAbove(key));
+      return i < 0 || note.xref !== "paper" ? note : { ...note, x: 0.5, y: top(i), text: note.name ? `${note.name}: ${note.text}` : note.text };
     });
     return inner;
   };
