@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from thetascope.cli import main
 from thetascope.errors import RecordingError, ResultError
 from thetascope.experiments.catalog import CATALOG, Examination
 from thetascope.report import articles, page, pictures
+from thetascope.report.provenance import certainty
 from thetascope.report.sections import CHAPTERS, SECTIONS
 from thetascope.testing.models import case
 
@@ -315,3 +317,17 @@ def test_an_atlas_of_parameters_has_its_words() -> None:
     assert section.table is not None
     rows = [[cell.text for cell in row.cells] for row in section.table(result).rows]
     assert rows == [["a", "2", "2.5", "4", "5", "1.5"], ["b", "2", "1.5", "2", "3", "3.5"]]
+
+
+def test_what_is_known_of_the_errors_of_values_that_were_not_scored() -> None:
+    model = network()
+    states = [{name: scale * tensor for name, tensor in model.state_dict().items()} for scale in (0.4, 1.0)]
+    objective, trajectory = ts.Objective(model, case("linear").data(20)), ts.Trajectory.from_states(states)
+    exact = ts.parameter_atlas(objective, trajectory, alphas=5, mode="exact", **QUIET)
+    tables = ts.parameter_atlas(objective, trajectory, alphas=5, **QUIET)
+    unmeasured = ts.Result(tables.data.copy())
+    unmeasured.data.attrs = {name: value for name, value in tables.data.attrs.items() if name != "table_error"}
+    said = [str(row[-1]) for row in certainty([("exact", exact), ("tables", tables), ("unmeasured", unmeasured)])]
+    assert said[0] == "exact over its samples"
+    assert re.fullmatch(r"tables within [\d.e-]+ % of the final loss, on \d+ parameters", said[1])
+    assert said[2] == "estimates of an error not measured"

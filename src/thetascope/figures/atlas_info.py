@@ -252,7 +252,7 @@ def _notes(attrs: Any, status: NDArray[np.int8], not_finite: Bools, missing: Boo
         part = "all" if estimated == 1 else "nearly all" if estimated > 0.999 else f"{100 * estimated:.3g} % of the"
         text = f"{part} values are read from a table"
         if error:
-            text += f"; against exact ones of {error['parameters']:,} parameters they are off by at most {_share(error)}"
+            text += f"; against exact ones of {error['parameters']:,} parameters they are off by at most {share_of(error)}"
         notes.append(text)
     for bad, what in ((not_finite, "a value that is not finite"), (missing, "values not scored")):
         if bad.any():
@@ -260,7 +260,7 @@ def _notes(attrs: Any, status: NDArray[np.int8], not_finite: Bools, missing: Boo
     return tuple(notes)
 
 
-def _share(error: Any) -> str:
+def share_of(error: Any) -> str:
     """The largest error of a table in its unit."""
     largest, unit = float(error["largest"]), str(error.get("unit", ""))
     return f"{100 * largest:.2g} % of {unit.removeprefix('share of ')}" if unit.startswith("share of ") else f"{largest:.2g} {unit}".strip()

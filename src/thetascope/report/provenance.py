@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from thetascope.figures.atlas_info import share_of
 from thetascope.report.found import Found
 from thetascope.report.run import Run
 from thetascope.report.words import listed
@@ -96,8 +97,7 @@ def certainty(results: Sequence[tuple[str, Result]]) -> list[tuple[str | int | N
     rows: list[tuple[str | int | None, ...]] = []
     for name, result in results:
         attrs, counts = result.data.attrs, result.status_counts()
-        estimate = _mapping(attrs.get("estimate"))
-        error = f"estimates within {100 * estimate['error']:.2g} %" if counts["estimated"] and estimate.get("error") is not None else ""
+        error = _of_estimates(attrs) if counts["estimated"] else ""
         spread = [str(n) for n in result.data.data_vars if str(n).endswith("loss_standard_error")]
         if spread:
             largest = max(float(result.data[n].max()) for n in spread)
@@ -112,3 +112,11 @@ def certainty(results: Sequence[tuple[str, Result]]) -> list[tuple[str | int | N
             )
         )
     return rows
+
+
+def _of_estimates(attrs: Mapping[str, Any]) -> str:
+    """What is known of the error of values that were not scored themselves."""
+    surface, atlas = _mapping(attrs.get("estimate")).get("error"), _mapping(attrs.get("table_error"))
+    if surface is not None:
+        return f"estimates within {100 * surface:.2g} %"
+    return f"tables within {share_of(atlas)}, on {atlas['parameters']:,} parameters" if atlas else "estimates of an error not measured"
