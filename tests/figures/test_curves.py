@@ -112,6 +112,13 @@ def test_patterns_without_the_final_state_show_values(results: dict[str, ts.Resu
     np.testing.assert_array_equal(curve.y, curve.customdata)
 
 
+def test_patterns_of_which_some_are_missing_show_changes_of_the_others(results: dict[str, ts.Result]) -> None:
+    torn = ts.Result(results["patterns"].data.copy(deep=True))
+    torn.data["linear_loss"].values[0] = np.nan
+    assert "nan" not in str(torn.figure().layout.title.text)
+    assert torn.figure().layout.title.text == results["patterns"].figure().layout.title.text
+
+
 def test_crossings_are_in_the_legend_of_the_page(results: dict[str, ts.Result]) -> None:
     found = [c for of_one in results["comparison"].data.attrs["crossings"].values() for c in of_one]
     marked = {trace.name: trace.x for trace in results["comparison"].figure().data if trace.mode == "markers"}

@@ -45,9 +45,9 @@ class PatternInfo:
         return sorted(mine, key=lambda i: -float(np.ptp(self.values["loss"]["linear"][i])))
 
     def final(self, variable: str) -> float:
-        """What `variable` is at the final state, where α = 1 was scored; else 0."""
-        (at,) = np.nonzero(self.alphas == 1.0)
-        return float(self.values[variable]["linear"][0, at[0]]) if len(at) and len(self.labels) else 0.0
+        """What `variable` is at the final state, where α = 1 was scored and it is finite there; else 0."""
+        there = self.values[variable]["linear"][:, self.alphas == 1.0].ravel()
+        return float(next(iter(there[np.isfinite(there)]), 0.0))
 
     @property
     def notes(self) -> tuple[str, ...]:
