@@ -358,6 +358,29 @@ def test_a_step_that_is_there_drops_it_and_what_followed(run: Path, step: int, l
     assert [record.step for record in records_of(run)] == left
 
 
+def test_another_training_does_not_follow_the_initial_state_of_an_earlier_one(run: Path) -> None:
+    record_steps(run, 1, 2)
+    before = (run / "log.jsonl").read_bytes()
+    with Recorder(run, filled(77)) as recorder, pytest.raises(RecordingError, match="holds another training: recording step 1 anew"):
+        recorder.record(step=1)
+    assert (run / "log.jsonl").read_bytes() == before
+    assert_holds(run, 0, 1, 2)
+    with Recorder(run, filled(78)) as recorder, pytest.warns(UserWarning, match="step 2 comes after step 2"):
+        recorder.record(step=2)  # a checkpoint of the caller's, say: it goes on from what step 1 left
+
+
+@pytest.mark.parametrize("state", [0, 1, 2])
+def test_a_training_that_begins_at_one_of_its_states_is_recorded_anew(run: Path, state: int) -> None:
+    record_steps(run, 1, 2)
+    model = filled(state)
+    recorder = Recorder(run, model)
+    with recorder:
+        fill(model, 1)
+        with pytest.warns(UserWarning, match="step 1 comes after step 2"):
+            recorder.record(step=1)
+    assert_holds(run, 0, 1)
+
+
 def test_a_training_resumed_within_one_recording(run: Path) -> None:
     model = filled(0)
     with Recorder(run, model) as recorder:

@@ -105,6 +105,7 @@ class Recorder:
             self._rewind(-1)
             self.record(step=0, epoch=0)
             self._wait()
+        self._begins_elsewhere = not self._wrote_initial and self._is_new_here()
 
     def _adopt(self, log: Log) -> None:
         """Go on after `log`. Only what is stored is kept in mind: a million records may not fill the memory."""
@@ -162,7 +163,8 @@ class Recorder:
             metrics: numbers to keep with the state, such as ``{"train_loss": 0.3}``; not finite ones too.
 
         Raises:
-            RecordingError: the recorder is not entered, was forked into another process, or an argument is off.
+            RecordingError: the recorder is not entered, was forked into another process, or an argument is off; or the run
+                holds another training, whose initial state would be the only one left.
             OSError: the previous state could not be written (a full disk, say).
         """
         self._check_usable()  # before the guard, which a thread may have held when this process was forked
@@ -203,11 +205,21 @@ class Recorder:
         """Drop what was recorded at `step` or later."""
         if step > self._last_step:
             return
+        if self._begins_elsewhere and not any(0 < kept < step for kept in self._stored.values()):
+            raise RecordingError(
+                f'"{self.path}" holds another training: recording step {step} anew would leave only its initial state, and the model was '
+                "none of its states when this recording began. Record into another directory, or remove that one; to go on with that "
+                "training, load its state before the recorder is entered"
+            )
         warnings.warn(
             f"step {step} comes after step {self._last_step}: what was recorded from step {step} on is dropped",
             stacklevel=3,
         )
         self._rewind(step)
+
+    def _is_new_here(self) -> bool:
+        """Whether the model is none of the states that the run holds, as another training's is at its beginning."""
+        return digest_of(self._wanted()) not in {record.digest for record in self._run.read_log().stored}
 
     def _amend_initial(self, epoch: float | None, metrics: Mapping[str, float]) -> None:
         """Add metrics to the initial state, whose file stays where it is; drop what followed."""
