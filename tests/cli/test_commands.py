@@ -123,6 +123,34 @@ def test_examine_runs_experiments_by_name(folder: Path, capsys: pytest.CaptureFi
     assert "thetascope study epochs CHECKPOINTS --training SPEC" in page
 
 
+def test_examine_leaves_out_what_another_call_stored_and_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["e0.safetensors", "e1.safetensors", "e2.safetensors"]
+    arguments = ["examine", *files, "line", "quadratic", "--objective", "mine.py:objective"]
+    assert main(["interpolate", *files, "--objective", "mine.py:objective", "--alphas", "3", "--out", "results/line"]) == 0
+    capsys.readouterr()
+    for further in (["--dry-run"], []):
+        assert main([*arguments, "--alphas", "5", *further]) == 1
+        said = capsys.readouterr()
+        assert "1 of 2 experiments w" in said.err
+        assert 'line: "results/line" holds the result of another call: settings.alphas was [0.0, 0.5, 1.0], now' in said.err
+        assert "quadratic" in said.out
+    assert said.out.splitlines()[-1] == "report.html"
+    assert ts.load_result("results/line").data.sizes["alpha"] == 3
+    assert ts.load_result("results/quadratic").data.sizes["alpha"] == 5
+
+
+def test_a_report_of_a_folder_without_anything_is_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "empty").mkdir()
+    assert main(["report", "empty"]) == 1
+    assert '"empty" holds neither a recording (run.json) nor stored results (results/)' in capsys.readouterr().err
+    assert not (folder / "empty" / "report.html").exists()
+
+
+def test_an_unknown_command_is_named_without_a_list_of_some(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["foo"]) == 2
+    assert capsys.readouterr().err == 'thetascope: Unknown command "foo"; thetascope --help shows what there is\n'
+
+
 def test_examine_runs_everything_with_a_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "mine.py").write_text(
         SPEC

@@ -48,7 +48,7 @@ def fails_late():
         (["mine.py", *SPECIFIED], 1, '"mine.py" ends in ".py"; expected a checkpoint file: .safetensors'),
         ([".", *SPECIFIED], 1, "is not a run directory: it holds no run.json"),
         (["e9.safetensors", *SPECIFIED], 1, '"e9.safetensors" does not exist'),
-        (FILES, 2, "--objective requires an argument; thetascope init writes one; thetascope examine --help"),
+        (FILES, 2, "such as objective.py:objective; thetascope init writes one; thetascope examine --help"),
         ([*FILES, *SPECIFIED, "--alphas", "some"], 2, 'Invalid value for --alphas: unable to convert "some" into int'),
         ([*FILES, *SPECIFIED, "--alpha", "3"], 2, "Unknown option: --alpha. Did you mean --alphas?"),
     ],

@@ -96,8 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        written = "; thetascope init writes one" if "--objective requires" in str(error) else ""
-        return _said(f"{_one_line(error).rstrip('.')}{written}; {_help_of(tokens)} shows what there is", 2)
+        return _said(f"{_clear(_one_line(error)).rstrip('.')}; {_help_of(tokens)} shows what there is", 2)
     except BrokenPipeError:  # whoever read the output has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -110,6 +109,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = _one_line(error) if known else f"{type(error).__name__}: {_one_line(error).rstrip('.')}; --debug shows where"
         return _said(told, 2 if isinstance(error, UsageError) else 1)
     return 0
+
+
+def _clear(problem: str) -> str:
+    """What the parser says, without its list of the first few commands; what an objective is where none is given."""
+    if "--objective requires an argument" in problem:
+        return "--objective is missing: what to score, as FILE:FUNCTION, such as objective.py:objective; thetascope init writes one"
+    return problem.partition(" Available commands:")[0]
 
 
 def _said(text: str, code: int) -> int:

@@ -59,7 +59,13 @@ def demo(
     ),
 )
 def examine(
-    *run: Annotated[str, Parameter(help="A run directory, or checkpoint files; then names of experiments (default: all).", required=True)],
+    *run: Annotated[
+        str,
+        Parameter(
+            help="A run directory, or checkpoint files; then names of experiments (default: all but the atlas and those that train).",
+            required=True,
+        ),
+    ],
     objective: ObjectiveSpec,
     training: TrainingSpec = None,
     every: Annotated[
@@ -84,9 +90,10 @@ def examine(
 
     Results go to RUN/results, pictures to RUN/figures, all of it to RUN/report.html.
     What is there already is checked and not scored again; what was stopped goes on.
+    An experiment whose place holds the result of another call is left out, and named.
     """
     import thetascope as ts
-    from thetascope.errors import UsageError
+    from thetascope.errors import ResultError, UsageError
     from thetascope.experiments.catalog import CATALOG, Effort, Subject, chosen_examinations
     from thetascope.experiments.dry_run import planned
     from thetascope.experiments.examine_run import examine_run
@@ -106,11 +113,21 @@ def examine(
     effort = Effort(alphas, parameters, draws, repeats, grid)
     subject = Subject(scored, trajectory, home_of(paths) / "results", trained, effort, progress, engine)
     chosen = chosen_examinations(names, with_training=trained is not None)
+    left_out: dict[str, ResultError] = {}
     if dry_run:
-        print_plans({each.name: planned(partial(each.run, subject, subject.place(each.name))) for each in chosen})
+        plans = {}
+        for each in chosen:
+            try:
+                plans[each.name] = planned(partial(each.run, subject, subject.place(each.name)))
+            except ResultError as error:
+                left_out[each.name] = error
+        print_plans(plans)
     else:
-        print_summary(examine_run(subject, chosen, home_of(paths) / "figures"))
+        print_summary(examine_run(subject, chosen, home_of(paths) / "figures", left_out))
         print(ts.write_report(home_of(paths)))
+    if left_out:
+        why = "; ".join(f"{name}: {str(error).rstrip('.')}" for name, error in left_out.items())
+        raise ResultError(f"{len(left_out)} of {len(chosen)} experiments {'would be' if dry_run else 'were'} left out. {why}")
 
 
 @app.command(

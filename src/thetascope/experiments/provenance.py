@@ -48,7 +48,11 @@ def check_same_call(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any
     """
     different = _differences(stored, now)
     if different:
-        raise ResultError(f'"{path}" holds the result of another call: {"; ".join(different)}. Choose another out=, or remove it')
+        told = [one for one in different if not one.startswith("grid.")]  # a digest says little, and follows from the settings
+        raise ResultError(
+            f'"{path}" holds the result of another call: {"; ".join(told or different)}. Choose another place for this one (out=, --out), '
+            "or remove that result"
+        )
 
 
 def _differences(stored: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from thetascope._version import __version__
+from thetascope.errors import ResultError
 from thetascope.files import write_atomically
+from thetascope.recording.run_files import RUN_FILE
 from thetascope.report.articles import Chapter, chapters_of
 from thetascope.report.embedding import security_policy
 from thetascope.report.found import Found, Given, PathLike, find_results
@@ -36,6 +38,7 @@ def write_report(run: PathLike, results: Iterable[Given] | Given | None = None) 
 
     Raises:
         RecordingError: `run` is no folder.
+        ResultError: it holds neither a recording nor results.
         ResultError: a path in `results` does not exist.
 
     Example:
@@ -43,7 +46,13 @@ def write_report(run: PathLike, results: Iterable[Given] | Given | None = None) 
         'report.html'
     """
     folder = Path(run)
-    page = _page(read_run(folder), find_results(folder, results))
+    recorded, found = read_run(folder), find_results(folder, results)
+    if not found and not (folder / RUN_FILE).exists():
+        raise ResultError(
+            f'"{folder}" holds neither a recording ({RUN_FILE}) nor stored results (results/); name a run directory, or the folder in '
+            "which checkpoint files were examined"
+        )
+    page = _page(recorded, found)
     path = folder / FILE
 
     def write(partial: Path) -> None:

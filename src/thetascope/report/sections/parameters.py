@@ -149,7 +149,7 @@ SECTIONS = (
         lambda attrs: _of(attrs, "interpolate"),
         _how,
         _reads,
-        "These weights were drawn, not chosen: a few of many stand for the rest. One weight's curve says nothing of two that move "
+        "These are a few weights of many, drawn at random where none were named. One weight's curve says nothing of two that move "
         "together, and "
         "where the range of the loss is near the noise of the arithmetic the shape is that of the noise.",
         "thetascope interpolate RUN --objective SPEC --level parameter",
