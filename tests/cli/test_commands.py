@@ -256,3 +256,9 @@ def test_the_plane_of_a_training_and_of_several(folder: Path) -> None:
     assert data["loss"].shape == (3, 4)
     assert data.sizes["state"] == 3
     assert Path("way.vtp").exists()
+
+
+def test_a_picture_is_named_by_its_result(folder: Path) -> None:
+    files = ["e0.safetensors", "e1.safetensors", "e2.safetensors", "--objective", "mine.py:objective", "--alphas", "3"]
+    assert main(["interpolate", *files]) == main(["interpolate", *files, "--out", "results/another"]) == 0
+    assert sorted(path.name for path in (folder / "figures").glob("*.png")) == ["another.png", "interpolate-linear-model.png"]

@@ -380,3 +380,10 @@ def test_a_model_that_writes_to_its_inputs_is_given_copies() -> None:
     scores = [objective.score(model.state_dict()) for _ in range(2)]
     assert torch.equal(inputs, before)
     assert scores[0] == scores[1]
+
+
+def test_numpy_arrays_are_named_with_the_way_out() -> None:
+    chosen = case("linear")
+    inputs, targets = chosen.data()
+    with pytest.raises(ObjectiveError, match=r"torch tensors. Got NumPy arrays instead: wrap each in torch.from_numpy"):
+        Objective(chosen.model(), (inputs.numpy(), targets.numpy()))

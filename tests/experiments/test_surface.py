@@ -199,7 +199,7 @@ def test_goes_on_where_it_stopped_and_refuses_another_grid(tmp_path: Path, monke
     assert 0 < done < 28
     resumed = ts.surface(objective, states[0], **GRID, out=tmp_path / "out")
     assert np.array_equal(resumed.data["loss"].values, whole.data["loss"].values)
-    with pytest.raises(ResultError, match="grid"):
+    with pytest.raises(ResultError, match=r"settings.x was"):
         ts.surface(objective, states[0], x=(-1, 1, 7), y=GRID["y"], out=tmp_path / "out")
     with pytest.raises(ResultError, match=r"settings\.seed was 0, now 1"):
         ts.surface(objective, states[0], **GRID, seed=1, out=tmp_path / "out")

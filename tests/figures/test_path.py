@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,3 +81,13 @@ def test_plotly_draws_the_same_values(result: ts.Result) -> None:
     assert list(actual.y) == found.panels[0].actual.tolist()
     assert "<extra></extra>" in actual.hovertemplate
     assert result.figure().layout.title.text == figure.layout.title.text
+
+
+@pytest.mark.parametrize(("buffers", "said"), [("path", "running statistics move too"), ("final", "buffers of the last state")])
+def test_figures_say_what_buffers_do_where_there_are_any(buffers: Any, said: str) -> None:
+    for name, expected in (("BatchNorm ResNet block", True), ("linear", buffers != "path")):
+        chosen = case(name)
+        objective, states = ts.Objective(chosen.model(), chosen.data(), buffers=buffers), ts.Trajectory.from_states(chosen.states(3))
+        results = [ts.interpolate(objective, states, level=level, alphas=3, progress=False) for level in ("model", "layer")]
+        for result in [*results, ts.compare_paths(objective, states, alphas=3, progress=False)]:
+            assert (said in result.figure().layout.title.text) is expected

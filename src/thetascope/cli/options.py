@@ -113,7 +113,8 @@ class Output:
         from thetascope.figures import save_figure
 
         print(result)
-        print(save_figure(result, self.figure or home_of(run) / "figures" / f"{name}.png"))
+        stem = self.out.name if self.out is not None else name  # the picture of one stored result does not replace another's
+        print(save_figure(result, self.figure or home_of(run) / "figures" / f"{stem}.png"))
         for path in self.export or ():
             print(result.export(path))
 

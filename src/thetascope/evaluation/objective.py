@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -254,6 +255,8 @@ class _Options:
 def _checked_pair(batch: Any) -> tuple[Tensor, Tensor]:
     if isinstance(batch, tuple | list) and len(batch) == 2 and not isinstance(batch[0], Mapping | tuple | list):
         return batch[0], batch[1]
+    if isinstance(batch, np.ndarray):
+        raise ObjectiveError("data must be torch tensors. Got NumPy arrays instead: wrap each in torch.from_numpy(…)")
     what = f"mappings with {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
     if isinstance(batch, tuple | list):
         what = f"a {type(batch).__name__} of {', '.join(type(part).__name__ for part in batch)}"

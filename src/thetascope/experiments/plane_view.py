@@ -58,7 +58,6 @@ class PlaneView:
 
     def attrs(self) -> dict[str, Any]:
         """What a result says of the plane."""
-        space = self.objective.model.space
         marks = [(0.0, 0.0, short(self.center)), *self.marks]
         directions = {"kind": self.kind, "normalize": None, "orthogonal": False, "seed": None, **self.details}
         return {
@@ -68,7 +67,6 @@ class PlaneView:
             "marks": [dict(zip(("x", "y", "label"), mark, strict=True)) for mark in marks],
             "directions": directions,
             "center": {"label": self.center.label, "step": self.center.step, "epoch": self.center.epoch},
-            "floating_buffers": sum(space.tensors[name].floating for name in space.buffers),
         }
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from thetascope.errors import ResultError
 from thetascope.figures.legends import heading
 from thetascope.figures.path import epoch_axis
-from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, html, ink, quantity_label, wants_log
+from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, buffers_note, html, ink, quantity_label, wants_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,8 @@ def info(result: Result) -> ComparisonInfo:
     steps = ", ".join(f"{knot['step']:,}" for knot in attrs["knots"])
     return ComparisonInfo(
         title="Linear and quadratic path against what was measured",
-        subtitle=f"knots at steps {steps}; {attrs['samples_scored']:,} samples; mean |log10| gap at {gaps['states']} other states: {told}",
+        subtitle=f"knots at steps {steps}; {attrs['samples_scored']:,} samples{buffers_note(attrs)}; "
+        f"mean |log10| gap at {gaps['states']} other states: {told}",
         alphas=alphas,
         progress=progress,
         epochs=data["epoch"].values,

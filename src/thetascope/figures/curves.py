@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thetascope.errors import ResultError
-from thetascope.figures.style import GREY, VERMILION, ink, quantity_label
+from thetascope.figures.style import GREY, VERMILION, buffers_note, ink, quantity_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,9 +79,10 @@ def family(result: Result, dim: str) -> Family:
     names = [name for name in attrs["scored"] if name != "loss_standard_error"]
     labels = tuple(map(str, data[dim].values))
     knots = ", ".join(f"{knot['step']:,}" for knot in attrs["knots"])
+    buffers = buffers_note(attrs) if dim == "layer" else ""  # single parameters move none
     return Family(
         title=str(attrs["title"])[0].upper() + str(attrs["title"])[1:],
-        subtitle=f"the rest stays final; knots at steps {knots}; {attrs['samples_scored']:,} samples",
+        subtitle=f"the rest stays final; knots at steps {knots}; {attrs['samples_scored']:,} samples{buffers}",
         dim=dim,
         labels=labels,
         alphas=data["alpha"].values[order],

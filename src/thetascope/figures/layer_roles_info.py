@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thetascope.errors import ResultError
-from thetascope.figures.style import quantity_label
+from thetascope.figures.style import buffers_note, quantity_label
 
 if TYPE_CHECKING:
     from thetascope.results import Result
@@ -106,12 +106,11 @@ def info(result: Result) -> LayerRolesInfo:
         for i in order
     )
     panels = tuple(_panel(data, name, order) for name in attrs["scored"] if name != "loss_standard_error")
-    buffers = {"path": "", "final": ", buffers of the last state", "recalibrate": ", buffers recalibrated"}[attrs["buffers"]]
     first, last = attrs["knots"][0], attrs["knots"][-1]
     return LayerRolesInfo(
         title="Robust and ambient layers",
         subtitle=f"one layer changed, the rest final; steps {first['step']:,} to {last['step']:,}; "
-        f"{attrs['samples_scored']:,} samples{buffers}",
+        f"{attrs['samples_scored']:,} samples{buffers_note(attrs)}",
         notes=_notes(attrs),
         share_threshold=float(attrs["threshold"]),
         draws=int(data.sizes["draw"]),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from thetascope.figures.legends import heading
 from thetascope.figures.stacks import stacked_page
-from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, panel_of, panels_of, quantity_label, wants_log
+from thetascope.figures.style import BLUE, GREY, ORANGE, VERMILION, buffers_note, panel_of, panels_of, quantity_label, wants_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,10 +63,9 @@ def info(result: Result) -> PathInfo:
         log = name == "loss" and wants_log(path, actual)
         panels.append(Panel(name, quantity_label(name, attrs["loss_name"]), path, actual, error, log))
     knots = ", ".join(f"{knot['step']:,}" for knot in attrs["knots"])
-    buffers = {"path": "", "final": ", buffers of the last state", "recalibrate": ", buffers recalibrated"}[attrs["buffers"]]
     return PathInfo(
         title=f"{attrs['kind'].capitalize()} path through the training",
-        subtitle=f"knots at steps {knots}; {attrs['samples_scored']:,} samples{buffers}",
+        subtitle=f"knots at steps {knots}; {attrs['samples_scored']:,} samples{buffers_note(attrs)}",
         path_name=f"{attrs['kind']} path",
         alphas=data["alpha"].values[order],
         progress=data["progress"].values,

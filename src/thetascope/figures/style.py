@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,12 @@ def quantity_label(name: str, loss_name: str = "") -> str:
         "mse": "loss (mean squared error)",
     }
     return units.get(plain, "loss")
+
+
+def buffers_note(attrs: Mapping[str, Any]) -> str:
+    """What a subtitle says of buffers; of those that move along only where the model has any."""
+    moving = ", running statistics move too" if attrs.get("floating_buffers") else ""
+    return {"path": moving, "final": ", buffers of the last state", "recalibrate": ", buffers recalibrated"}[attrs["buffers"]]
 
 
 def html(text: str) -> str:
