@@ -173,10 +173,8 @@ def test_what_is_not_finite_or_not_scored_has_no_impact_and_is_told() -> None:
 def test_the_table_s_error_is_told() -> None:
     result = atlas(mode="tabulated", table_error={"parameters": 200, "largest": 0.0031, "unit": "share of the final loss"})
     table = info(altered(result, status=np.full((53, 11), 3)))
-    assert (
-        table.notes[1]
-        == "all values are read from a table; against exact ones of 200 parameters they are off by at most 0.31 % of the final loss"
-    )
+    read = "all values are read from tables or between scored places"
+    assert table.notes[1] == f"{read}; against exact ones of 200 parameters they are off by at most 0.31 % of the final loss"
     assert len(info(result).notes) == 1  # nothing was read from it
 
 

@@ -150,3 +150,12 @@ def test_hostile_layer_names_are_shown_as_text() -> None:
         assert "<img" not in figure.to_html(include_plotlyjs=False)
         assert "<img" not in str(figure.to_plotly_json())
         assert isinstance(result.plot(), Figure)
+
+
+def test_a_constant_accuracy_stands_on_an_axis_around_it(results: dict[str, ts.Result]) -> None:
+    flat = ts.Result(results["parameter"].data.copy(deep=True))
+    flat.data["accuracy"].values[:] = 0.985
+    layout = flat.figure().layout
+    assert layout.yaxis.range is None
+    low, high = layout.yaxis2.range
+    assert 0.9 < low < 0.985 < high < 1.0

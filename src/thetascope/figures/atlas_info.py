@@ -250,7 +250,7 @@ def _notes(attrs: Any, status: NDArray[np.int8], not_finite: Bools, missing: Boo
     estimated, error = float((status == ESTIMATED).mean()), attrs.get("table_error")
     if estimated > 0:
         part = "all" if estimated == 1 else "nearly all" if estimated > 0.999 else f"{100 * estimated:.3g} % of the"
-        text = f"{part} values are read from a table"
+        text = f"{part} values are read from tables or between scored places"
         if error:
             text += f"; against exact ones of {error['parameters']:,} parameters they are off by at most {share_of(error)}"
         notes.append(text)

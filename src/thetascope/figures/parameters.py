@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from thetascope.errors import ResultError
 from thetascope.figures.curves import Family, draw_curve, family, mark_ends
@@ -136,6 +137,7 @@ def draw_plotly(found: Family, variable: str | None = None, layer: str | None = 
                 row=1,
                 col=col,
             )
+        _around_constant(figure, shown.values[name], col)
     figure.update_xaxes(title_text="α of the parameter")
     figure.update_layout(
         title={"text": heading(shown.title, [shown.subtitle])},
@@ -146,3 +148,11 @@ def draw_plotly(found: Family, variable: str | None = None, layer: str | None = 
     for end in (0.0, 1.0):
         figure.add_vline(x=end, line_width=1, line_dash="dot", line_color=GREY)
     return figure
+
+
+def _around_constant(figure: PlotlyFigure, values: NDArray[np.float64], col: int) -> None:
+    """An axis close around values that are all one: plotly's would go from 0 to twice as much, beyond what an accuracy can be."""
+    finite = values[np.isfinite(values)]
+    if finite.size and np.ptp(finite) == 0:
+        room = 0.01 * abs(float(finite[0])) or 0.01
+        figure.update_yaxes(range=[float(finite[0]) - room, float(finite[0]) + room], row=1, col=col)
