@@ -36,7 +36,7 @@ def provenance_attrs(objective: Objective, fingerprint: Mapping[str, Any], engin
         "data_resident": objective.batches.resident,
         "engine": dict(engine),
         "buffers": objective.buffers,
-        "floating_buffers": sum(objective.space.tensors[name].floating for name in objective.space.buffers),
+        "floating_buffers": sum(objective.model.space.tensors[name].floating for name in objective.model.space.buffers),
         "calibration_is_own_data": objective.calibrates and objective.calibration_is_own,
     }
 
