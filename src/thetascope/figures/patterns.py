@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,7 +146,7 @@ def draw_plotly(found: PatternInfo, variable: str | None = None) -> PlotlyFigure
     Raises:
         ResultError: there is no such variable.
     """
-    from plotly.graph_objects import Bar, Scatter
+    from plotly.graph_objects import Bar
     from plotly.subplots import make_subplots
 
     variable, shown = _checked(found, variable), _shown(found)
@@ -177,17 +177,10 @@ def draw_plotly(found: PatternInfo, variable: str | None = None) -> PlotlyFigure
     figure.add_trace(bars, row=1, col=1)
     figure.update_xaxes(title_text="share", tickformat=".0%", nticks=4, row=1, col=1)
     figure.update_yaxes(range=[rows - 0.5, -0.5], row=1, col=1)
-    named = set[str]()
     for row, examples in enumerate(shown.values(), 1):
         for column, i in enumerate(examples, 2):
-            for kind, (color, _) in STYLES.items():
-                line = {"color": color, "dash": "dash" if kind == "linear" else "solid"}
-                values = found.values[variable][kind][i]
-                curve = Scatter(x=found.alphas, y=values - found.final(variable), mode="lines", line=line, name=f"{kind} path")
-                text = f"{html(found.labels[i])}<br>α %{{x:.3f}}: %{{y:.4g}} (%{{customdata:.7g}})<extra></extra>"
-                curve.update(legendgroup=kind, showlegend=kind not in named, customdata=values, hovertemplate=text)
+            for curve in _curves(found, i, variable, named=(row, column) == (1, 2)):
                 figure.add_trace(curve, row=row, col=column)
-                named.add(kind)
             figure.update_yaxes(nticks=4, exponentformat="e", row=row, col=column)
             for end in (0.0, 1.0):
                 figure.add_vline(end, line={"color": GREY, "width": 0.8, "dash": "dot"}, row=row, col=column)
@@ -197,6 +190,19 @@ def draw_plotly(found: PatternInfo, variable: str | None = None) -> PlotlyFigure
     figure.update_layout(title={"text": title}, margin={"t": 136}, template="plotly_white", height=226 + 170 * rows, legend=legend)
     figure.update_layout(meta={"panels": "grid"})
     return figure
+
+
+def _curves(found: PatternInfo, i: int, variable: str, *, named: bool) -> list[Any]:
+    """The two curves of a parameter as changes from the final state; in the legend where they are `named`."""
+    from plotly.graph_objects import Scatter
+
+    curves, final = [], found.final(variable)
+    text = f"{html(found.labels[i])}<br>α %{{x:.3f}}: %{{y:.4g}} (%{{customdata:.7g}})<extra></extra>"
+    for kind, (color, _) in STYLES.items():
+        values, line = found.values[variable][kind][i], {"color": color, "dash": "dash" if kind == "linear" else "solid"}
+        curve = Scatter(x=found.alphas, y=values - final, mode="lines", line=line, name=f"{kind} path")
+        curves.append(curve.update(legendgroup=kind, showlegend=named, customdata=values, hovertemplate=text))
+    return curves
 
 
 def _checked(found: PatternInfo, variable: str | None) -> str:

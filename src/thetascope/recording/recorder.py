@@ -98,14 +98,16 @@ class Recorder:
         is_new = not (self.path / RUN_FILE).exists() and not (self.path / LOG_FILE).exists()
         self._run = self._create(space) if is_new else self._reopen(space)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="thetascope-recorder")
-        self._adopt(self._run.read_log())
+        log = self._run.read_log()
+        self._adopt(log)
         self._open = True
         self._wrote_initial = not self._stored
         if self._wrote_initial:
             self._rewind(-1)
             self.record(step=0, epoch=0)
             self._wait()
-        self._begins_elsewhere = not self._wrote_initial and self._is_new_here()
+        # as another training does: its model is none of the run's states
+        self._begins_elsewhere = not self._wrote_initial and digest_of(self._wanted()) not in {record.digest for record in log.stored}
 
     def _adopt(self, log: Log) -> None:
         """Go on after `log`. Only what is stored is kept in mind: a million records may not fill the memory."""
@@ -216,10 +218,6 @@ class Recorder:
             stacklevel=3,
         )
         self._rewind(step)
-
-    def _is_new_here(self) -> bool:
-        """Whether the model is none of the states that the run holds, as another training's is at its beginning."""
-        return digest_of(self._wanted()) not in {record.digest for record in self._run.read_log().stored}
 
     def _amend_initial(self, epoch: float | None, metrics: Mapping[str, float]) -> None:
         """Add metrics to the initial state, whose file stays where it is; drop what followed."""
