@@ -1,4 +1,4 @@
-"""`thetascope examine RUN --all` on MNIST: every experiment but the atlas and the studies that train."""
+"""`thetascope examine RUN` on MNIST: every experiment but the atlas and the studies that train."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import thetascope as ts
 from _measure import peak_memory, report, timed
 from _mnist import objective, parser, subject
 from thetascope.cli.allocator import keep_freed_memory
-from thetascope.experiments.catalog import Subject, chosen_examinations
-from thetascope.experiments.examine_run import examine_run
+from thetascope.experiments.framework.catalog import chosen_entries
+from thetascope.experiments.framework.examine import Subject, examine
 
 
 def main() -> None:
@@ -19,9 +19,9 @@ def main() -> None:
     keep_freed_memory()  # as the command does
     each: dict[str, float] = {}
     with subject(arguments) as (inputs, labels, run), tempfile.TemporaryDirectory() as folder, peak_memory() as peak:
-        examined = Subject(objective(inputs, labels), ts.Trajectory(run), Path(folder) / "results")
-        for examination in chosen_examinations([], with_training=False):
-            each[examination.name], _ = timed(examine_run, examined, [examination], Path(folder) / "figures")
+        examined = Subject(objective(inputs, labels), ts.Trajectory(run), Path(folder))
+        for entry in chosen_entries([], with_training=False):
+            each[entry.key], _ = timed(examine, examined, [entry])
     for name, taken in each.items():
         print(f"{name}: {taken:.1f} s")
     print(f"all: {sum(each.values()):.0f} s, {peak.extra / 1e6:.0f} MB beyond the start")

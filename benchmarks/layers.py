@@ -42,7 +42,7 @@ def main() -> None:
             own, _ = timed(loop, plain, states)
             fresh = objective(inputs, labels)
             cold, result = timed(ts.interpolate, fresh, trajectory, **call)
-            fresh.memo.points.clear()  # its data are surveyed and its settings chosen, but no point is known
+            fresh.cache.points.clear()  # its data are surveyed and its settings chosen, but no point is known
             warm, _ = timed(ts.interpolate, fresh, trajectory, **call)
             share = len(POINTS) / SAMPLE
             times.append((theirs * share, own * share, cold, warm))

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 import thetascope as ts
 from _measure import report
+from thetascope.arrays import Floats
 from thetascope.demo.images import load_digits
-from thetascope.experiments.tolerance import estimated
-from thetascope.geometry.points import Floats
+from thetascope.experiments.framework.tolerance import estimated
 
 TOLERANCES = (0.05, 0.01, 0.003)
 RANGES = (0.3, 1.0, 2.0)
@@ -120,7 +120,7 @@ def planes(seeds: int, side: int) -> Iterator[tuple[str, Floats]]:
             axis = (-reach, reach, side)
             for seed in range(seeds):
                 yield name, ts.surface(objective, states, x=axis, y=axis, seed=seed, progress=False).data["loss"].values
-                objective.memo.points.clear()
+                objective.cache.points.clear()
 
 
 def found(loss: Floats, tolerance: float) -> dict[str, Any]:

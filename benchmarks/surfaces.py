@@ -37,9 +37,9 @@ def main() -> None:
             landscapes, _ = timed(loss_landscapes_plane, model, inputs, labels, BATCH, SIDE)
             fresh = objective(inputs, labels)
             cold, found = timed(ts.surface, fresh, trajectory, x=axis, y=axis, tolerance=0.01, progress=False)
-            fresh.memo.points.clear()
+            fresh.cache.points.clear()
             warm, _ = timed(ts.surface, fresh, trajectory, x=axis, y=axis, tolerance=0.01, progress=False)
-            fresh.memo.points.clear()
+            fresh.cache.points.clear()
             full, _ = timed(ts.surface, fresh, trajectory, x=part, y=part, progress=False)
             times.append((theirs / SAMPLE * cells, landscapes / SIDE**2 * cells, cold, warm, full / PART**2 * cells))
         told, more = found.data.attrs["estimate"], {}

@@ -25,9 +25,9 @@ def main() -> None:
             peaks[side**2] = peak.extra
         for seed in range(arguments.seeds):
             full = ts.surface(scored, trajectory, x=axis, y=axis, seed=seed, progress=False).data["loss"]
-            scored.memo.points.clear()
+            scored.cache.points.clear()
             found = ts.surface(scored, trajectory, x=axis, y=axis, seed=seed, tolerance=TOLERANCE, progress=False)
-            scored.memo.points.clear()
+            scored.cache.points.clear()
             told, true = found.data.attrs["estimate"], float((abs(found.data["loss"] - full) / full).max())
             seeds.append({"seed": seed, "evaluated": told["evaluated"], "reported": told["error"], "true": true})
             print(f"seed {seed}: {told['evaluated']} of {full.size} cells, reported {told['error']:.4f}, true {true:.4f}", flush=True)

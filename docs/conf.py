@@ -22,6 +22,7 @@ extensions = [
     "command_help",
     "mathml",
     "shown_code",
+    "shown_experiments",
 ]
 exclude_patterns = ["_build", "_ext", "_made"]
 

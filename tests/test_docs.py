@@ -21,6 +21,8 @@ from torch import nn
 
 import thetascope as ts
 from thetascope.cli import app, main
+from thetascope.experiments.framework.call_options import key_of
+from thetascope.experiments.framework.catalog import entries, experiments
 from thetascope.testing.models import case
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +31,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(p for p in DOCS.r
 
 sys.path.insert(0, str(DOCS / "_ext"))
 page_code: Any = import_module("page_code")  # the pages are built with it too
+experiment_lists: Any = import_module("experiment_lists")
 
 WITH_CODE = [p for p in PAGES if p.is_relative_to(DOCS) and p.name != page_code.START and page_code.blocks(p.read_text("utf-8"), "python")]
 WITH_COMMANDS = [p for p in PAGES if p.is_relative_to(DOCS) and page_code.commands(p.read_text("utf-8"))]
@@ -55,7 +58,7 @@ def test_the_quick_start_runs_and_learns(reader: Any) -> None:
     names = reader.names()
     with reader.within():
         assert names["objective"].score(names["trajectory"][-1])["accuracy"] > 0.85
-        assert ts.load_result("runs/digits/results/line").data.attrs["samples_scored"] == 397
+        assert ts.load_result("runs/digits/results/interpolate").data.attrs["samples_scored"] == 397
         assert "def objective" in Path("mine.py").read_text(encoding="utf-8")
     assert isinstance(names["objective"], ts.Objective)  # what mine.py defines is for the commands
 
@@ -141,10 +144,53 @@ def test_every_public_name_has_a_docstring_with_an_example(name: str) -> None:
 
 def test_every_public_name_is_in_the_reference_and_used_in_a_page() -> None:
     reference = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
+    reference = reference.replace("```{experiments} functions\n```", experiment_lists.functions(DOCS))
     listed = set(re.findall(r"^\.\. auto\w+:: thetascope\.(\w+)$", reference, re.MULTILINE)) - {"errors"}
     assert listed == set(PUBLIC)
     code = "".join("".join(page_code.blocks(page.read_text(encoding="utf-8"), "python")) for page in PAGES)
     assert [name for name in PUBLIC if not re.search(rf"\bts\.{name}\b", code) and name != "Result"] == []
+
+
+def rows(page: str) -> list[str]:
+    """Of all tables in a page's text."""
+    return re.findall(r"^\|.*\|$", page, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_every_experiment_is_in_the_tables_the_gallery_and_a_guide(name: str) -> None:
+    title, target = experiment_lists.guide_to(name, DOCS)
+    assert title
+    assert (DOCS / "guides" / target.partition("#")[0]).is_file()
+    readme, results = (rows((ROOT / page).read_text(encoding="utf-8")) for page in ("README.md", "docs/results.md"))
+    assert any(re.search(rf"`ts\.{name}[`(]", row) for row in readme), "say in README.md what it can tell"
+    assert any(f"`{name}`" in row.split("|")[1] for row in results), "say in docs/results.md which variables it has"
+    gallery = "".join(page_code.blocks((DOCS / "gallery.md").read_text(encoding="utf-8"), "python"))
+    assert f"ts.{name}(" in gallery, "show its picture in docs/gallery.md"
+
+
+def test_every_level_is_in_the_readme_and_in_the_table_of_results() -> None:
+    readme, results = ((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/results.md"))
+    for call in entries().values():
+        name, level = call.experiment.name, call.all_options.get("level")
+        assert level is None or f"| `{name}`, {level} |" in results
+        assert "level" not in call.changed or f'`ts.{name}(level="{level}")` | `{call.experiment.command} --level {level}`' in readme
+
+
+def test_the_lists_of_experiments_are_in_the_pages() -> None:
+    for page, name in (("reference/api.md", "functions"), ("guides/index.md", "guides"), ("reference/commands.md", "commands")):
+        assert f"```{{experiments}} {name}\n```" in (DOCS / page).read_text(encoding="utf-8")
+        made = getattr(experiment_lists, name)(DOCS)
+        assert all(each in made for each in (entries() if name == "commands" else experiments()))
+
+
+def test_the_keys_in_the_docs_are_those_of_the_calls() -> None:
+    written = rows((DOCS / "results.md").read_text(encoding="utf-8"))
+    calls = [re.match(r"\| `ts\.(\w+)\(objective, trajectory(.*)\)` \| `(.*)` \|", row) for row in written]
+    told = [call.groups() for call in calls if call]
+    assert len(told) > 3
+    for name, options, key in told:
+        function = experiments()[name].function
+        assert key_of(function, eval(f"bind(None, None{options}).arguments", {"bind": inspect.signature(function).bind})) == key
 
 
 def test_every_command_has_an_example_that_runs() -> None:

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from tests.recording.tiny import Tiny
 from thetascope.errors import StateError
 from thetascope.state import ROOT_LAYER, ParameterSpace, State, TensorSpec, digest_of, unwrapped
+from thetascope.state.names import PREFIXES, fitted_names
 from thetascope.testing.models import CASES, Case, ResNetBlock, TiedEmbedding, case
 
 
@@ -470,3 +471,21 @@ def test_a_models_own_module_attribute_is_no_wrapper() -> None:
 def test_a_case_with_a_wrapper_has_the_names_of_what_is_inside() -> None:
     wrapped = case("DataParallel").model()
     assert set(ParameterSpace.of_model(unwrapped(wrapped)).tensors) == set(ParameterSpace.of_model(case("linear").model()).tensors)
+
+
+names = st.lists(st.sampled_from(["weight", "net.weight", "net.bias", "head.scale"]), min_size=1, unique=True)
+
+
+@given(names=names, prefixes=st.lists(st.sampled_from(PREFIXES), max_size=3, unique=True), compiled=st.booleans())
+def test_wrapped_names_are_mapped_to_those_of_the_space(names: list[str], prefixes: list[str], compiled: bool) -> None:
+    space = ParameterSpace.of_tensors({name: torch.zeros(1) for name in names})
+    present = {"".join(prefixes) + (name.replace("net.", "net._orig_mod.") if compiled else name): name for name in names}
+    found = fitted_names(ParameterSpace.of_tensors({name: torch.zeros(1) for name in present}).tensors, space)
+    assert found == {name: old for old, name in present.items()}
+
+
+def test_names_are_left_alone_where_leaving_out_does_not_help() -> None:
+    space = ParameterSpace.of_tensors({"module.a": torch.zeros(1), "b": torch.zeros(1)})
+    assert fitted_names(space.tensors, space) == {"module.a": "module.a", "b": "b"}
+    other = ParameterSpace.of_tensors({"module.x": torch.zeros(1)})
+    assert fitted_names(other.tensors, space) == {"module.x": "module.x"}

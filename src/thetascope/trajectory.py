@@ -12,9 +12,10 @@ from typing import overload
 from torch import Tensor
 
 from thetascope.errors import TrajectoryError
-from thetascope.recording.checkpoints import SUFFIXES, fitted_names, open_checkpoint, ways_to_strip
+from thetascope.recording.checkpoints import SUFFIXES, open_checkpoint
 from thetascope.recording.run_directory import RunDirectory
 from thetascope.state import ParameterSpace, State
+from thetascope.state.names import fitted_names, ways_to_strip
 
 PathLike = str | os.PathLike[str]
 
@@ -80,10 +81,7 @@ class Trajectory(Sequence[State]):
 
     @classmethod
     def from_states(
-        cls,
-        states: Iterable[Mapping[str, Tensor]],
-        steps: Sequence[int] | None = None,
-        epochs: Sequence[float] | None = None,
+        cls, states: Iterable[Mapping[str, Tensor]], steps: Sequence[int] | None = None, epochs: Sequence[float] | None = None
     ) -> Trajectory:
         """A trajectory of state dicts in memory. They are kept, not copied: pass copies of a live model's.
 
@@ -121,6 +119,11 @@ class Trajectory(Sequence[State]):
         for earlier, later in pairwise(self.steps):
             if later <= earlier:
                 raise TrajectoryError(f"steps must rise from state to state; {later} follows {earlier} in {self.steps}")
+
+    @property
+    def run(self) -> Path | None:
+        """The run directory that the states were recorded in; None where they come from elsewhere."""
+        return self._states[0].run
 
     def progress(self, index: int) -> float:
         """How far state `index` is in the training: 0 at the first step, 1 at the last."""

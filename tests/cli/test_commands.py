@@ -1,54 +1,52 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 import thetascope as ts
-from thetascope.cli import main
+from tests.cli.project import FILES, SPECIFIED, TRAINED, record_run
+from thetascope.cli import app, main
 from thetascope.errors import UsageError
-from thetascope.experiments.catalog import CATALOG
+from thetascope.experiments.framework.catalog import RENAMED, entries, experiments
 from thetascope.specification import provided
-from thetascope.testing.models import case
 
-SPEC = """
-import thetascope as ts
-from thetascope.testing.models import case
-
-def objective():
-    chosen = case("linear")
-    return ts.Objective(chosen.model(), chosen.data())
-
-def number():
-    return 3
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with three checkpoints and an objective file."""
-    for i, state in enumerate(case("linear").states(3)):
-        save_file(state, tmp_path / f"e{i}.safetensors")
-        torch.save({"model": state, "epoch": i}, tmp_path / f"c{i}.pt")
-    (tmp_path / "mine.py").write_text(SPEC)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
+OLD_COMMANDS = {
+    "compare": '"compare-paths"',
+    "layers": '"layer-roles"',
+    "atlas": '"parameter-atlas"',
+    "plane": '"trajectory-plane"',
+    "study": '"study-epochs" or "study-train-size" or "study-test-size"',
+}
+OLD_ENTRIES = {
+    "line": "interpolate",
+    "quadratic": "interpolate-quadratic",
+    "compare": "compare_paths",
+    "layers": "interpolate-layer",
+    "layers-quadratic": "interpolate-quadratic-layer",
+    "roles": "layer_roles",
+    "parameters": "interpolate-parameter",
+    "patterns": "compare_paths-parameter",
+    "atlas": "parameter_atlas",
+    "plane": "trajectory_plane",
+    "test-size": "study_test_size",
+    "epochs": "study_epochs",
+    "train-size": "study_train_size",
+}
 
 
 def test_interpolate_scores_checkpoint_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        main(["interpolate", "e0.safetensors", "e1.safetensors", "e2.safetensors", "--objective", "mine.py:objective", "--alphas", "5"])
-        == 0
-    )
+    assert main(["interpolate", *FILES, *SPECIFIED, "--alphas", "5"]) == 0
     said = capsys.readouterr().out
     assert "alpha 5, state 3" in said
-    assert (folder / "figures" / "interpolate-linear-model.png").exists()
-    assert ts.load_result("results/interpolate-linear-model").data["loss"].shape == (5,)
+    assert (folder / "figures" / "interpolate-alphas=5.png").exists()
+    assert ts.load_result("results/interpolate-alphas=5").data["loss"].shape == (5,)
 
 
-def test_every_option_reaches_the_api(folder: Path) -> None:
+def test_every_option_reaches_the_function(folder: Path) -> None:
     arguments = ["interpolate", "c0.pt", "c1.pt", "c2.pt", "--objective", "mine.py:objective", "--kind", "quadratic", "--key", "model"]
     arguments += ["--alphas", "0", "0.5", "1.5", "--out", "here", "--figure", "there.html", "--engine", "eager", "--no-progress"]
     assert main(arguments) == 0
@@ -62,14 +60,15 @@ def test_every_option_reaches_the_api(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["interpolate", "nothing", "--objective", "mine.py:objective"], 1, '"nothing" does not exist'),
-        (["interpolate", "e0.safetensors", "--objective", "mine.py:objective"], 1, "needs 2 recorded states"),
-        (["interpolate", "e0.safetensors", "e1.safetensors", "--objective", "mine.py:nothing"], 2, "there are: objective, number"),
-        (["interpolate", "e0.safetensors", "e1.safetensors", "--objective", "mine.py:number"], 2, "must return a ts.Objective. Got int"),
-        (["interpolate", "e0.safetensors", "e1.safetensors", "--objective", "mine.py"], 2, '"file.py:function" or "module:function"'),
-        (["interpolate", "e0.safetensors", "e1.safetensors", "--objective", "other.py:f"], 2, '"other.py" does not exist'),
-        (["interpolate", "e0.safetensors", "e1.safetensors", "--objective", "no.such.module:f"], 2, 'no module "no.such.module"'),
-        (["interpolate", "e0.safetensors", "e1.safetensors", "--objective", "mine.py:objective", "--kind", "wild"], 1, "degree"),
+        (["interpolate", "nothing", *SPECIFIED], 1, '"nothing" does not exist'),
+        (["interpolate", FILES[0], *SPECIFIED], 1, "needs 2 recorded states"),
+        (["interpolate", *FILES, "--objective", "mine.py:nothing"], 2, "there are: objective, training, number"),
+        (["interpolate", *FILES, "--objective", "mine.py:number"], 2, "must return a ts.Objective. Got int"),
+        (["interpolate", *FILES, "--objective", "mine.py"], 2, '"file.py:function" or "module:function"'),
+        (["interpolate", *FILES, "--objective", "other.py:f"], 2, '"other.py" does not exist'),
+        (["interpolate", *FILES, "--objective", "no.such.module:f"], 2, 'no module "no.such.module"'),
+        (["interpolate", *FILES, *SPECIFIED, "--kind", "wild"], 2, "Invalid value for --kind"),
+        (["interpolate", *FILES, *SPECIFIED, "--kind", "0"], 1, "degree"),
     ],
 )
 def test_errors_are_one_line_with_the_way_out(
@@ -84,7 +83,7 @@ def test_errors_are_one_line_with_the_way_out(
 
 def test_debug_shows_the_traceback(folder: Path) -> None:
     with pytest.raises(UsageError):
-        main(["interpolate", "e0.safetensors", "e1.safetensors", "--objective", "mine.py", "--debug"])
+        main(["interpolate", *FILES, "--objective", "mine.py", "--debug"])
 
 
 def test_wrong_use_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,48 +94,66 @@ def test_wrong_use_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.strip() == ts.__version__
 
 
-def test_ctrl_c_says_that_nothing_is_lost(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+IMPATIENT = """
+from pathlib import Path
 
-    monkeypatch.setattr(ts, "interpolate", stopped, raising=False)
-    assert main(["interpolate", "e0.safetensors", "e1.safetensors", "--objective", "mine.py:objective"]) == 130
+def impatient():
+    chosen = case("linear")
+    def loss(outputs, targets):
+        with Path("passes").open("a") as file:
+            file.write(".")
+        if Path("stop").exists() and Path("passes").stat().st_size > 5:
+            raise KeyboardInterrupt
+        return torch.nn.functional.cross_entropy(outputs, targets, reduction="none")
+    return ts.Objective(chosen.model(), chosen.data(), loss)
+"""
+
+
+def test_after_ctrl_c_the_same_command_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (folder / "mine.py").open("a") as file:
+        file.write(IMPATIENT)
+    command = ["interpolate", *FILES, "--objective", "mine.py:impatient", "--engine", "eager"]
+    (folder / "stop").touch()
+    assert main(command) == 130
     assert "goes on from there" in capsys.readouterr().err
+    assert ts.load_result("results/interpolate").status_counts()["missing"] > 0
+    (folder / "stop").unlink()
+    assert main(command) == 0
+    assert ts.load_result("results/interpolate").status_counts()["missing"] == 0
 
 
 def test_a_module_on_the_path_provides_too(folder: Path) -> None:
     assert isinstance(provided("mine:objective", ts.Objective, "--objective"), ts.Objective)
 
 
-def test_examine_runs_experiments_by_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["examine", "e0.safetensors", "e1.safetensors", "e2.safetensors", "roles", "line", "--objective", "mine.py:objective"]
+def test_examine_runs_experiments_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["examine", *FILES, "layer_roles", "interpolate", *SPECIFIED]
     assert main([*arguments, "--alphas", "5", "--draws", "2"]) == 0
     said = capsys.readouterr()
-    assert [Path(line).stem for line in said.out.splitlines() if line.endswith(".png")] == ["line", "roles"]
-    assert ts.load_result("results/line").data.sizes["alpha"] == 5
-    assert ts.load_result("results/roles").data.sizes["draw"] == 2
-    assert Path("figures/roles.html").exists()
+    assert [Path(line).stem for line in said.out.splitlines() if line.endswith(".png")] == ["interpolate-alphas=5", "layer_roles-draws=2"]
+    assert ts.load_result("results/interpolate-alphas=5").data.sizes["alpha"] == 5
+    assert ts.load_result("results/layer_roles-draws=2").data.sizes["draw"] == 2
+    assert Path("figures/layer_roles-draws=2.html").exists()
     assert said.out.splitlines()[-1] == "report.html"
     page = Path("report.html").read_text(encoding="utf-8")
-    assert "thetascope examine CHECKPOINTS roles --objective mine.py:objective" in page
+    assert "thetascope layer-roles CHECKPOINTS --objective mine.py:objective --draws 2" in page
     assert "thetascope surface CHECKPOINTS --objective mine.py:objective" in page  # not run yet
-    assert "thetascope study epochs CHECKPOINTS --training SPEC" in page
 
 
-def test_examine_leaves_out_what_another_call_stored_and_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = ["e0.safetensors", "e1.safetensors", "e2.safetensors"]
-    arguments = ["examine", *files, "line", "quadratic", "--objective", "mine.py:objective"]
-    assert main(["interpolate", *files, "--objective", "mine.py:objective", "--alphas", "3", "--out", "results/line"]) == 0
+def test_examine_leaves_out_what_another_call_stored_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["examine", *FILES, "interpolate", "interpolate-quadratic", *SPECIFIED]
+    assert main(["interpolate", *FILES, *SPECIFIED, "--alphas", "3", "--out", "results/interpolate-alphas=5"]) == 0
     capsys.readouterr()
     for further in (["--dry-run"], []):
         assert main([*arguments, "--alphas", "5", *further]) == 1
         said = capsys.readouterr()
         assert "1 of 2 experiments w" in said.err
-        assert 'line: "results/line" holds the result of another call: settings.alphas was [0.0, 0.5, 1.0], now' in said.err
-        assert "quadratic" in said.out
+        place = '"results/interpolate-alphas=5" holds the result of another call: settings.alphas was [0.0, 0.5, 1.0], now'
+        assert f"interpolate: {place}" in said.err
+        assert "interpolate-quadratic" in said.out
     assert said.out.splitlines()[-1] == "report.html"
-    assert ts.load_result("results/line").data.sizes["alpha"] == 3
-    assert ts.load_result("results/quadratic").data.sizes["alpha"] == 5
+    assert ts.load_result("results/interpolate-alphas=5").data.sizes["alpha"] == 3
+    assert ts.load_result("results/interpolate-quadratic-alphas=5").data.sizes["alpha"] == 5
 
 
 def test_a_report_of_a_folder_without_anything_is_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,67 +168,100 @@ def test_an_unknown_command_is_named_without_a_list_of_some(folder: Path, capsys
     assert capsys.readouterr().err == 'thetascope: Unknown command "foo"; thetascope --help shows what there is\n'
 
 
-def test_examine_runs_everything_with_a_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "mine.py").write_text(
-        SPEC
-        + """
-import torch
-
-def training():
-    chosen = case("linear")
-    return ts.Training(chosen.build, chosen.data(20), chosen.data(20), lambda p: torch.optim.SGD(p, lr=0.1), epochs=2, batch_size=5)
-"""
-    )
-    arguments = ["examine", "e0.safetensors", "e1.safetensors", "e2.safetensors", "--objective", "mine.py:objective", "--all"]
-    assert main([*arguments, "--training", "mine.py:training", "--alphas", "9", "--draws", "1", "--parameters", "1", "--repeats", "1"]) == 0
+def test_examine_runs_everything_with_a_training(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["examine", *FILES, *SPECIFIED, *TRAINED, "--all"]
+    assert main([*arguments, "--alphas", "9", "--draws", "1", "--parameters", "1", "--repeats", "1", "--grid", "5"]) == 0
     found = [Path(line).stem for line in capsys.readouterr().out.splitlines() if line.endswith(".png")]
-    assert found == [name for name, examination in CATALOG.items() if not examination.long]
+    results = {Path(place).name: ts.load_result(place) for place in Path("results").iterdir()}
+    assert set(found) == set(results)
+    asked = [key for key, call in entries().items() if key != "parameter_atlas"]  # by name only
+    assert [ts.load_result(f"results/{name}").data.attrs["experiment"] for name in found] == [
+        entries()[key].experiment.name for key in asked
+    ]
+    assert results["trajectory_plane-x=5-y=5-tolerance=0.01"].data["loss"].shape == (5, 5)
 
 
 def test_options_may_stand_in_a_toml_file(folder: Path) -> None:
     (folder / "thetascope.toml").write_text('[interpolate]\nobjective = "mine.py:objective"\nkind = "quadratic"\nalphas = [3]\n')
-    assert main(["interpolate", "e0.safetensors", "e1.safetensors", "e2.safetensors"]) == 0
-    assert ts.load_result("results/interpolate-quadratic-model").data.sizes["alpha"] == 3
+    assert main(["interpolate", *FILES]) == 0
+    assert ts.load_result("results/interpolate-quadratic-alphas=3").data.sizes["alpha"] == 3
 
 
 @pytest.mark.parametrize(
-    ("command", "place", "dim"),
+    ("command", "options", "dim"),
     [
-        (["compare", "--level", "parameter", "--parameters", "2", "--alphas", "9"], "compare-parameter", "parameter"),
-        (["layers", "--draws", "1", "--layers", "0"], "layer-roles", "layer"),
-        (["interpolate", "--level", "layer", "--alphas", "0", "1"], "interpolate-linear-layer", "layer"),
         (
-            ["interpolate", "--level", "parameter", "--parameters", "0.bias[1]", "--alphas", "3"],
-            "interpolate-linear-parameter",
+            ["compare-paths", "--level", "parameter", "--parameters", "2", "--alphas", "9"],
+            {"level": "parameter", "parameters": 2, "alphas": 9},
             "parameter",
         ),
+        (["layer-roles", "--draws", "1", "--layers", "0"], {"draws": 1, "layers": ["0"]}, "layer"),
+        (["interpolate", "--level", "layer", "--alphas", "0", "1"], {"level": "layer", "alphas": [0, 1]}, "layer"),
+        (
+            ["interpolate", "--level", "parameter", "--parameters", "0.bias[1]", "--alphas", "3"],
+            {"level": "parameter", "parameters": ["0.bias[1]"], "alphas": 3},
+            "parameter",
+        ),
+        (["parameter-atlas", "--kind", "quadratic", "--alphas", "3"], {"kind": "quadratic", "alphas": 3}, "parameter"),
     ],
 )
-def test_each_experiment_has_its_command(folder: Path, command: list[str], place: str, dim: str) -> None:
-    files = ["e0.safetensors", "e1.safetensors", "e2.safetensors"]
-    assert main([command[0], *files, "--objective", "mine.py:objective", *command[1:]]) == 0
-    assert dim in ts.load_result(f"results/{place}").data.dims
-    assert Path(f"figures/{place}.png").exists()
+def test_the_result_of_a_command_lies_by_its_key(command: list[str], options: dict[str, object], dim: str) -> None:
+    assert main([command[0], *FILES, *SPECIFIED, *command[1:]]) == 0
+    key = experiments()[command[0].replace("-", "_")].of(**options).key
+    result = ts.load_result(f"results/{key}")
+    assert dim in result.data.dims
+    assert result.data.attrs["key"] == key
+    assert Path(f"figures/{key}.png").exists()
 
 
-def test_studies_have_a_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["study", "test-size", "e0.safetensors", "--objective", "mine.py:objective", "--sizes", "3", "10", "--repeats", "4"]) == 0
-    assert ts.load_result("results/study-test-size").data.sizes["size"] == 2
-    assert main(["study", "epochs"]) == 2
+def test_studies_have_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study-test-size", "e0.safetensors", *SPECIFIED, "--sizes", "3", "10", "--repeats", "4"]) == 0
+    key = experiments()["study_test_size"].of(sizes=[3, 10], repeats=4).key
+    assert ts.load_result(f"results/{key}").data.sizes["size"] == 2
+    assert main(["study-epochs"]) == 2
     assert "--training" in capsys.readouterr().err
-    assert main(["study", "test-size"]) == 2
+    assert main(["study-test-size", "e0.safetensors"]) == 2
     assert "--objective" in capsys.readouterr().err
+
+
+def test_a_training_again_is_stored_in_the_run_that_is_named() -> None:
+    Path("runs").mkdir()
+    assert main(["study-epochs", "runs", *TRAINED, "--epochs", "1"]) == 0
+    assert main(["study-epochs", *TRAINED, "--epochs", "1"]) == 0
+    for home in (Path("runs"), Path()):
+        assert ts.load_result(home / "results" / "study_epochs-epochs=1").data.sizes["epochs"] == 2
+        assert (home / "figures" / "study_epochs-epochs=1.png").exists()
+
+
+@pytest.mark.parametrize("old", OLD_COMMANDS)
+def test_a_command_of_the_first_version_is_told_its_name_of_now(old: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([old, *FILES, *SPECIFIED]) == 2
+    assert capsys.readouterr() == ("", f'thetascope: "{old}" is called {OLD_COMMANDS[old]} now\n')
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("old", OLD_ENTRIES)
+def test_an_experiment_of_the_first_version_is_told_its_name_of_now(old: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert OLD_ENTRIES[old] in entries()
+    assert main(["examine", *FILES, "surface", old, *SPECIFIED]) == 2
+    assert capsys.readouterr() == ("", f'thetascope: "{old}" is called "{OLD_ENTRIES[old]}" now\n')
+    assert not Path("results").exists()
+
+
+def test_all_old_names_are_tried_here() -> None:
+    assert RENAMED == OLD_ENTRIES
+    assert set(OLD_COMMANDS) & set(app) == set()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["examine", "line", "--objective", "mine.py:objective"], "name a run directory"),
+        (["examine", "interpolate", *SPECIFIED], "name a run directory"),
         (
-            ["examine", "e0.safetensors", "e1.safetensors", "line", "--all", "--objective", "mine.py:objective"],
+            ["examine", *FILES, "interpolate", "--all", *SPECIFIED],
             "--all runs every experiment",
         ),
-        (["examine", "e0.safetensors", "e1.safetensors", "epochs", "--objective", "mine.py:objective"], "--training SPEC"),
+        (["examine", *FILES, "study_epochs", *SPECIFIED], "--training SPEC"),
     ],
 )
 def test_examine_s_own_errors(folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
@@ -219,46 +269,67 @@ def test_examine_s_own_errors(folder: Path, capsys: pytest.CaptureFixture[str], 
     assert message in capsys.readouterr().err
 
 
-FILES = [f"e{i}.safetensors" for i in range(3)]
-SPECIFIED = ["--objective", "mine.py:objective"]
+GRID = ["--x", "-1", "1", "3", "--y", "-0.5", "0.5", "2"]
+GRIDDED: dict[str, Any] = {"x": (-1, 1, 3), "y": (-0.5, 0.5, 2)}
 
 
-def test_surfaces_take_every_option(folder: Path) -> None:
-    grid = ["--x", "-1", "1", "3", "--y", "-0.5", "0.5", "2"]
-    assert (
-        main(["surface", *FILES, *SPECIFIED, *grid, "--normalize", "layer", "--orthogonal", "--seed", "3", "--export", "s.vti", "s.csv"])
-        == 0
-    )
-    data = ts.load_result("results/surface-random").data
+def test_surfaces_take_every_option() -> None:
+    options = ["--normalize", "layer", "--orthogonal", "--seed", "3"]
+    assert main(["surface", *FILES, *SPECIFIED, *GRID, *options, "--export", "s.vti", "s.csv"]) == 0
+    key = experiments()["surface"].of(**GRIDDED, normalize="layer", orthogonal=True, seed=3).key
+    data = ts.load_result(f"results/{key}").data
     assert data["loss"].shape == (2, 3)
     directions = data.attrs["directions"]
     assert (directions["normalize"], directions["orthogonal"], directions["seed"]) == ("layer", True, 3)
     assert Path("s.vti").exists()
     assert Path("s.csv").exists()
-    assert main(["surface", *FILES, *SPECIFIED, *grid, "--through", "0", "1"]) == 0
-    assert ts.load_result("results/surface-through-0-1").data.attrs["directions"]["kind"] == "states"
-    assert main(["surface", *FILES, *SPECIFIED, *grid, "--center", "1", "--out", "centered"]) == 0
-    assert "e1" in str(ts.load_result("centered").data.attrs["center"]["label"])
+
+
+def test_a_surface_through_recorded_states() -> None:
+    states = ts.Trajectory.from_files(FILES)
+    assert main(["surface", *FILES, *SPECIFIED, *GRID, "--through", "0", "1"]) == 0
+    key = experiments()["surface"].of(**GRIDDED, through=[states[0], states[1]]).key
+    assert ts.load_result(f"results/{key}").data.attrs["directions"]["kind"] == "states"
+
+
+def test_a_surface_along_directions_of_one_s_own(folder: Path) -> None:
     with (folder / "mine.py").open("a") as file:
-        file.write('\ndef pair():\n    import torch\n    return {"0.bias": torch.ones(5)}, {"2.bias": torch.ones(3)}\n')
-    assert main(["surface", *FILES, *SPECIFIED, *grid, "--directions", "mine.py:pair"]) == 0
-    assert ts.load_result("results/surface-own").data.attrs["directions"]["kind"] == "own"
+        file.write('\ndef pair():\n    return {"0.bias": torch.ones(5)}, {"2.bias": torch.ones(3)}\n')
+    assert main(["surface", *FILES, *SPECIFIED, *GRID, "--directions", "mine.py:pair"]) == 0
+    own = ({"0.bias": torch.ones(5)}, {"2.bias": torch.ones(3)})
+    key = experiments()["surface"].of(**GRIDDED, directions=own).key
+    assert ts.load_result(f"results/{key}").data.attrs["directions"]["kind"] == "own"
 
 
-def test_an_unknown_step_says_what_was_recorded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_surface_around_another_state_has_its_own_place() -> None:
+    assert main(["surface", *FILES, *SPECIFIED, *GRID]) == main(["surface", *FILES, *SPECIFIED, *GRID, "--center", "1"]) == 0
+    around = {path.name: str(ts.load_result(path).data.attrs["center"]["label"]) for path in Path("results").iterdir()}
+    last = experiments()["surface"].of(**GRIDDED).key
+    assert around.keys() == {last, f"{last}-center=1"}
+    assert "e2" in around[last]
+    assert "e1" in around[f"{last}-center=1"]
+
+
+def test_an_unknown_step_says_what_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["surface", *FILES, *SPECIFIED, "--center", "9"]) == 2
     assert "no state was recorded at step 9; there are: 0, 1, 2" in capsys.readouterr().err
 
 
-def test_the_plane_of_a_training_and_of_several(folder: Path) -> None:
-    assert main(["plane", *FILES, *SPECIFIED, "--x", "4", "--y", "3", "--margin", "0.1", "--export", "way.vtp"]) == 0
-    data = ts.load_result("results/plane").data
+def test_the_plane_of_a_training_and_of_several() -> None:
+    for name in "ab":
+        record_run(Path(name))
+    grid = ["--x", "4", "--y", "3"]
+    assert main(["trajectory-plane", "a", *SPECIFIED, *grid, "--margin", "0.1", "--export", "way.vtp"]) == 0
+    data = ts.load_result("a/results/trajectory_plane-x=4-y=3-margin=0.1").data
     assert data["loss"].shape == (3, 4)
     assert data.sizes["state"] == 3
     assert Path("way.vtp").exists()
+    assert main(["trajectory-plane", "a", "--also", "b", *SPECIFIED, *grid]) == 0
+    (together,) = (path for path in Path("a/results").iterdir() if "also=" in path.name)
+    assert set(ts.load_result(together).data["training"].values.tolist()) == {0, 1}
 
 
 def test_a_picture_is_named_by_its_result(folder: Path) -> None:
-    files = ["e0.safetensors", "e1.safetensors", "e2.safetensors", "--objective", "mine.py:objective", "--alphas", "3"]
-    assert main(["interpolate", *files]) == main(["interpolate", *files, "--out", "results/another"]) == 0
-    assert sorted(path.name for path in (folder / "figures").glob("*.png")) == ["another.png", "interpolate-linear-model.png"]
+    line = ["interpolate", *FILES, *SPECIFIED, "--alphas", "3"]
+    assert main(line) == main([*line, "--out", "results/another"]) == 0
+    assert sorted(path.name for path in (folder / "figures").glob("*.png")) == ["another.png", "interpolate-alphas=3.png"]

@@ -4,41 +4,31 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import FILES, SPECIFIED, folder  # noqa: F401 (a fixture)
+from tests.cli.project import FILES, SPECIFIED, TRAINED
 from thetascope.cli import main
 from thetascope.cli.printing import size
-
-TRAINING = """
-import torch
-
-def training():
-    chosen = case("linear")
-    return ts.Training(chosen.build, chosen.data(20), chosen.data(20), lambda p: torch.optim.SGD(p, lr=0.1), epochs=2, batch_size=5)
-"""
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["interpolate", *FILES, *SPECIFIED, "--alphas", "5"], "8 points on 10 samples"),
-        (["compare", *FILES, *SPECIFIED, "--alphas", "5"], "13 points"),
-        (["layers", *FILES, *SPECIFIED, "--draws", "2"], "8 points"),
+        (["compare-paths", *FILES, *SPECIFIED, "--alphas", "5"], "13 points"),
+        (["layer-roles", *FILES, *SPECIFIED, "--draws", "2"], "8 points"),
         (["surface", *FILES, *SPECIFIED, "--x", "-1", "1", "3", "--y", "-1", "1", "2"], "6 points"),
         (["surface", *FILES, *SPECIFIED, "--tolerance", "0.01"], "65 to 2,601 points"),
-        (["plane", *FILES, *SPECIFIED, "--x", "3", "--y", "3"], "15 points"),
-        (["study", "test-size", "e0.safetensors", *SPECIFIED], "1 point on 10 samples"),
-        (["study", "epochs", "--training", "mine.py:training"], "8 optimizer steps"),
-        (["study", "train-size", "--training", "mine.py:training", "--sizes", "5", "20", "--repeats", "1"], "10 optimizer steps"),
+        (["trajectory-plane", *FILES, *SPECIFIED, "--x", "3", "--y", "3"], "15 points"),
+        (["study-test-size", "e0.safetensors", *SPECIFIED], "1 point on 10 samples"),
+        (["study-epochs", *TRAINED], "8 optimizer steps"),
+        (["study-train-size", *TRAINED, "--sizes", "5", "20", "--repeats", "1"], "10 optimizer steps"),
     ],
 )
 def test_it_says_what_would_be_done_and_writes_nothing(
-    folder: Path,  # noqa: F811
+    folder: Path,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     told: str,
 ) -> None:
-    with (folder / "mine.py").open("a") as file:
-        file.write(TRAINING)
     before = sorted(path for path in folder.rglob("*") if "__pycache__" not in path.parts)
     assert main([*arguments, "--dry-run"]) == 0
     said = capsys.readouterr().out
@@ -51,17 +41,15 @@ def test_it_says_what_would_be_done_and_writes_nothing(
     assert sorted(path for path in folder.rglob("*") if "__pycache__" not in path.parts) == before
 
 
-def test_examine_lists_every_experiment(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
-    with (folder / "mine.py").open("a") as file:
-        file.write(TRAINING)
+def test_examine_lists_every_experiment(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = ["--alphas", "5", "--parameters", "1", "--draws", "1", "--grid", "5"]
-    assert main(["examine", *FILES, *SPECIFIED, *small, "--training", "mine.py:training", "--dry-run"]) == 0
+    assert main(["examine", *FILES, *SPECIFIED, *small, *TRAINED, "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "In all" in said
     assert not (folder / "results").exists()
-    assert main(["examine", *FILES, *SPECIFIED, *small, "line"]) == 0
+    assert main(["examine", *FILES, *SPECIFIED, *small, "interpolate"]) == 0
     capsys.readouterr()
-    assert main(["examine", *FILES, *SPECIFIED, *small, "line", "--dry-run"]) == 0
+    assert main(["examine", *FILES, *SPECIFIED, *small, "interpolate", "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "nothing" in said
     assert "Everything is stored" in said

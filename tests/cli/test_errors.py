@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import FILES, SPECIFIED, folder  # noqa: F401 (a fixture)
+from tests.cli.project import FILES, SPECIFIED
 from thetascope.cli import main
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -43,7 +43,7 @@ def fails_late():
         ([*FILES, "--objective", "broken.py:fails_late"], 1, "sizes of tensors must match"),
         ([*FILES, "--objective", "syntax.py:objective"], 1, "syntax.py line 1 raised SyntaxError"),
         ([*FILES, "--objective", "no.such:objective"], 2, 'there is no module "no.such"; write "file.py:function" for a file'),
-        ([*FILES, "nonsense", *SPECIFIED], 2, '"nonsense" is neither a file nor an experiment; the experiments are: line, '),
+        ([*FILES, "nonsense", *SPECIFIED], 2, '"nonsense" is neither a file nor an experiment; the experiments are: interpolate, '),
         (["nowhere", *SPECIFIED], 1, '"nowhere" does not exist; a run directory is made by ts.Recorder'),
         (["mine.py", *SPECIFIED], 1, '"mine.py" ends in ".py"; expected a checkpoint file: .safetensors'),
         ([".", *SPECIFIED], 1, "is not a run directory: it holds no run.json"),

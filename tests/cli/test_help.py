@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from thetascope.cli import app, main
+from thetascope.experiments.framework.catalog import experiments
 
 COMMANDS = [name for name in app if not name.startswith("-")]
-SCORING = ["interpolate", "compare", "layers", "surface", "plane", "examine", "study"]
+SCORING = [*(experiment.command for experiment in experiments().values()), "examine"]
 
 
 def help_of(*tokens: str, width: int = 80) -> str:

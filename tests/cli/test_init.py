@@ -30,11 +30,14 @@ def test_what_it_writes_runs_as_it_stands(project: Path, capsys: pytest.CaptureF
     assert len(trajectory) == 21
     assert trajectory[-1].metrics["validation_accuracy"] > 0.9  # the example is one that can be learned
     capsys.readouterr()
-    assert main(["examine", "runs/first", "--dry-run", "line", "roles"]) == 0
+    assert main(["examine", "runs/first", "--dry-run", "interpolate", "layer_roles"]) == 0
     assert not Path("runs/first/results").exists()
     assert "62 points" in capsys.readouterr().out
-    assert main(["examine", "runs/first", "line", "roles", "--alphas", "5", "--draws", "1"]) == 0
-    assert {path.name for path in Path("runs/first/figures").iterdir()} == {"line.png", "line.html", "roles.png", "roles.html"}
+    assert main(["examine", "runs/first", "interpolate", "layer_roles", "--alphas", "5", "--draws", "1"]) == 0
+    keys = ("interpolate-alphas=5", "layer_roles-draws=1")
+    assert {path.name for path in Path("runs/first/figures").iterdir()} == {
+        f"{key}{suffix}" for key in keys for suffix in (".png", ".html")
+    }
     assert isinstance(provided("objective.py:training", ts.Training, "--training"), ts.Training)
 
 
@@ -69,7 +72,7 @@ def test_the_options_in_its_comments_are_options(project: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     path.write_text("\n".join(line.removeprefix("# ") if "=" in line else line for line in lines), encoding="utf-8")
     subprocess.run([sys.executable, "objective.py"], check=True, capture_output=True)
-    assert main(["examine", "runs/first", "line", "--dry-run"]) == 0
+    assert main(["examine", "runs/first", "interpolate", "--dry-run"]) == 0
     assert main(["surface", "runs/first", "--dry-run"]) == 0
 
 

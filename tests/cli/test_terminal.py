@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import FILES, SPECIFIED, folder  # noqa: F401 (a fixture)
+from tests.cli.project import FILES, SPECIFIED
 from thetascope.cli import main
 from thetascope.progress import progress_bar
 
@@ -22,12 +22,25 @@ ANSI = "\x1b["
 def test_pipes_hold_plain_lines(no_color: str | None) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
     environment |= {} if no_color is None else {"NO_COLOR": no_color}
-    command = [sys.executable, "-m", "thetascope.cli", "examine", *FILES, "line", "roles", *SPECIFIED, "--alphas", "5", "--draws", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "thetascope.cli",
+        "examine",
+        *FILES,
+        "interpolate",
+        "layer_roles",
+        *SPECIFIED,
+        "--alphas",
+        "5",
+        "--draws",
+        "1",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0
     assert ANSI not in done.stdout + done.stderr
     assert "\r" not in done.stdout + done.stderr
-    pictures = ["line.png", "line.html", "roles.png", "roles.html"]
+    pictures = [f"{key}{suffix}" for key in ("interpolate-alphas=5", "layer_roles-draws=1") for suffix in (".png", ".html")]
     assert [Path(line).name for line in done.stdout.splitlines()[-5:]] == [*pictures, "report.html"]
     told = [line for line in done.stderr.splitlines() if "points to score" not in line]  # which is said where it takes long
     assert [line.split("?")[0] for line in told] == ["[1 of 2] Was the way straight", "[2 of 2] Which layers are robust, which ambient"]
@@ -103,15 +116,15 @@ def test_a_pipe_is_told_now_and_then_how_far_it_is(
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_summary_fits_and_names_stay_whole(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    assert main(["examine", *FILES, "layers-quadratic", "test-size", *SPECIFIED, "--alphas", "5"]) == 0
+    assert main(["examine", *FILES, "interpolate-quadratic-layer", "study_test_size", *SPECIFIED, "--alphas", "5"]) == 0
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= width
-    assert "layers-quadratic" in said
+    assert "interpolate-quadratic-layer" in said
     assert ("question" in said) is (width >= 80)
     assert main(["examine", *FILES, *SPECIFIED, "--alphas", "5", "--grid", "5", "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= width
-    assert "layers-quadratic" in said
+    assert "interpolate-quadratic-layer" in said
 
 
 def test_output_that_nobody_reads_any_more_is_no_error() -> None:

@@ -9,7 +9,7 @@ import thetascope as ts
 from thetascope.cli import main
 from thetascope.demo.images import load_mnist
 from thetascope.demo.network import LeNet
-from thetascope.experiments.catalog import CATALOG
+from thetascope.experiments.framework.catalog import chosen_entries
 
 
 def test_the_network_is_the_thesis_s() -> None:
@@ -24,20 +24,22 @@ def test_the_demo_runs_and_says_where_the_picture_is(tmp_path: Path, capsys: pyt
     assert main(["demo", "--quick", "--out", str(out)]) == 0
     said = capsys.readouterr()
     pictures = [Path(line) for line in said.out.splitlines() if line.endswith(".png")]
-    quick = [examination for examination in CATALOG.values() if not examination.long]
-    assert [p.stem for p in pictures] == [examination.name for examination in quick]
-    assert all(p.stat().st_size > 10_000 and p.with_suffix(".html").exists() for p in pictures)
-    assert all(examination.question in said.err for examination in quick)
+    results = [ts.load_result(out / "results" / picture.stem) for picture in pictures]
+    quick = chosen_entries([], with_training=True)
+    assert [result.data.attrs["experiment"] for result in results] == [call.experiment.name for call in quick]
+    assert {path.name for path in (out / "results").iterdir()} == {result.data.attrs["key"] for result in results}
+    assert all(p.stat().st_size > 10_000 and p.with_name(f"{p.stem}.html").exists() for p in pictures)
+    assert all(call.words.question in said.err for call in quick)
     assert pictures[0].read_bytes().startswith(b"\x89PNG")
     assert said.out.splitlines()[-1] == str(out / "report.html")
     assert 4e6 < (out / "report.html").stat().st_size < 12e6
     trajectory = ts.Trajectory(out)
     assert trajectory.epochs == [0, 1, 2, 2.5, 3, 4, 5]
     assert trajectory.at(0.5).step == 75  # of 150: the exact half is recorded too
-    result = ts.load_result(out / "results" / "line")
+    result = ts.load_result(out / "results" / "interpolate-alphas=11")
     assert result.status_counts()["evaluated"] == 11 + 7
     assert float(result.data["accuracy"][-1]) > 0.8
-    # what the training measured is what the examination measures at the same states
+    # what the training measured is what the experiment measures at the same states
     for state, loss in zip(trajectory, result.data["actual_loss"].values, strict=True):
         if "validation_loss" in state.metrics:
             assert state.metrics["validation_loss"] == pytest.approx(float(loss), rel=1e-6)

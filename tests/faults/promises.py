@@ -1,4 +1,4 @@
-"""What is promised, how that is tested, and which guards were taken away to see the tests fail (`test_guards`)."""
+"""What is promised, and how that is tested."""
 
 from __future__ import annotations
 
@@ -90,6 +90,6 @@ PROMISES = {
     ),
     "guards": Promise(
         "Each of these tests fails without the guard it tests",
-        "a copy of the sources with one guard taken away, on which the test must fail; the list is below",
+        "a process that does without one guard, in which the test must fail; the list is below",
     ),
 }

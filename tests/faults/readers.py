@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from safetensors.torch import save
@@ -23,9 +24,9 @@ from thetascope.cli.application import app
 from thetascope.cli.configuration import configuration
 from thetascope.demo import images
 from thetascope.errors import ThetascopeError
-from thetascope.evaluation.backends.settings import parsed
 from thetascope.geometry.edits import Parameter
 from thetascope.results.store import Store
+from thetascope.scoring.fast.settings import parsed
 from thetascope.state import ParameterSpace
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.int64)}
@@ -100,13 +101,18 @@ def _result(folder: Path) -> Reader:
 
 def _images(*, zipped: bool) -> Callable[[Path], Reader]:
     def made(folder: Path) -> Reader:
-        whole = struct.pack(">IIII", 0x803, 2, 28, 28) + bytes(2 * 28 * 28)
+        counts = dict.fromkeys(images.MNIST_FILES, 2)
+        for name in counts:
+            few = (0x803, 2, 28, 28) if "images" in name else (0x801, 2)
+            (folder / name).write_bytes(struct.pack(f">{len(few)}I", *few) + bytes(2 * 28 * 28 if "images" in name else 2))
         path = folder / "t10k-images-idx3-ubyte"
+        whole = path.read_bytes()
 
         def check(content: bytes) -> None:
             path.write_bytes(content)
-            found = our_error_or(lambda: images._read_idx(path, 2))
-            assert found is None or (found.shape[0] == 2 and max(found.shape) <= 28)
+            with mock.patch.object(images, "MNIST_FILES", counts):
+                found = our_error_or(lambda: images.load_mnist(folder))
+            assert found is None or found.test_images.shape == (2, 1, 32, 32)
 
         return Reader(gzip.compress(whole, mtime=0) if zipped else whole, check)
 
@@ -128,7 +134,7 @@ def _engine_options(folder: Path) -> Reader:
     def check(content: bytes) -> None:
         our_error_or(lambda: parsed(content.decode("utf-8", "replace")))
 
-    return Reader(b"prefix:rows=200,channels_last", check)
+    return Reader(b"graph:rows=200,channels_last=yes", check)
 
 
 def _options_file(folder: Path) -> Reader:

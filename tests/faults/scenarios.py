@@ -15,9 +15,10 @@ import xarray as xr
 import thetascope as ts
 from tests.faults.steps import tree
 from tests.recording.tiny import assert_same, fill, filled, values
-from thetascope.figures import save_figure
+from thetascope.experiments.framework.pictures import save_figure
 from thetascope.recording.run_directory import RunDirectory
-from thetascope.results.result import MISSING
+from thetascope.results.status import MISSING
+from thetascope.results.stored import FORMAT
 from thetascope.testing import killable
 from thetascope.testing.models import case
 
@@ -28,7 +29,7 @@ ALPHAS, UNIT = 6, 2
 def small_units() -> Iterator[None]:
     """Two points a unit, and no waiting, so that the steps are the same each time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("thetascope.experiments.examination.unit_size", lambda *_, **__: UNIT)
+        patch.setattr("thetascope.experiments.framework.points.unit_size", lambda *_, **__: UNIT)
         patch.setattr(killable, "SLEEP", 0.0)
         yield
 
@@ -91,7 +92,7 @@ class Examining:
         same_bits(again.data, data)
         same_bits(ts.load_result(folder / "out" / "line").data, data)
         assert tree(folder / "out") == files
-        # again: at most the unit in flight, two passes of the probe, one of the check
+        # again: at most the unit in flight, two passes that show whether scoring is deterministic, one of a point that is stored
         assert self.passes(folder) <= whole + UNIT + 3, f"{before} passes before, {self.passes(folder)} in all, {whole} uninterrupted"
 
 
@@ -139,8 +140,8 @@ class Drawing:
         linear = case("linear")
         objective = ts.Objective(linear.model(), linear.data())
         result = ts.interpolate(objective, ts.Trajectory.from_states(linear.states(3)), alphas=4, progress=False)
-        save_figure(result, folder / "out" / "line.png")
-        save_figure(result, folder / "out" / "line.html")
+        save_figure(result.data, folder / "out" / "line.png")
+        save_figure(result.data, folder / "out" / "line.html")
         result.export(folder / "out" / "line.csv")
 
     def expected(self, folder: Path) -> None:
@@ -169,7 +170,7 @@ class Recording:
         model = filled(0)
         with warnings.catch_warnings(), ts.Recorder(folder / "out" / "run", model, max_states=4) as recorder:
             warnings.simplefilter("ignore", UserWarning)
-            if recorder._last_step == 0:
+            if RunDirectory.open(recorder.path).read_log().last_step == 0:
                 recorder.record(step=0, metrics={"value": 0})
             for step in (1, 2, 3, 2, 3, 4, 5):
                 fill(model, step)
@@ -206,7 +207,7 @@ def _made(value: float) -> ts.Result:
     alphas = np.linspace(0, 1, 4)
     variables = {"loss": ("alpha", np.full(4, value)), "status": ("alpha", np.ones(4, np.int8))}
     attrs = {
-        "experiment": "interpolate", "level": "model", "title": "made", "kind": "linear", "thetascope_format": 2,
+        "experiment": "interpolate", "level": "model", "title": "made", "kind": "linear", "thetascope_format": FORMAT,
         "units": {"": 2}, "scored": ["loss"], "loss_name": "cross_entropy", "knots": [0, 1],
     }  # fmt: skip
     return ts.Result(xr.Dataset(variables, coords={"alpha": alphas}, attrs=attrs))

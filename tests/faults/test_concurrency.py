@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -187,18 +188,19 @@ def test_beside_data_loaders_with_workers(tmp_path: Path, context: str) -> None:
 @pytest.mark.promise("concurrency")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_fork_while_another_thread_records_does_not_hang(tmp_path: Path) -> None:
-    """The child is told that the recorder is not its own, although its copy of the guard is taken for ever."""
+    """The child is told that the recorder is not its own, although its copy of the recorder is in the middle of a record for ever."""
     with ts.Recorder(tmp_path / "run", filled(0)) as recorder:
         held, done = threading.Event(), threading.Event()
 
-        def hold() -> None:
-            with recorder._guard:
+        class Slow(dict[str, float]):
+            def items(self) -> Any:
                 held.set()
                 done.wait(30)
+                return super().items()
 
-        thread = threading.Thread(target=hold)
+        thread = threading.Thread(target=lambda: recorder.record(step=1, metrics=Slow(m=1.0)))
         thread.start()
-        held.wait(30)
+        assert held.wait(30)
         child = os.fork()
         if child == 0:
             signal.alarm(10)  # the guard of this test: a child that hangs is killed
@@ -213,4 +215,4 @@ def test_a_fork_while_another_thread_records_does_not_hang(tmp_path: Path) -> No
         _, status = os.waitpid(child, 0)
         assert status == 0, "it hung, or recorded"
         recorder.record(step=8)
-    assert ts.Trajectory(tmp_path / "run").steps == [0, 8]
+    assert ts.Trajectory(tmp_path / "run").steps == [0, 1, 8]

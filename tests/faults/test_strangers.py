@@ -26,6 +26,7 @@ from tests.faults.steps import tree
 from tests.recording.tiny import filled
 from thetascope.demo.images import load_mnist
 from thetascope.errors import CheckpointError, ObjectiveError, ResultError, ThetascopeError
+from thetascope.results.stored import FORMAT
 from thetascope.testing.models import case
 
 FAR = 2**40
@@ -330,5 +331,5 @@ def test_labels_are_text_in_every_output(tmp_path: Path, label: str) -> None:
 
 def saved(path: Path) -> Path:
     variables = {"loss": ("alpha", [1.0, 2.0]), "status": ("alpha", np.ones(2, np.int8))}
-    attrs = {"experiment": "interpolate", "level": "model", "thetascope_format": 2, "units": {"": 2}, "scored": ["loss"]}
+    attrs = {"experiment": "interpolate", "level": "model", "thetascope_format": FORMAT, "units": {"": 2}, "scored": ["loss"]}
     return ts.Result(xr.Dataset(variables, coords={"alpha": [0.0, 1.0]}, attrs=attrs)).save(path)

@@ -12,6 +12,7 @@ import torch
 
 from tests.recording.tiny import fill, filled
 from thetascope.recording.recorder import Recorder
+from thetascope.recording.run_directory import RunDirectory
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["thetascope.recording.recorder"])
@@ -34,7 +35,7 @@ def record_on_and_on(run: Path, said: Connection, seed: int, max_states: int | N
     chance, model = random.Random(seed), filled(0)
     said.send("entering")
     with Recorder(run, model, max_states=max_states) as recorder:
-        step, value = recorder._last_step, 10_000 * seed
+        step, value = RunDirectory.open(run).read_log().last_step, 10_000 * seed
         while True:
             step = max(1, step - chance.randint(0, 3)) if goes_back and chance.random() < 0.2 else step + 1
             value += 1

@@ -14,15 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.recording.tiny import Tiny, assert_same
 from thetascope.errors import CheckpointError, ThetascopeError
-from thetascope.recording.checkpoints import PREFIXES, fitted_names, open_checkpoint
-from thetascope.state import ParameterSpace
+from thetascope.recording.checkpoints import open_checkpoint
 
 ZIP, LEGACY = "zip", "legacy"
 FORMATS = [ZIP, LEGACY]
@@ -421,23 +418,3 @@ def test_an_unknown_suffix_says_what_is_known(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"x")
     message = refusal(tmp_path / "a.npz")
     assert 'ends in ".npz"; expected a checkpoint file: .safetensors, .pt, .pth, .ckpt, .bin, .tar' in message
-
-
-# --- names that wrappers changed --------------------------------------------------------------------------
-
-names = st.lists(st.sampled_from(["weight", "net.weight", "net.bias", "head.scale"]), min_size=1, unique=True)
-
-
-@given(names=names, prefixes=st.lists(st.sampled_from(PREFIXES), max_size=3, unique=True), compiled=st.booleans())
-def test_wrapped_names_are_mapped_to_those_of_the_space(names: list[str], prefixes: list[str], compiled: bool) -> None:
-    space = ParameterSpace.of_tensors({name: torch.zeros(1) for name in names})
-    present = {"".join(prefixes) + (name.replace("net.", "net._orig_mod.") if compiled else name): name for name in names}
-    found = fitted_names(ParameterSpace.of_tensors({name: torch.zeros(1) for name in present}).tensors, space)
-    assert found == {name: old for old, name in present.items()}
-
-
-def test_names_are_left_alone_where_leaving_out_does_not_help() -> None:
-    space = ParameterSpace.of_tensors({"module.a": torch.zeros(1), "b": torch.zeros(1)})
-    assert fitted_names(space.tensors, space) == {"module.a": "module.a", "b": "b"}
-    other = ParameterSpace.of_tensors({"module.x": torch.zeros(1)})
-    assert fitted_names(other.tensors, space) == {"module.x": "module.x"}

@@ -14,12 +14,22 @@ from torch import nn
 
 import thetascope as ts
 from tests.report.pages import QUIET, Page, record
+from thetascope.experiments.framework.catalog import experiments
 from thetascope.report.embedding import safe_json
 from thetascope.testing.models import case
 
 TAG = "<img src=x onerror=alert(1)>"
 END = "</script><script>alert(2)</script>"
 HOSTILE = f"{TAG}{END}"
+SIDE = (-1.0, 1.0, 3)
+CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "path": ("interpolate", {"alphas": 3}),
+    "layers": ("interpolate", {"level": "layer", "alphas": 3}),
+    "parameters": ("interpolate", {"level": "parameter", "alphas": 3, "parameters": 2}),
+    "roles": ("layer_roles", {"draws": 1}),
+    "surface": ("surface", {"x": SIDE, "y": SIDE}),
+}
+KEYS = {name: experiments()[experiment].of(**options).key for name, (experiment, options) in CALLS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +40,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = record(tmp_path_factory.mktemp("hostile") / "run", model, metrics=(f"{HOSTILE}_loss", HOSTILE))
     objective = ts.Objective(model, case("linear").data(12), metrics={HOSTILE: "accuracy"})
     trajectory = ts.Trajectory(run)
-    results = [
-        ts.interpolate(objective, trajectory, alphas=3, **QUIET),
-        ts.interpolate(objective, trajectory, level="layer", alphas=3, **QUIET),
-        ts.interpolate(objective, trajectory, level="parameter", alphas=3, parameters=2, **QUIET),
-        ts.layer_roles(objective, trajectory, draws=1, **QUIET),
-        ts.surface(objective, trajectory, x=(-1, 1, 3), y=(-1, 1, 3), **QUIET),
-    ]
+    results = [getattr(ts, experiment)(objective, trajectory, **options, **QUIET) for experiment, options in CALLS.values()]
+    assert [result.data.attrs["key"] for result in results] == list(KEYS.values())
     return ts.write_report(run, results)
 
 
@@ -45,7 +50,7 @@ def test_no_name_becomes_an_element(hostile: Path) -> None:
     assert not [attrs for tag, attrs in page.elements if tag == "img"]
     assert not [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
     assert not [text for _, text in page.scripts if text.strip() == "alert(2)"]
-    assert set(page.figures()) == {"training", "line", "layers", "parameters", "roles", "surface"}
+    assert set(page.figures()) == {"training", *KEYS.values()}
 
 
 def test_names_show_as_text(hostile: Path) -> None:
@@ -68,10 +73,10 @@ def test_nothing_breaks_out_of_the_data(hostile: Path) -> None:
 def test_pictures_show_names_as_text(hostile: Path) -> None:
     """What plotly reads as HTML holds entities; owners are compared with, and shown nowhere."""
     figures = Page(hostile).figures()
-    layers = figures["layers"]["data"]
+    layers = figures[KEYS["layers"]]["data"]
     assert layers[0]["meta"] == {"layer": HOSTILE}
     assert "&lt;img src=x onerror=alert(1)&gt;" in layers[0]["name"]
-    assert all(TAG not in text for name in ("layers", "parameters", "training") for text in _shown(figures[name]))
+    assert all(TAG not in text for name in (KEYS["layers"], KEYS["parameters"], "training") for text in _shown(figures[name]))
     assert figures["training"]["data"][0]["name"].startswith("&lt;img")
 
 

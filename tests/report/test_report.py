@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,27 +21,48 @@ import xarray as xr
 from torch import nn
 
 import thetascope as ts
-from tests.report.pages import QUIET, Page, network, record, sorted_export
+import thetascope.experiments
+from tests.full_disk import full_disk
+from tests.report.pages import QUIET, SPECIFICATIONS, Page, call_of, key_of, network, record, sorted_export, specified
 from thetascope.cli import main
 from thetascope.errors import RecordingError, ResultError
-from thetascope.experiments.catalog import CATALOG, Examination
+from thetascope.experiments.framework.call_options import canonical
+from thetascope.experiments.framework.catalog import declaration, entries, experiment_of
+from thetascope.experiments.framework.declaration import Call, words_of
+from thetascope.experiments.framework.words import CHAPTERS, Words
 from thetascope.report import articles, page, pictures
 from thetascope.report.provenance import certainty
-from thetascope.report.sections import CHAPTERS, SECTIONS
 from thetascope.testing.models import case
+
+
+def load(run: Path, entry: str) -> ts.Result:
+    """The result that a run has of an entry."""
+    return ts.load_result(run / "results" / key_of(entry))
+
+
+def words_for(result: ts.Result) -> Words:
+    """What is said of a result."""
+    experiment = experiment_of(result.data.attrs)
+    assert experiment is not None
+    return words_of(experiment, result.data.attrs)
 
 
 def test_every_experiment_stands_in_its_chapter_with_its_numbers(report: Path, examined: Path) -> None:
     found = Page(report)
     assert "Not run" not in found.text
-    for name, examination in CATALOG.items():
-        result = ts.load_result(examined / "results" / name)
-        assert " ".join(examination.question.split()) in found.text
-        assert examination.headline(result) in found.text, name
+    for key, call in entries().items():
+        assert " ".join(call.words.question.split()) in found.text
+        assert call.words.headline(load(examined, key).data) in found.text, key
     chapters = [attrs["id"] for tag, attrs in found.elements if tag == "section"]
     assert chapters == ["glance", *CHAPTERS, "provenance"]
-    assert set(found.figures()) == {"training", *CATALOG}
+    assert set(found.figures()) == {"training", *map(key_of, entries())}
     assert "problem" not in [attrs.get("class") for tag, attrs in found.elements if tag == "p" and attrs.get("role")]
+
+
+def test_articles_are_known_by_the_keys_of_their_results(report: Path) -> None:
+    found = Page(report)
+    articles = {attrs["id"] for tag, attrs in found.elements if tag == "article"}
+    assert articles == {"a-training", *(f"a-{key_of(entry)}" for entry in entries())}
 
 
 def test_the_model_s_table_counts_parameters(report: Path) -> None:
@@ -49,83 +72,187 @@ def test_the_model_s_table_counts_parameters(report: Path) -> None:
     assert "all 43 100 %" in text
 
 
-def test_each_result_fits_one_section(examined: Path) -> None:
-    for name in CATALOG:
-        attrs = ts.load_result(examined / "results" / name).data.attrs
-        assert [section.name for section in SECTIONS if section.fits(attrs)] == [name]
-    assert {section.chapter for section in SECTIONS} <= set(CHAPTERS)
-    assert len({section.name for section in SECTIONS}) == len(SECTIONS)
+def test_each_result_answers_the_question_of_one_entry(examined: Path) -> None:
+    questions = {}
+    for key, call in entries().items():
+        attrs = load(examined, key).data.attrs
+        assert attrs["key"] == key_of(key)
+        experiment = experiment_of(attrs)
+        assert experiment is call.experiment
+        entry = experiment.entry_of(attrs)
+        assert entry is not None
+        assert Call(experiment, entry.options).key == key
+        assert call.words.chapter in CHAPTERS
+        questions[call.words.question] = key
+    assert len(questions) == len(entries())
 
 
-def test_words_are_made_from_the_numbers(examined: Path) -> None:
-    for section in SECTIONS:
-        if section.name in CATALOG:
-            result = ts.load_result(examined / "results" / section.name)
-            texts = [section.how(result), *section.reads(result), section.cannot]
-            assert all(text.endswith(".") and "nan" not in text and "None" not in text and "  " not in text for text in texts), texts
-            assert any(character.isdigit() for character in section.how(result))
+@pytest.mark.parametrize("entry", entries())
+def test_words_are_made_from_the_numbers(entry: str, examined: Path) -> None:
+    result = load(examined, entry)
+    words = words_for(result)
+    texts = [words.how(result.data), *words.shows(result.data), words.caveat]
+    assert all(text.endswith(".") and "nan" not in text and "None" not in text and "  " not in text for text in texts), texts
+    assert any(character.isdigit() for character in words.how(result.data))
 
 
 def test_a_table_is_the_export(report: Path, examined: Path, tmp_path: Path) -> None:
-    exported = sorted_export(examined / "results" / "layers", tmp_path / "layers.csv").decode()
+    exported = sorted_export(examined / "results" / key_of("interpolate-layer"), tmp_path / "layers.csv").decode()
     assert exported in Page(report).tables()
 
 
-def test_a_run_without_results_says_what_runs_them(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_results_says_so(bare: Path) -> None:
     found = Page(ts.write_report(bare))
     assert "hidden Linear 2 × 2, 2 6 100 %" in found.text
     assert "No metrics were recorded." in found.text
     assert not found.figures()
-    for name, examination in CATALOG.items():
-        assert examination.question in found.text
-        command = next((s.command for s in SECTIONS if s.name == name), f"thetascope examine RUN {name} --objective SPEC")
-        assert command.replace("RUN", str(bare)) in found.text
-        program, verb, *rest = shlex.split(command)
-        assert program == "thetascope"
-        assert main([verb, "--help"]) == 0
-        options = capsys.readouterr().out
-        assert all(option in options for option in rest if option.startswith("--")), command
+    assert all(" ".join(call.words.question.split()) in found.text for call in entries().values())
+    assert found.commands() == [call.command_line(str(bare)) for call in sorted(entries().values(), key=_chapter)]
 
 
-def test_an_experiment_without_a_section_is_shown_too(bare: Path, examined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    new = Examination("weather", "How is the weather?", lambda s, out: pytest.fail("not run here"), lambda r: f"fine over {r.title}")
-    monkeypatch.setitem(CATALOG, "weather", new)
-    assert f"thetascope examine {bare} weather --objective SPEC" in Page(ts.write_report(bare)).text
-    result = ts.load_result(examined / "results" / "line")
+def _chapter(call: Call) -> int:
+    return list(CHAPTERS).index(call.words.chapter)
+
+
+def planned(command: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, Path]:
+    """What a command would do and where, as its dry run says it."""
+    program, *arguments = shlex.split(specified(command))
+    assert program == "thetascope"
+    assert main([*arguments, "--dry-run"]) == 0, command
+    told = dict(re.findall(r"^  (to do|result) +(.*)$", capsys.readouterr().out, re.MULTILINE))
+    return told["to do"], Path(told["result"])
+
+
+@pytest.fixture
+def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working folder, with what the commands of a report leave open."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "specs.py").write_text(SPECIFICATIONS)
+
+
+@pytest.mark.usefixtures("specs")
+def test_what_was_not_run_is_run_by_its_command(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(run / "results")
+    plans = [planned(command, capsys) for command in Page(ts.write_report(run)).commands()]
+    assert all(todo != "nothing" for todo, _ in plans)
+    assert {place for _, place in plans} == {run / "results" / key for key in entries()}
+
+
+@pytest.mark.usefixtures("specs")
+def test_what_was_run_is_made_again_by_its_command(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    elsewhere = run / "results" / "of-my-own"
+    (run / "results" / key_of("interpolate-layer")).rename(elsewhere)
+    plans = [planned(command, capsys) for command in Page(ts.write_report(run)).made_again_by()]
+    assert {place for _, place in plans} == set((run / "results").iterdir())
+    left = {place.name for todo, place in plans if not todo.startswith("nothing")}
+    assert left <= {key_of("study_test_size")}  # whose one pass gives the values that everything else is drawn from
+
+
+WEATHER = """
+from __future__ import annotations
+
+from thetascope.experiments.framework.declaration import Declaration, Entry
+
+def weather(objective, trajectory, wind: float = 1.0, *, out=None, engine: str = "auto", progress: bool = True):
+    "Ask for the weather."
+    return EXPERIMENT.run(locals())
+
+EXPERIMENT = Declaration(weather, entries=(Entry(85),), examples=("weather RUN --objective SPEC",))
+"""
+WEATHER_WORDS = """
+from thetascope.experiments.framework.words import Words
+
+WORDS = Words(
+    chapter="walk",
+    asks="How is the weather?",
+    headline=lambda data: f"fine over {data.attrs['title']}",
+    how=lambda data: "It was looked up 1 time.",
+    shows=lambda data: ["The sun."],
+    does_not_show="The moon.",
+)
+"""
+
+
+@pytest.fixture
+def weather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An experiment in a folder of its own, and nothing anywhere else."""
+    folder = tmp_path / "more" / "weather"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(WEATHER)
+    (folder / "words.py").write_text(WEATHER_WORDS)
+    monkeypatch.setattr(thetascope.experiments, "__path__", [*thetascope.experiments.__path__, str(tmp_path / "more")])
+    yield
+    declaration.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("thetascope.experiments.weather")]:
+        del sys.modules[name]
+    vars(thetascope.experiments).pop("weather", None)
+
+
+@pytest.mark.usefixtures("weather")
+def test_a_new_experiment_needs_nothing_but_its_folder(bare: Path, examined: Path) -> None:
+    found = Page(ts.write_report(bare))
+    assert "How is the weather?" in found.text
+    assert f"thetascope weather {bare} --objective SPEC" in found.commands()
+    data = (
+        load(examined, "interpolate")
+        .data.drop_attrs()
+        .assign_attrs(
+            {name: value for name, value in load(examined, "interpolate").data.attrs.items() if name != "level"}
+            | {"experiment": "weather", "title": "rain", "key": "weather"}
+        )
+    )
+    ts.Result(data).save(bare / "results" / "weather")
+    found = Page(ts.write_report(bare))
+    assert "fine over rain" in found.text
+    assert 'there is no figure for "weather"' in found.text
+    assert not [command for command in found.commands() if command.startswith("thetascope weather")]
+
+
+def test_a_result_of_no_experiment_is_shown_too(bare: Path, examined: Path) -> None:
+    result = load(examined, "interpolate")
     ts.Result(result.data.assign_attrs(experiment="weather", title="rain")).save(bare / "results" / "weather")
     text = Page(ts.write_report(bare)).text
     assert "What else was found?" in text
-    assert "fine over rain" in text
+    assert "Rain" in text
     assert 'there is no figure for "weather model"' in text
 
 
 def test_a_damaged_result_is_told_and_stops_nothing(bare: Path, examined: Path) -> None:
-    results = with_results(bare, examined, "line", "roles", "layers") / "results"
-    (results / "line" / "zarr.json").write_text("{")
+    results = with_results(bare, examined, "interpolate", "layer_roles", "interpolate-layer", "surface") / "results"
+    line, roles, layers, surface = map(key_of, ("interpolate", "layer_roles", "interpolate-layer", "surface"))
+    (results / line / "zarr.json").write_text("{")
     (results / "notes").mkdir()
-    chunk = next(path for path in (results / "roles" / "reinit_loss" / "c").rglob("*") if path.is_file())
+    chunk = next(path for path in (results / roles / "reinit_loss" / "c").rglob("*") if path.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-3])
+    header = json.loads((results / surface / "zarr.json").read_text())
+    header["attributes"]["thetascope_format"] = 2
+    (results / surface / "zarr.json").write_text(json.dumps(header))
     found = Page(ts.write_report(bare))
-    assert found.text.count("This result cannot be read") == 3
+    assert found.text.count("This result cannot be read") == 4
     assert f'"{results}/notes" is no stored result' in found.text
-    assert "3 cannot be read: line, notes and roles" in found.text
-    assert set(found.figures()) == {"layers"}
-    assert "thetascope layers" not in found.text  # it was run
+    assert f'"{results}/{surface}" has result format 2, which an earlier version wrote, and this one reads format 3' in found.text
+    assert f"4 cannot be read: {line}, {roles}, notes and {surface}" in found.text
+    assert set(found.figures()) == {layers}
+    questions = [call.words.question for key, call in entries().items() if key in ("interpolate", "layer_roles", "surface")]
+    assert all(question in found.text for question in questions)
+    asked = {shlex.split(command)[1] for command in found.commands()}
+    assert not asked & {"layer-roles", "surface"}  # they were run; what came of it must be looked at
+    assert entries()["interpolate-layer"].command_line(str(bare)) not in found.commands()
 
 
-def with_results(bare: Path, examined: Path, *names: str) -> Path:
-    """The bare run with some of the results."""
-    for name in names:
+def with_results(bare: Path, examined: Path, *wanted: str) -> Path:
+    """The bare run with the results of some entries."""
+    for name in map(key_of, wanted):
         shutil.copytree(examined / "results" / name, bare / "results" / name)
     return bare
 
 
-@pytest.mark.parametrize("name", list(CATALOG))
-def test_an_unfinished_result_is_told_and_stops_nothing(name: str, examined: Path, bare: Path) -> None:
+@pytest.mark.parametrize("entry", entries())
+def test_an_unfinished_result_is_told_and_stops_nothing(entry: str, examined: Path, bare: Path) -> None:
     """As a killed process leaves it: some points missing, nothing derived."""
-    data = ts.load_result(examined / "results" / name).data
+    key, data = key_of(entry), load(examined, entry).data
     derived = ("crossings", "gaps", "pattern_shares", "noise_floor", "undecided", "recommendation", "rule", "limit", "estimate")
-    data.attrs = {key: value for key, value in data.attrs.items() if key not in derived}
+    data.attrs = {name: value for name, value in data.attrs.items() if name not in derived}
     prefix = next(iter(data.attrs["units"]))
     for variable in data.data_vars:
         if str(variable).endswith("status"):
@@ -133,47 +260,50 @@ def test_an_unfinished_result_is_told_and_stops_nothing(name: str, examined: Pat
     for scored in data.attrs["scored"]:
         data[prefix + scored].values.flat[0] = np.nan
     dropped = [v for v in ("share", "role", "pattern", "loss_median", "loss_spread") if v in data]
-    place = bare / "results" / name
     missing = ts.Result(data.drop_vars(dropped)).status_counts()["missing"]
-    ts.Result(data.drop_vars(dropped)).save(place)
-    shutil.copytree(examined / "results" / "line", bare / "results" / "whole")
+    ts.Result(data.drop_vars(dropped)).save(bare / "results" / key)
+    whole = "layer_roles" if entry == "interpolate" else "interpolate"
+    with_results(bare, examined, whole)
     found = Page(ts.write_report(bare))
     assert f"This result is not finished: {missing:,} of" in found.text
-    assert f"1 not finished: {name}" in found.text
-    training = " --training SPEC" if CATALOG[name].trains else ""
-    assert f"thetascope examine {bare} {name} --objective SPEC{training} goes on from there" in found.text
-    assert "whole" in found.figures()
+    assert f"1 not finished: {key}" in found.text
+    call = call_of(entry)
+    stored = Call(call.experiment, {name: canonical(value) for name, value in call.options.items()})
+    assert f"{stored.command_line(str(bare))} goes on from there" in found.text
+    assert key_of(whole) in found.figures()
 
 
 def test_results_that_are_named_stand_beside_the_others(examined: Path, bare: Path) -> None:
-    place = examined / "results" / "line"
-    path = ts.write_report(bare, [place, str(place), ts.load_result(examined / "results" / "plane")])
+    line, plane = key_of("interpolate"), key_of("trajectory_plane")
+    place = examined / "results" / line
+    path = ts.write_report(bare, [place, str(place), load(examined, "trajectory_plane")])
     found = Page(path)
     assert path == bare / "report.html"
-    assert set(found.figures()) == {"line", "plane"}
-    assert "Made from states that this recording does not hold: line and plane" in found.text
-    assert set(Page(ts.write_report(bare, ts.load_result(place))).figures()) == {"line"}
+    assert set(found.figures()) == {line, plane}
+    assert f"Made from states that this recording does not hold: {line} and {plane}" in found.text
+    assert set(Page(ts.write_report(bare, ts.load_result(place))).figures()) == {line}
     with pytest.raises(ResultError, match="does not exist"):
         ts.write_report(bare, [examined / "results" / "lines"])
 
 
 def test_two_results_of_a_kind_stand_one_after_the_other(bare: Path, examined: Path) -> None:
-    with_results(bare, examined, "line")
-    shutil.copytree(bare / "results" / "line", bare / "results" / "another-line")
-    found = Page(ts.write_report(bare, ts.Result(ts.load_result(bare / "results" / "line").data)))
-    assert list(found.figures()) == ["another-line", "line", "line-2"]
+    with_results(bare, examined, "interpolate")
+    key = key_of("interpolate")
+    shutil.copytree(bare / "results" / key, bare / "results" / "another-line")
+    found = Page(ts.write_report(bare, ts.Result(load(bare, "interpolate").data)))
+    assert list(found.figures()) == [key, f"{key}-2", f"{key}-3"]
     assert f"--out {bare}/results/another-line" in found.text  # where it is gone on with
 
 
 def test_other_data_are_told(bare: Path, examined: Path) -> None:
-    with_results(bare, examined, "line")
+    with_results(bare, examined, "interpolate")
     objective = ts.Objective(network(), case("linear").data(8))
     fewer = ts.interpolate(objective, ts.Trajectory(examined), alphas=3, **QUIET)
     assert "scored on 2 different data sets, or draws of samples" in Page(ts.write_report(bare, fewer)).text
 
 
 def test_a_folder_of_results_needs_no_recording(bare: Path, examined: Path) -> None:
-    with_results(bare, examined, "line")
+    with_results(bare, examined, "interpolate")
     (bare / "run.json").unlink()
     text = Page(ts.write_report(bare)).text
     assert "This folder holds no recording" in text
@@ -198,11 +328,10 @@ def test_ties_are_counted_once(tmp_path: Path) -> None:
     assert "buffers 7 values" in text
 
 
-def test_the_page_is_put_in_place_whole(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_is_put_in_place_whole(bare: Path, examined: Path) -> None:
     before = ts.write_report(bare).read_bytes()
-
-    monkeypatch.setattr(page, "_page", lambda *_: 10_000 * "half of it " + "\ud800")  # a character that no file takes
-    with pytest.raises(UnicodeEncodeError):
+    with_results(bare, examined, "interpolate")
+    with pytest.raises(OSError, match="File too large"), full_disk(len(before) // 2):
         ts.write_report(bare)
     assert (bare / "report.html").read_bytes() == before
     assert sorted(path.name for path in bare.iterdir() if "report" in path.name) == ["report.html"]
@@ -247,11 +376,11 @@ def test_no_torch_is_needed(run: Path) -> None:
     code = f"import sys; sys.modules['torch'] = None; import thetascope as ts; print(ts.write_report({str(run)!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(run / "report.html")
-    assert set(Page(run / "report.html").figures()) == {"training", *CATALOG}
+    assert set(Page(run / "report.html").figures()) == {"training", *map(key_of, entries())}
 
 
 def test_a_page_stays_small_whatever_is_in_it(bare: Path, examined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_results(bare, examined, "line", "plane", "surface")
+    with_results(bare, examined, "interpolate", "trajectory_plane", "surface")
 
     def images() -> dict[str, str]:
         found = Page(ts.write_report(bare))
@@ -271,14 +400,14 @@ def test_a_page_stays_small_whatever_is_in_it(bare: Path, examined: Path, monkey
 
 
 def test_large_tables_are_left_out_and_named(bare: Path, examined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_results(bare, examined, "parameters")
+    with_results(bare, examined, "interpolate-parameter")
     monkeypatch.setattr(pictures, "MOST_ROWS", 30)
-    result = ts.load_result(bare / "results" / "parameters")
-    packed, note = pictures.table_for_download(result, "parameters")
+    result, key = load(bare, "interpolate-parameter"), key_of("interpolate-parameter")
+    packed, note = pictures.table_for_download(result, key)
     assert packed
-    assert 'lacks accuracy, loss, status: too many rows. ts.load_result("…/parameters").export("parameters.csv")' in note
+    assert f'lacks accuracy, loss, status: too many rows. ts.load_result("…/{key}").export("{key}.csv")' in note
     monkeypatch.setattr(pictures, "MOST_ROWS", 1)
-    assert pictures.table_for_download(result, "parameters")[0] == ""
+    assert pictures.table_for_download(result, key)[0] == ""
     assert "too many rows" in Page(ts.write_report(bare)).text
 
 
@@ -290,15 +419,14 @@ def test_the_command_prints_the_path(bare: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_what_fails_in_one_result_is_told(bare: Path, examined: Path) -> None:
-    result = ts.load_result(examined / "results" / "compare")
-    ts.Result(result.data.assign_attrs(gaps="many")).save(bare / "results" / "compare")
+    result, key = load(examined, "compare_paths"), key_of("compare_paths")
+    ts.Result(result.data.assign_attrs(gaps="many")).save(bare / "results" / key)
     found = Page(ts.write_report(bare))
     assert found.text.count("Part of this result cannot be shown: TypeError") == 1
-    assert "compare" not in found.figures()
+    assert key not in found.figures()
 
 
 def test_an_atlas_of_parameters_has_its_words() -> None:
-    section = next(section for section in SECTIONS if section.name == "atlas")
     values = {
         "loss_change": (("parameter", "alpha"), np.zeros((4, 3))),
         "impact": (("parameter",), [4.0, 1.0, 2.0, 1.0]),
@@ -307,15 +435,15 @@ def test_an_atlas_of_parameters_has_its_words() -> None:
     }
     coords = {"parameter": ["a[0]", "a[1]", "b[0]", "b[1]"], "alpha": [0.0, 0.5, 1.0]}
     result = ts.Result(xr.Dataset(values, coords, {"experiment": "parameter_atlas", "samples_scored": 10}))
-    assert section.fits(result.data.attrs)
-    assert section.how(result).startswith("Each of 4 parameters alone was set to 3 places")
-    told = section.reads(result)
+    words = words_for(result)
+    assert words.how(result.data).startswith("Each of 4 parameters alone was set to 3 places")
+    told = words.shows(result.data)
     assert told == [
         "The largest impacts are those of a[0] (4), b[0] (2) and a[1] (1).",
         "Half of all impact lies with 1 parameter, 25 % of them.",
     ]
-    assert section.table is not None
-    rows = [[cell.text for cell in row.cells] for row in section.table(result).rows]
+    assert words.table is not None
+    rows = [[cell.text for cell in row.cells] for row in words.table(result.data).rows]
     assert rows == [["a", "2", "2.5", "4", "5", "1.5"], ["b", "2", "1.5", "2", "3", "3.5"]]
 
 

@@ -311,14 +311,16 @@ def test_a_picture_of_one_variable(path_result: ts.Result, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
 def test_animations_are_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
-    def save_animation(result: ts.Result, path: Path, *, variable: str = "loss") -> Path:
+    def save_animation(data: xr.Dataset, path: Path, *, variable: str = "loss") -> Path:
         assert path.suffix == suffix
-        path.write_text(f"{result.experiment} {variable}")
+        path.write_text(f"{data.attrs['experiment']} {variable}")
         return path
 
-    monkeypatch.setitem(sys.modules, "thetascope.figures.animation", SimpleNamespace(save_animation=save_animation))
+    monkeypatch.setitem(sys.modules, "thetascope.experiments.trajectory_plane.animation", SimpleNamespace(save_animation=save_animation))
     assert plane().export(tmp_path / f"a{suffix}").read_text() == "trajectory_plane loss"
     assert plane().export(tmp_path / f"a{suffix}", variable=QUOTED).read_text() == f"trajectory_plane {QUOTED}"
+    with pytest.raises(ResultError, match='only a result of "trajectory_plane" can be animated; got one of "surface"'):
+        surface().export(tmp_path / f"b{suffix}")
 
 
 @pytest.mark.slow
@@ -415,12 +417,12 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_figure_that_fails_half_way_leaves_the_old_file(path_result: ts.Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def save_figure(result: ts.Result, path: Path) -> Path:
+    def save_figure(data: xr.Dataset, path: Path) -> Path:
         path.write_text("half")
         raise OSError("broken")
 
     (tmp_path / "a.png").write_text("old")
-    monkeypatch.setattr("thetascope.figures.save_figure", save_figure)
+    monkeypatch.setattr("thetascope.experiments.framework.pictures.save_figure", save_figure)
     with pytest.raises(OSError, match="broken"):
         path_result.export(tmp_path / "a.png")
     assert (tmp_path / "a.png").read_text() == "old"

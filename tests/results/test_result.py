@@ -8,6 +8,7 @@ import xarray as xr
 
 import thetascope as ts
 from thetascope.errors import ResultError
+from thetascope.results.status import STATUS_NAMES, status_counts
 from thetascope.results.store import Block, Layout, Store
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -63,6 +64,11 @@ def test_dataframe_has_a_row_a_point() -> None:
 def test_an_experiment_without_a_figure_says_so() -> None:
     with pytest.raises(ResultError, match="interpolate"):
         made().plot()
+
+
+def test_points_are_counted_by_their_status() -> None:
+    assert status_counts(made().data) == {"missing": 2, "evaluated": 2, "not finite": 1, "estimated": 0}
+    assert status_counts(xr.Dataset()) == dict.fromkeys(STATUS_NAMES.values(), 0)
 
 
 def test_a_foreign_dataset_is_refused() -> None:

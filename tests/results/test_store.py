@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +117,36 @@ def test_foreign_things_are_named(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(ResultError, match="no stored result"):
         ts.load_result(tmp_path / "folder")
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (1, "an earlier version wrote, and this one reads format 3: remove it and make the result anew (the same command or call does)"),
+        (2, "an earlier version wrote, and this one reads format 3: remove it and make the result anew (the same command or call does)"),
+        (4, "has result format 4, and this version reads format 3: install a newer thetascope"),
+        (None, "has result format None, which no version writes: it is no thetascope result, or it is damaged"),
+        ("3", "has result format 3, which no version writes"),
+        (True, "has result format True, which no version writes"),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_another_version_wrote_is_one_error_that_says_what_to_do(tmp_path: Path, version: object, said: str, whole: bool) -> None:
+    place = tmp_path / "line"
+    Store.create(place, LAYOUT).close()
+    header = json.loads((place / "zarr.json").read_text())
+    header["attributes"]["thetascope_format"] = version
+    if not whole:  # nothing else of it is looked at
+        header["attributes"] = {"thetascope_format": version}
+        header["zarr_format"] = 2
+        shutil.rmtree(place / "loss")
+    (place / "zarr.json").write_text(json.dumps(header))
+    before = sorted(place.rglob("*"))
+    for use in (ts.load_result, Store.open, lambda path: save(LAYOUT.empty(), path)):
+        with pytest.raises(ResultError, match=re.escape(said)) as caught:
+            use(place)
+        assert str(caught.value).startswith(f'"{place}" has result format')
+    assert sorted(place.rglob("*")) == before
 
 
 def test_derived_variables_are_stored_too(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thetascope.cli import paths, planes, reports, runs, starting
+from thetascope.cli import examining, experiments, reports, starting
 from thetascope.cli.application import app, main
 
-__all__ = ["app", "main", "paths", "planes", "reports", "runs", "starting"]
+__all__ = ["app", "examining", "experiments", "main", "reports", "starting"]

@@ -88,11 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 for an error in what was found, 2 for wrong arguments, 130 for Ctrl-C.
     """
+    from thetascope.cli.renamed import OLD_COMMANDS, renamed
     from thetascope.errors import ThetascopeError, UsageError
 
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     try:
+        if tokens and tokens[0] in OLD_COMMANDS:
+            raise UsageError(renamed(tokens[0]))
         app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:

@@ -11,6 +11,7 @@ from typing import Any
 from cyclopts import App
 from cyclopts.config import Dict
 
+from thetascope.cli.renamed import OLD_COMMANDS, renamed
 from thetascope.errors import UsageError
 
 FILE = "thetascope.toml"
@@ -21,7 +22,8 @@ def configuration(app: App, named: Path | None) -> list[Dict]:
     """What the commands take their options from, the first before the second.
 
     Raises:
-        UsageError: the named file is not there, is no TOML, or holds a table or an option that no command has.
+        UsageError: the named file is not there, is no TOML, or holds a table or an option that no command has; a table of the first
+            version is told its new name.
     """
     file = named or Path(FILE)
     if not file.is_file():
@@ -34,7 +36,10 @@ def configuration(app: App, named: Path | None) -> list[Dict]:
         raise UsageError(f'"{file}" is no valid TOML: {error}') from error
     tables = {name: value for name, value in content.items() if isinstance(value, dict)}
     shared = {name: value for name, value in content.items() if not isinstance(value, dict)}
-    options = options_of(app)
+    options = options_by_command(app)
+    for name in tables:
+        if name in OLD_COMMANDS:
+            raise UsageError(f'"{file}": {renamed(name)}')
     _check(file, "table", tables, list(options))
     for command, table in tables.items():
         _check(file, f"[{command}] option", table, options[command])
@@ -43,7 +48,7 @@ def configuration(app: App, named: Path | None) -> list[Dict]:
     return [Dict(tables, source=source), Dict(shared, allow_unknown=True, use_commands_as_keys=False, source=source)]
 
 
-def options_of(app: App) -> dict[str, list[str]]:
+def options_by_command(app: App) -> dict[str, list[str]]:
     """The options of each command, as a configuration names them."""
     commands = {name: app[name] for name in app if not name.startswith("-")}
     return {

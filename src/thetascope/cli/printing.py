@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from thetascope.progress import duration
 
 if TYPE_CHECKING:
-    from thetascope.experiments.dry_run import Plan
-    from thetascope.experiments.examine_run import Finding
+    from thetascope.experiments.framework.examine import Finding
+    from thetascope.experiments.framework.plan import Plan
 
 
 ROOM_FOR_QUESTIONS = 72
@@ -22,7 +22,7 @@ def print_summary(findings: Sequence[Finding]) -> None:
     """A table of what was found, and where the pictures are. Where the terminal is narrow, the questions make room."""
     from rich.console import Console
 
-    rows = [(finding.examination.name, finding.examination.question, finding.headline) for finding in findings]
+    rows = [(finding.entry.key, finding.entry.words.question, finding.headline) for finding in findings]
     if Console().width < ROOM_FOR_QUESTIONS:
         _print_table(("experiment", "found"), [(name, found) for name, _, found in rows], lines=True)
     else:
@@ -49,7 +49,7 @@ def print_plan(plan: Plan, place: Path) -> None:
 
 def print_plans(plans: Mapping[str, Plan]) -> None:
     """What several experiments would do, a row each."""
-    from thetascope.experiments.pacing import Expected
+    from thetascope.experiments.framework.timing import Expected
 
     rows = []
     for name, plan in plans.items():

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from thetascope.cli.application import app, examples
 
 
-@app.command(sort_key=30, help_epilogue=examples("thetascope report runs/mine"))
+@app.command(sort_key=85, help_epilogue=examples("thetascope report runs/mine"))
 def report(
     run: Annotated[Path, Parameter(help="A run directory, or a folder that holds results/.")],
     /,

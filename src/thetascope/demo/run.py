@@ -1,4 +1,4 @@
-"""The demo: train the thesis's network, record it, run every experiment on it, draw what was found."""
+"""The demo: train the thesis's network, record it, run the experiments on it, draw what was found."""
 
 from __future__ import annotations
 
@@ -8,27 +8,20 @@ from pathlib import Path
 from typing import Literal
 
 from thetascope.demo.images import Images, load_digits, load_mnist
-from thetascope.demo.training import DIGITS_RECIPE, MNIST_RECIPE, Recipe, lenet_training
+from thetascope.demo.training import DIGITS_RECIPE, MNIST_RECIPE, Hyperparameters, lenet_training
 from thetascope.errors import DataError, UsageError
-from thetascope.evaluation.objective import Objective
-from thetascope.experiments.catalog import Effort, Subject, chosen_examinations
-from thetascope.experiments.examine_run import Finding, examine_run
+from thetascope.experiments.framework.catalog import chosen_entries
+from thetascope.experiments.framework.examine import Finding, Subject, examine
 from thetascope.progress import say
 from thetascope.recording import Recorder
 from thetascope.recording.run_files import RUN_FILE
+from thetascope.scoring.objective import Objective
 from thetascope.trajectory import Trajectory
 
 Data = Literal["digits", "mnist"]
 
-EFFORTS = {
-    ("digits", False): Effort(parameters=3, repeats=2, grid=31, sizes=(100, 200, 500, 1000, 1433)),
-    ("digits", True): Effort(alphas=11, parameters=1, draws=2, repeats=1, grid=9, sizes=(200, 1433)),
-    ("mnist", False): Effort(),
-    ("mnist", True): Effort(alphas=11, parameters=1, draws=2, repeats=1, grid=11),
-}
 
-
-def load(data: Data, data_dir: Path | None) -> tuple[Images, Recipe]:
+def load(data: Data, data_dir: Path | None) -> tuple[Images, Hyperparameters]:
     """The images and the recipe that goes with them.
 
     Raises:
@@ -74,9 +67,8 @@ def run_demo(
     say(f"trained {recipe.epochs} epochs on {len(images.train_labels):,} images of {images.name}: held-out accuracy {accuracy:.4f}")
     objective = Objective(model, training.validation_data, loss="nll")
     trains = data == "digits" if studies is None else studies
-    subject = Subject(objective, trajectory, out / "results", training if trains else None, EFFORTS[data, quick])
-    chosen = chosen_examinations([], with_training=trains, with_long=data == "digits" and not quick)
-    return examine_run(subject, chosen, out / "figures")
+    subject = Subject(objective, trajectory, out, training if trains else None, demo=f"{data} quick" if quick else data)
+    return examine(subject, chosen_entries([], with_training=trains, with_long=data == "digits" and not quick))
 
 
 def _clear(out: Path) -> None:

@@ -8,11 +8,11 @@ import torch
 
 from thetascope.demo.images import Images
 from thetascope.demo.network import LeNet
-from thetascope.experiments.training import Training
+from thetascope.training.training import Training
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Hyperparameters:
     """Stochastic gradient descent whose learning rate shrinks by a factor after each epoch."""
 
     epochs: int
@@ -22,17 +22,17 @@ class Recipe:
     decay: float
 
 
-MNIST_RECIPE = Recipe(epochs=15, learning_rate=0.01, momentum=0.5, batch_size=64, decay=0.7)
+MNIST_RECIPE = Hyperparameters(epochs=15, learning_rate=0.01, momentum=0.5, batch_size=64, decay=0.7)
 """The thesis's, as its published tool nnvis 1.1.4 sets it."""
 
-DIGITS_RECIPE = Recipe(epochs=15, learning_rate=0.03, momentum=0.9, batch_size=48, decay=0.9)
+DIGITS_RECIPE = Hyperparameters(epochs=15, learning_rate=0.03, momentum=0.9, batch_size=48, decay=0.9)
 """For 1,433 images; 30 steps an epoch, so that half of the training is a whole step.
 
 The recipe for MNIST makes too few and too small steps on so few images (accuracy under 0.2).
 """
 
 
-def lenet_training(images: Images, recipe: Recipe, seed: int) -> Training:
+def lenet_training(images: Images, recipe: Hyperparameters, seed: int) -> Training:
     """The thesis's network trained on `images`, scored on those held out."""
     return Training(
         LeNet,

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from thetascope.errors import ResultError
+from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly, png
 from thetascope.exports.paraview import image_data, poly_data
 from thetascope.exports.pictures import animation, figure
 from thetascope.exports.tables import arrays, table
 from thetascope.files import write_atomically
-from thetascope.results.result import Result
 
-Content = Callable[[Result, str, str | None], bytes]
-"""Makes a file's content from a result, the suffix and the variable that was chosen."""
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["FORMATS", "draw_matplotlib", "draw_plotly", "export", "png"]
+
+Content = Callable[["xr.Dataset", str, str | None], bytes]
+"""Makes a file's content from a result's data, the suffix and the variable that was chosen."""
 
 FORMATS: dict[str, tuple[str, Content]] = {
     ".vti": ("a grid for ParaView", image_data),
@@ -31,11 +37,11 @@ FORMATS: dict[str, tuple[str, Content]] = {
 """Each suffix with what a file of it is and what makes its content."""
 
 
-def export(result: Result, path: str | os.PathLike[str], variable: str | None = None) -> Path:
-    """Write `result` in the format that the suffix of `path` names, whole or not at all; a file there is replaced.
+def export(data: xr.Dataset, path: str | os.PathLike[str], variable: str | None = None) -> Path:
+    """Write a result in the format that the suffix of `path` names, whole or not at all; a file there is replaced.
 
     Args:
-        result: what to write; a .vti takes one over (``y``, ``x``), a .vtp one with the way of a training.
+        data: of the result; a .vti takes one over (``y``, ``x``), a .vtp one with the way of a training.
         path: ends in one of FORMATS. Its folder is made.
         variable: of the scored variables, write only this one. An animation shows the loss without.
 
@@ -53,7 +59,7 @@ def export(result: Result, path: str | os.PathLike[str], variable: str | None = 
         raise ResultError(f'"{path.name}" ends in no known format; there are: {listed}')
     if path.is_dir():
         raise ResultError(f'"{path}" is a folder; an export is one file: choose another name')
-    content = FORMATS[suffix][1](result, suffix, variable)
+    content = FORMATS[suffix][1](data, suffix, variable)
 
     def write(partial: Path) -> None:
         partial.write_bytes(content)

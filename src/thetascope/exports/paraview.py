@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from thetascope.errors import ResultError
 from thetascope.exports.selection import only_variable
-from thetascope.results.result import Result
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,31 +25,31 @@ UNEVEN = 1e-6
 """Coordinates may be off an even grid by this share of a step."""
 
 
-def image_data(result: Result, suffix: str, variable: str | None) -> bytes:
+def image_data(data: xr.Dataset, suffix: str, variable: str | None) -> bytes:
     """The grid: point i + nx · j is the cell (``y`` j, ``x`` i). Floating variables as Float64, each status as Int8."""
-    data = only_variable(result, variable).data
+    data = only_variable(data, variable)
     if not _has_grid(data):
-        raise _unfit(result, suffix, "holds a grid over y and x")
+        raise _unfit(data, suffix, "holds a grid over y and x")
     (x_origin, x_step), (y_origin, y_step) = _axis(data, "x"), _axis(data, "y")
     extent = f"0 {data.sizes['x'] - 1} 0 {data.sizes['y'] - 1} 0 0"
-    root, image = _document("ImageData", result)
+    root, image = _document("ImageData", data)
     image.attrib |= {"WholeExtent": extent, "Origin": f"{x_origin!r} {y_origin!r} 0", "Spacing": f"{x_step!r} {y_step!r} 1"}
     piece = ElementTree.SubElement(image, "Piece", Extent=extent)
     _point_data(piece, {name: values.ravel() for name, values in _numbers(data, ("y", "x")).items()}, variable or "loss")
     return _xml(root)
 
 
-def poly_data(result: Result, suffix: str, variable: str | None) -> bytes:
+def poly_data(data: xr.Dataset, suffix: str, variable: str | None) -> bytes:
     """The states as points (``path_x``, ``path_y``, 0) and a line a training; a training of one state is a vertex."""
-    data = only_variable(result, variable).data
+    data = only_variable(data, variable)
     if not _has_path(data):
-        raise _unfit(result, suffix, "holds the way of a training through its plane (path_x, path_y)")
+        raise _unfit(data, suffix, "holds the way of a training through its plane (path_x, path_y)")
     values = _numbers(data, ("state",))
     points = np.column_stack([values["path_x"], values["path_y"], np.zeros(data.sizes["state"])])
     owner = values.get("training", np.zeros(len(points)))
     ways = [np.flatnonzero(owner == training) for training in dict.fromkeys(owner.tolist())]
     cells = {"Verts": [way for way in ways if len(way) == 1], "Lines": [way for way in ways if len(way) > 1]}
-    root, poly = _document("PolyData", result)
+    root, poly = _document("PolyData", data)
     piece = ElementTree.SubElement(poly, "Piece", NumberOfPoints=str(len(points)))
     _point_data(piece, values, f"path_{variable or 'loss'}")
     ElementTree.SubElement(piece, "Points").append(_array("Points", points))
@@ -91,29 +90,29 @@ def _axis(data: xr.Dataset, name: str) -> tuple[float, float]:
     return float(values[0]), step
 
 
-def _unfit(result: Result, suffix: str, holds: str) -> ResultError:
-    fits = [name for name, fit in ((".vti", _has_grid), (".vtp", _has_path)) if fit(result.data)]
+def _unfit(data: xr.Dataset, suffix: str, holds: str) -> ResultError:
+    fits = [name for name, fit in ((".vti", _has_grid), (".vtp", _has_path)) if fit(data)]
     return ResultError(
-        f'a {suffix} file {holds}; the result of "{result.experiment}" has none. '
+        f'a {suffix} file {holds}; the result of "{data.attrs["experiment"]}" has none. '
         f"Choose {', '.join([*fits, '.csv'])} or .npz, or a picture (.png, .svg, .pdf, .html)"
     )
 
 
-def _document(kind: str, result: Result) -> tuple[ElementTree.Element, ElementTree.Element]:
+def _document(kind: str, data: xr.Dataset) -> tuple[ElementTree.Element, ElementTree.Element]:
     """A VTK file's root and its data set, which says where it comes from in the field ``provenance``."""
     root = ElementTree.Element("VTKFile", type=kind, version="1.0", byte_order="LittleEndian", header_type="UInt64")
     dataset = ElementTree.SubElement(root, kind)
     text = ElementTree.SubElement(ElementTree.SubElement(dataset, "FieldData"), "DataArray")
     text.attrib = {"type": "String", "Name": "provenance", "NumberOfTuples": "1", "format": "binary"}
-    text.text = _base64(_provenance(result).replace("\0", "\ufffd").encode(errors="replace") + b"\0")
+    text.text = _base64(_provenance(data).replace("\0", "\ufffd").encode(errors="replace") + b"\0")
     return root, dataset
 
 
-def _provenance(result: Result) -> str:
-    attrs = result.data.attrs
+def _provenance(data: xr.Dataset) -> str:
+    attrs = data.attrs
     said = {
-        "experiment": result.experiment,
-        "title": result.title,
+        "experiment": attrs["experiment"],
+        "title": attrs.get("title", attrs["experiment"]),
         "subtitle": attrs.get("subtitle"),
         **{f"{axis} axis": label for axis, label in attrs.get("axis_labels", {}).items()},
         "samples scored": attrs.get("samples_scored"),

@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
+from thetascope.experiments.framework import pictures
 from thetascope.exports.selection import check_scored
-from thetascope.results.result import Result
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
-def figure(result: Result, suffix: str, variable: str | None) -> bytes:
+def figure(data: xr.Dataset, suffix: str, variable: str | None) -> bytes:
     """The whole figure, or one variable's; .html is a page."""
-    from thetascope.figures import save_figure
-
     if variable is None:
-        return _drawn(suffix, lambda path: save_figure(result, path))
-    check_scored(result, variable)
-    return _drawn(suffix, lambda path: save_figure(result, path, variable=variable))
+        return _drawn(suffix, lambda path: pictures.save_figure(data, path))
+    check_scored(data, variable)
+    return _drawn(suffix, lambda path: pictures.save_figure(data, path, variable=variable))
 
 
-def animation(result: Result, suffix: str, variable: str | None) -> bytes:
-    """The optimizer walking over its plane; without a variable, over the loss."""
-    from thetascope.figures.animation import save_animation
-
-    return _drawn(suffix, lambda path: save_animation(result, path, variable=variable or "loss"))
+def animation(data: xr.Dataset, suffix: str, variable: str | None) -> bytes:
+    """What its experiment moves, such as the optimizer walking over its plane; without a variable, over the loss."""
+    module = pictures.animation_module(data)
+    return _drawn(suffix, lambda path: module.save_animation(data, path, variable=variable or "loss"))
 
 
 def _drawn(suffix: str, draw: Callable[[Path], object]) -> bytes:

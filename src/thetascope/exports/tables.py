@@ -5,27 +5,30 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from thetascope.errors import ResultError
 from thetascope.exports.selection import only_variable
 from thetascope.files import file_name
-from thetascope.results.result import Result
+from thetascope.results.dataframes import to_dataframe
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
-def table(result: Result, suffix: str, variable: str | None) -> bytes:
-    """`Result.to_dataframe` as UTF-8. Numbers have as many digits as tell them apart from every other."""
-    return only_variable(result, variable).to_dataframe().to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
+def table(data: xr.Dataset, suffix: str, variable: str | None) -> bytes:
+    """The table of `to_dataframe` as UTF-8. Numbers have as many digits as tell them apart from every other."""
+    return to_dataframe(only_variable(data, variable)).to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
 
 
-def arrays(result: Result, suffix: str, variable: str | None) -> bytes:
+def arrays(data: xr.Dataset, suffix: str, variable: str | None) -> bytes:
     """Each variable and coordinate by its name, a slash in it as ``%2F``; ``attrs`` and each array's ``dims`` as JSON. Nothing is pickled.
 
     Written entry by entry, because `numpy.savez` takes names as keywords, and not every name may be one.
     """
-    data = only_variable(result, variable).data
+    data = only_variable(data, variable)
     dims = {str(name): list(map(str, array.dims)) for name, array in data.variables.items()}
     told = {"attrs": np.array(_json(data.attrs)), "dims": np.array(_json(dims))}
     for name in told.keys() & dims.keys():

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from thetascope.arrays import Floats
 from thetascope.errors import GeometryError
-from thetascope.geometry.points import Floats, state_identity
+from thetascope.geometry.points import state_identity
 from thetascope.state import ParameterSpace, State, TensorSpec
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from thetascope.arrays import Floats
 from thetascope.errors import GeometryError
-from thetascope.geometry.points import Floats, Points
+from thetascope.geometry.points import Points
 from thetascope.state import State
 
 
@@ -62,25 +63,14 @@ def polyline_weights(knots: ArrayLike, alphas: ArrayLike) -> Floats:
     return np.stack([np.interp(clamped, x, unit) for unit in np.eye(x.size)], axis=1)
 
 
-def model_path(
-    states: Sequence[State],
-    knots: ArrayLike,
-    alphas: Floats,
-    parameters: Sequence[str],
-    buffers: Sequence[str],
-) -> Points:
+def model_path(states: Sequence[State], knots: ArrayLike, alphas: Floats, parameters: Sequence[str], buffers: Sequence[str]) -> Points:
     """The path of the whole model through `states` at `knots`: one point an α."""
     coeffs = np.stack([lagrange_weights(knots, alphas), polyline_weights(knots, alphas)], axis=1)
     groups = dict.fromkeys(parameters, 0) | dict.fromkeys(buffers, 1)
     return Points(tuple(states), coeffs, groups, buffer_groups=frozenset({1}))
 
 
-def group_paths(
-    states: Sequence[State],
-    knots: ArrayLike,
-    alphas: Floats,
-    groups: Sequence[tuple[Sequence[str], Sequence[str]]],
-) -> Points:
+def group_paths(states: Sequence[State], knots: ArrayLike, alphas: Floats, groups: Sequence[tuple[Sequence[str], Sequence[str]]]) -> Points:
     """One group at a time moves through `states`, the rest stays at the last: point ``g · K + k`` is group g at α_k.
 
     `groups` holds (parameters, floating buffers) of each group.

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from thetascope.arrays import Floats
 from thetascope.errors import GeometryError
 from thetascope.geometry.directions import combined_direction
-from thetascope.geometry.points import Floats
 from thetascope.state import State
 
 PIECE_BYTES = 2**26

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from thetascope.arrays import Floats
 from thetascope.errors import GeometryError
-from thetascope.geometry.points import Floats, Points
+from thetascope.geometry.points import Points
 from thetascope.state import State
 
 Axis = tuple[float, float, int]

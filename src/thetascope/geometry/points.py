@@ -18,15 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from thetascope.arrays import Floats
 from thetascope.errors import GeometryError
 from thetascope.state import State
 
-Floats = NDArray[np.float64]
 _PIECE = 2**20
 
 
 class PointSet(Protocol):
-    """Points of any kind, as an engine sees them: it asks what a tensor of a point is made of, then makes it."""
+    """Points of any kind, as a backend sees them: it asks what a tensor of a point is made of, then makes it."""
 
     @property
     def basis(self) -> tuple[State, ...]:

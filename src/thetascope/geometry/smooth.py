@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from thetascope.geometry.points import Floats
+from thetascope.arrays import Floats
 
 Cells = NDArray[np.int64]
 Flags = NDArray[np.bool_]

@@ -14,7 +14,6 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import combinations
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -25,12 +24,12 @@ from torch import Tensor
 
 from thetascope.errors import CheckpointError
 from thetascope.recording.safetensors_files import SafetensorsSource
-from thetascope.state import ParameterSpace, TensorSource, TensorSpec
+from thetascope.state import TensorSource, TensorSpec
+from thetascope.state.states import Renamed
 
 PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".tar")
 SUFFIXES = (".safetensors", *PICKLED)
 WRAPPER_KEYS = ("state_dict", "model", "model_state_dict", "net")
-PREFIXES = ("module.", "_orig_mod.", "model.")
 
 _NUMPY_PARTS = frozenset(
     {"numpy.dtype", "numpy.ndarray"}
@@ -95,23 +94,10 @@ def open_checkpoint(path: Path, *, key: str | None, prefix: str | None, allow: S
             _ = source.specs  # a damaged header shows now, not in the middle of an examination
             return source
         names = {name.removeprefix(prefix): name for name in source.specs if name.startswith(prefix)}
-        return _Prefixed(source, _some(names, prefix, path, source.specs))
+        return Renamed(source, _some(names, prefix, path, source.specs), {})
     if path.suffix in PICKLED:
         return PickledSource(path, key=key, prefix=prefix, allow=allow)
     raise CheckpointError(f'"{path}" ends in "{path.suffix}"; expected a checkpoint file: {", ".join(SUFFIXES)}')
-
-
-class _Prefixed:
-    def __init__(self, source: SafetensorsSource, names: Mapping[str, str]) -> None:
-        self._source, self._names = source, dict(names)
-        self.specs: Mapping[str, TensorSpec] = {new: source.specs[old] for new, old in self._names.items()}
-
-    def read(self, names: Sequence[str]) -> dict[str, Tensor]:
-        found = self._source.read([self._names[name] for name in names])
-        return {name: found[self._names[name]] for name in names}
-
-    def piece(self, name: str, start: int, stop: int) -> Tensor:
-        return self._source.piece(self._names[name], start, stop)
 
 
 def load_weights_only(path: Path, allow: Sequence[str | type] = ()) -> Any:
@@ -288,33 +274,3 @@ def _some(names: dict[str, str], prefix: str, path: Path, present: Iterable[str]
     if not names:
         raise CheckpointError(f'no name in "{path}" starts with prefix="{prefix}"; there are: {", ".join(list(present)[:12])}')
     return names
-
-
-def fitted_names(specs: Mapping[str, TensorSpec], space: ParameterSpace) -> dict[str, str]:
-    """Map each name, wrappers' prefixes left out where that makes it fit `space` better, to the present one."""
-
-    def differences(names: Mapping[str, str]) -> int:
-        return space.compare({new: specs[old] for new, old in names.items()}).count
-
-    return min(ways_to_strip(specs), key=differences)
-
-
-def ways_to_strip(present: Iterable[str]) -> list[dict[str, str]]:
-    """All ways to leave wrappers' prefixes out, the names as they are first: each maps new names to present ones."""
-    names = list(present)
-    ways: list[dict[str, str]] = []
-    for count in range(len(PREFIXES) + 1):
-        for prefixes in combinations(PREFIXES, count):
-            way = {_stripped(name, prefixes): name for name in names}
-            if len(way) == len(names) and way not in ways:
-                ways.append(way)
-    return ways
-
-
-def _stripped(name: str, prefixes: Sequence[str]) -> str:
-    if "_orig_mod." in prefixes:  # torch.compile on a submodule puts it in the middle
-        name = name.replace("_orig_mod.", "")
-    for _ in prefixes:  # wrappers may be nested either way round
-        for prefix in prefixes:
-            name = name.removeprefix(prefix)
-    return name

@@ -59,13 +59,7 @@ class Recorder:
         [0, 1, 2, 3]
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        model: nn.Module,
-        max_states: int | None = None,
-        trainable_only: bool = False,
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], model: nn.Module, max_states: int | None = None, trainable_only: bool = False) -> None:
         self._model = checked_model(model)
         if max_states is not None and max_states < 2:
             raise RecordingError(f"max_states must be at least 2 (the first and the last state). Got {max_states} instead.")
@@ -146,13 +140,7 @@ class Recorder:
         run.mend_log()
         return run
 
-    def record(
-        self,
-        *,
-        step: int | None = None,
-        epoch: float | None = None,
-        metrics: Mapping[str, float] | None = None,
-    ) -> None:
+    def record(self, *, step: int | None = None, epoch: float | None = None, metrics: Mapping[str, float] | None = None) -> None:
         """Copy the model's present state and write it in the background.
 
         Returns once the copy is made. One write may be pending; the next call waits for it. Where states at
@@ -181,13 +169,7 @@ class Recorder:
             self._held = None
             copy = copied(self._wanted())
             ordinal = self._next_ordinal
-            event = {
-                "event": "record",
-                "ordinal": ordinal,
-                "step": step,
-                "epoch": epoch,
-                "metrics": numbers,
-            }
+            event = {"event": "record", "ordinal": ordinal, "step": step, "epoch": epoch, "metrics": numbers}
             self._run.append(event, durable=False)
             self._next_ordinal, self._last_step = ordinal + 1, step
             if self._writes_now(ordinal):
@@ -213,10 +195,7 @@ class Recorder:
                 "none of its states when this recording began. Record into another directory, or remove that one; to go on with that "
                 "training, load its state before the recorder is entered"
             )
-        warnings.warn(
-            f"step {step} comes after step {self._last_step}: what was recorded from step {step} on is dropped",
-            stacklevel=3,
-        )
+        warnings.warn(f"step {step} comes after step {self._last_step}: what was recorded from step {step} on is dropped", stacklevel=3)
         self._rewind(step)
 
     def _amend_initial(self, epoch: float | None, metrics: Mapping[str, float]) -> None:
@@ -258,13 +237,7 @@ class Recorder:
         start = time.monotonic()
         file = self._run.state_path(ordinal)
         write_safetensors(file, tensors)
-        event = {
-            "event": "state",
-            "ordinal": ordinal,
-            "file": file.name,
-            "bytes": file.stat().st_size,
-            "digest": digest_of(tensors),
-        }
+        event = {"event": "state", "ordinal": ordinal, "file": file.name, "bytes": file.stat().st_size, "digest": digest_of(tensors)}
         self._run.append(event, durable=True)
         self._stored[ordinal] = step
         thinned = [other for other in self._stored if not is_kept(other, ordinal, self._limit)]

@@ -14,16 +14,7 @@ from thetascope._version import __version__
 from thetascope.errors import RecordingError, StateError
 from thetascope.files import PARTIAL, write_json
 from thetascope.recording.log import Log, Record, check_of, file_name, identity_of, line_of, ordinals_of
-from thetascope.recording.run_files import (
-    FORMAT,
-    FROZEN_FILE,
-    LOG_FILE,
-    RUN_FILE,
-    STATES_FOLDER,
-    damaged_header,
-    read_header,
-    read_log,
-)
+from thetascope.recording.run_files import FORMAT, FROZEN_FILE, LOG_FILE, RUN_FILE, STATES_FOLDER, damaged_header, read_header, read_log
 from thetascope.recording.safetensors_files import SafetensorsSource
 from thetascope.state import ParameterSpace, State, TensorSpec, digest_of_source
 
@@ -134,6 +125,7 @@ class RunDirectory:
             step=record.step,
             epoch=record.epoch,
             metrics=record.metrics,
+            run=self.path,
             expected_digest=None if frozen else record.digest,
             verify=self._verification(source, frozen, record.digest, label) if frozen else None,
         )

@@ -1,6 +1,6 @@
 """The report: one HTML file that tells what was found about a run. No torch: neither model nor data are needed.
 
-To add an experiment's section: a `Section` in a module of `sections/`, named in `SECTIONS`.
+What it says of an experiment stands in that experiment's ``words.py``.
 """
 
 from __future__ import annotations

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from thetascope.errors import ThetascopeError
-from thetascope.experiments.catalog import CATALOG, Examination
+from thetascope.experiments.framework.catalog import entries, experiment_of
+from thetascope.experiments.framework.declaration import Call, command_line, place_of, words_of
+from thetascope.experiments.framework.phrases import plural
+from thetascope.experiments.framework.pictures import notes_of
+from thetascope.experiments.framework.tables import Table
+from thetascope.experiments.framework.words import CHAPTERS, Words
 from thetascope.report.found import Found
-from thetascope.report.pictures import LARGEST, LARGEST_TOTAL, SMALL, Picture, drawn_for_print, notes_of, picture_of, table_for_download
+from thetascope.report.pictures import LARGEST, LARGEST_TOTAL, SMALL, Picture, drawn_for_print, picture_of, table_for_download
 from thetascope.report.provenance import Origin, origin_of
 from thetascope.report.run import Run
-from thetascope.report.sections import CHAPTERS, SECTIONS, Section
-from thetascope.report.tables import Table
 from thetascope.report.training import training_article_parts
-from thetascope.report.words import plural
 from thetascope.results import Result
 
 OTHER = "other"
@@ -35,8 +38,8 @@ class Article:
     headline: str = ""
     problems: tuple[str, ...] = ()
     how: str = ""
-    reads: tuple[str, ...] = ()
-    cannot: str = ""
+    shows: tuple[str, ...] = ()
+    does_not_show: str = ""
     picture: Picture | None = None
     table: Table | None = None
     origin: Origin | None = None
@@ -65,50 +68,50 @@ def chapters_of(run: Run, found: Sequence[Found]) -> list[Chapter]:
     """All chapters; where nothing answers one it says what would."""
     chapters = {name: Chapter(name, title) for name, title in CHAPTERS.items()} | {OTHER: Chapter(OTHER, "What else was found?")}
     chapters["training"].articles.append(Article(**training_article_parts(run)))
-    answered = set()
-    places = {section.name: place for place, section in enumerate(SECTIONS)}
-    sections = [(one, _section_of(one)) for one in found]
-    taken: dict[str, int] = {}
-    for one, section in sorted(sections, key=lambda pair: (places[pair[1].name] if pair[1] else len(places), pair[0].name)):
-        answered.add(section.name if section else one.name)
-        unstored = section is not None and one.result is not None and one.result.path is None
-        called = section.name if section is not None and unstored else one.name
+    placed = sorted(((_place(one), one) for one in found), key=lambda pair: (pair[0][0], pair[1].name))
+    answered, taken = set(), dict[str, int]()
+    for (_, asked), one in placed:
+        answered.add(asked)
+        called = one.name if one.result is None else str(one.result.data.attrs.get("key", one.name))
         taken[called] = taken.get(called, 0) + 1
         name = called if taken[called] == 1 else f"{called}-{taken[called]}"
-        chapters[section.chapter if section else OTHER].articles.append(_article(run, one, name, section))
-    known = next((text for one in found if (text := _specification(one.result))), None)
-    for name, examination in CATALOG.items():
-        if name not in answered:
-            section = _named(name)
-            command = _specified(_command(run, name, section), known)
-            chapters[section.chapter if section else OTHER].not_run.append(NotRun(examination.question, command))
+        words = _words_of(one)
+        chapters[words.chapter if words else OTHER].articles.append(_article(run, one, name, words))
+    known = next((text for one in found if (text := _specification(one.result))), "SPEC")
+    for key, call in entries().items():
+        if key not in answered:
+            words = call.words
+            chapters[words.chapter].not_run.append(NotRun(words.question, call.command_line(run.name, known)))
     shown = [chapter for chapter in chapters.values() if chapter.articles or chapter.not_run or chapter.name == "sure"]
     return _bounded(shown)
 
 
-def _section_of(found: Found) -> Section | None:
-    """By what a result is; where that is not known, by what it is called."""
-    if found.result is not None:
-        attrs = found.result.data.attrs
-        for section in SECTIONS:
-            if section.fits(attrs):
-                return section
-    return _named(found.name)
+def _place(found: Found) -> tuple[int, str | None]:
+    """Where a result stands among all, and the key of the entry whose question it answers; last what is of no experiment."""
+    experiment = None if found.result is None else experiment_of(found.result.data.attrs)
+    if found.result is None or experiment is None:
+        called = _without_options(found.name)
+        return (list(entries()).index(called) if called in entries() else 10**6, called)
+    entry = experiment.entry_of(found.result.data.attrs) if _words_of(found) else None
+    key = None if entry is None else Call(experiment, entry.options).key
+    return (10**5 if key is None else list(entries()).index(key), key)
 
 
-def _named(name: str) -> Section | None:
-    return next((section for section in SECTIONS if section.name == name), None)
+def _without_options(name: str) -> str:
+    """What the key of an entry begins with; ``option=value`` comes after it."""
+    return re.split(r"-\w+=", name, maxsplit=1)[0]
 
 
-def _command(run: Run, name: str, section: Section | None) -> str:
-    if section is not None:
-        return section.command.replace("RUN", run.name)
-    return _examine(run, name)
-
-
-def _examine(run: Run, name: str) -> str:
-    trains = name in CATALOG and CATALOG[name].trains
-    return f"thetascope examine {run.name} {name} --objective SPEC{' --training SPEC' if trains else ''}"
+def _words_of(found: Found) -> Words | None:
+    """What is said of a result, by what it is; where it cannot be read, by what it is called."""
+    if found.result is None:
+        call = entries().get(_without_options(found.name))
+        return None if call is None else call.words
+    experiment = experiment_of(found.result.data.attrs)
+    try:
+        return None if experiment is None else words_of(experiment, found.result.data.attrs)
+    except FAILURES:
+        return None
 
 
 def _specification(result: Result | None) -> str | None:
@@ -117,51 +120,49 @@ def _specification(result: Result | None) -> str | None:
     return known if isinstance(known, str) else None
 
 
-def _specified(command: str, known: str | None) -> str:
-    return command if known is None else command.replace("--objective SPEC", f"--objective {shlex.quote(known)}")
+def _again(run: Run, result: Result) -> str:
+    """The command that goes on with a result that is there, at its place."""
+    attrs = result.data.attrs
+    experiment = experiment_of(attrs)
+    if experiment is None:
+        return ""
+    command = command_line(experiment, attrs.get("options", {}), run.name, _specification(result) or "SPEC")
+    stands = result.path is None or result.path == place_of(run.path, str(attrs.get("key")))
+    return command if stands else f"{command} --out {shlex.quote(str(result.path))}"
 
 
-def _again(run: Run, found: Found, section: Section | None) -> str:
-    """What goes on with a result that is there, at its place."""
-    if found.name in CATALOG or section is None:
-        return _examine(run, found.name)
-    place = found.result.path if found.result else None
-    return _command(run, section.name, section) + (f" --out {shlex.quote(str(place))}" if place else "")
-
-
-def _article(run: Run, found: Found, name: str, section: Section | None) -> Article:
+def _article(run: Run, found: Found, name: str, words: Words | None) -> Article:
     """What a result shows; what cannot be made of it is said."""
-    examination = CATALOG.get(section.name if section else found.name)
     title = found.result.title[:1].upper() + found.result.title[1:] if found.result else found.name
-    question = examination.question if examination else title
-    if section is not None and question == CHAPTERS[section.chapter]:
+    question = words.question if words else title
+    if words is not None and question == CHAPTERS[words.chapter]:
         question = title  # the chapter asks it already
     if found.result is None:
         return Article(name, question, problems=(f"This result cannot be read: {found.problem}.",))
-    result = found.result
-    command = _specified(_again(run, found, section), _specification(result)) if examination else ""
-    tabled = section.table if section else None
+    result, data = found.result, found.result.data
     problems: list[str] = []
+    command = _tried(lambda: _again(run, result), "", problems)
+    tabled = words.table if words else None
     article = Article(
         name,
         question,
-        headline=_tried(lambda: examination.headline(result), "", problems) if examination else result.title,
-        how=_tried(lambda: section.how(result), "", problems) if section else "",
-        reads=tuple(_tried(lambda: section.reads(result), (), problems)) if section else (),
-        cannot=section.cannot if section else "",
-        picture=_tried(lambda: _picture(result, name, section), None, problems),
-        table=_tried(lambda: tabled(result), None, problems) if tabled else None,
+        headline=_tried(lambda: words.headline(data), "", problems) if words else result.title,
+        how=_tried(lambda: words.how(data), "", problems) if words else "",
+        shows=tuple(_tried(lambda: words.shows(data), (), problems)) if words else (),
+        does_not_show=words.caveat if words else "",
+        picture=_tried(lambda: _picture(result, name, words), None, problems),
+        table=_tried(lambda: tabled(data), None, problems) if tabled else None,
         origin=origin_of(found, result, command),
         result=result,
     )
-    return replace(article, problems=_told(found, problems, command, examination))
+    return replace(article, problems=_told(found, problems, command))
 
 
-def _told(found: Found, problems: Sequence[str], command: str, examination: Examination | None) -> tuple[str, ...]:
+def _told(found: Found, problems: Sequence[str], command: str) -> tuple[str, ...]:
     """Whether the result is finished; if not, what fails in it is no wonder."""
     if found.missing and found.result is not None:
         total = sum(found.result.status_counts().values())
-        goes_on = f" {command} goes on from there." if examination else ""
+        goes_on = f" {command} goes on from there." if command else ""
         return (f"This result is not finished: {found.missing:,} of {plural(total, 'point')} are missing.{goes_on}",)
     return tuple(f"Part of this result cannot be shown: {problem}." for problem in dict.fromkeys(problems))
 
@@ -174,12 +175,12 @@ def _tried(make: Callable[[], T], otherwise: T, problems: list[str]) -> T:
         return otherwise
 
 
-def _picture(result: Result, name: str, section: Section | None) -> Picture:
+def _picture(result: Result, name: str, words: Words | None) -> Picture:
     figure = result.figure()
-    if section is not None and section.tag is not None:
-        section.tag(figure, result)
-    start, over_alpha = (section.start, section.over_alpha) if section else ("", False)
-    picture = picture_of(figure, name, notes_of(result), over_alpha=over_alpha, start=start)
+    if words is not None and words.tag is not None:
+        words.tag(figure, result.data)
+    start, over_alpha = (words.start, words.over_alpha) if words else ("", False)
+    picture = picture_of(figure, name, notes_of(result.data), over_alpha=over_alpha, start=start)
     csv, note = table_for_download(result, name)
     picture = replace(picture, csv=csv, csv_note=note)
     return drawn_for_print(result, picture) if len(picture.data) > LARGEST else picture

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from thetascope.experiments.framework.phrases import listed, percent, plural, size_of, step_of
+from thetascope.experiments.framework.tables import Cell, Table, cell, table
 from thetascope.report.found import Found
 from thetascope.report.run import Run
-from thetascope.report.tables import Cell, Table, cell, table
-from thetascope.report.words import listed, percent, plural, size_of, step_of
 
 
 @dataclass(frozen=True)

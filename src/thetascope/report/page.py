@@ -10,6 +10,7 @@ from typing import Any
 
 from thetascope._version import __version__
 from thetascope.errors import ResultError
+from thetascope.experiments.framework.tables import table
 from thetascope.files import write_atomically
 from thetascope.recording.run_files import RUN_FILE
 from thetascope.report.articles import Chapter, chapters_of
@@ -18,7 +19,6 @@ from thetascope.report.found import Found, Given, PathLike, find_results
 from thetascope.report.glance import glance_of
 from thetascope.report.provenance import certainty, doubts
 from thetascope.report.run import Run, read_run
-from thetascope.report.tables import table
 
 FILE = "report.html"
 SCRIPTS = ("theme.js", "narrow.js", "pictures.js", "controls.js", "planes.js", "downloads.js", "tables.js", "start.js")

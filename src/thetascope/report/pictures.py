@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from html import unescape
-from importlib import import_module
 from io import BytesIO
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from thetascope.figures import FIGURES
 from thetascope.report.embedding import data_uri, packed, safe_json
 from thetascope.results import Result
 
@@ -102,15 +100,6 @@ def _fitted_to_page(layout: dict[str, Any]) -> None:
         for key in ("xaxis", "yaxis"):
             title = layout["scene"][key]["title"]
             title["text"] = title["text"].split(", ")[0]  # the flat kinds say it whole
-
-
-def notes_of(result: Result) -> tuple[str, ...]:
-    """What the result's figure says below its title: what its ``info`` holds under these names."""
-    level = result.data.attrs.get("level", "")
-    found = import_module(FIGURES[f"{result.experiment} {level}".strip()]).info(result)
-    grid = getattr(found, "grid", found)
-    notes = [getattr(grid, "subtitle", ""), *getattr(grid, "notes", ()), getattr(grid, "rule", "")]
-    return (*filter(None, notes), *([found.note("loss")] if grid is not found else []))
 
 
 def drawn_for_print(result: Result, picture: Picture) -> Picture:

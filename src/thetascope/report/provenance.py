@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from thetascope.figures.atlas_info import share_of
+from thetascope.experiments.framework.catalog import experiment_of
+from thetascope.experiments.framework.declaration import words_of
+from thetascope.experiments.framework.phrases import listed
 from thetascope.report.found import Found
 from thetascope.report.run import Run
-from thetascope.report.words import listed
 from thetascope.results import Result
 
 LONGEST = 20_000
@@ -97,7 +98,7 @@ def certainty(results: Sequence[tuple[str, Result]]) -> list[tuple[str | int | N
     rows: list[tuple[str | int | None, ...]] = []
     for name, result in results:
         attrs, counts = result.data.attrs, result.status_counts()
-        error = _of_estimates(attrs) if counts["estimated"] else ""
+        error = _of_estimates(attrs, result) if counts["estimated"] else ""
         spread = [str(n) for n in result.data.data_vars if str(n).endswith("loss_standard_error")]
         if spread:
             largest = max(float(result.data[n].max()) for n in spread)
@@ -114,9 +115,8 @@ def certainty(results: Sequence[tuple[str, Result]]) -> list[tuple[str | int | N
     return rows
 
 
-def _of_estimates(attrs: Mapping[str, Any]) -> str:
+def _of_estimates(attrs: Mapping[str, Any], result: Result) -> str:
     """What is known of the error of values that were not scored themselves."""
-    surface, atlas = _mapping(attrs.get("estimate")).get("error"), _mapping(attrs.get("table_error"))
-    if surface is not None:
-        return f"estimates within {100 * surface:.2g} %"
-    return f"tables within {share_of(atlas)}, on {atlas['parameters']:,} parameters" if atlas else "estimates of an error not measured"
+    experiment = experiment_of(attrs)
+    told = words_of(experiment, attrs).error if experiment else None
+    return (told(result.data) if told else "") or "estimates of an error not measured"

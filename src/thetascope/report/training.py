@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from thetascope.figures.history import HistoryInfo, draw_plotly, info
+from thetascope.drawing.history import HistoryInfo, draw_plotly, info
+from thetascope.experiments.framework.phrases import number, plural, step_of
 from thetascope.recording.log import Record
 from thetascope.report.embedding import packed
 from thetascope.report.pictures import Picture, picture_of
 from thetascope.report.run import Run
-from thetascope.report.words import number, plural, step_of
 
 QUESTION = "What was measured while it trained?"
 
@@ -37,9 +37,9 @@ def training_article_parts(run: Run) -> dict[str, Any]:
         "headline": _headline(found),
         "how": f"The training loop gave these values to the recorder while it trained, from {places[0]} to {places[1]}; they are shown "
         f"as they were given. {plural(len(run.records), 'moment')} were recorded, and the states of {len(run.stored)} of them are kept.",
-        "reads": tuple(_reads(found)),
-        "cannot": "How the values were measured only the training loop knows: a training loss is often a mean over an epoch in which the "
-        "weights moved. The experiments below measure anew, all in the same way.",
+        "shows": tuple(_shows(found)),
+        "does_not_show": "How the values were measured only the training loop knows: a training loss is often a mean over an epoch in "
+        "which the weights moved. The experiments below measure anew, all in the same way.",
         "picture": _picture(found, measured),
     }
 
@@ -58,7 +58,7 @@ def _headline(found: HistoryInfo) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {number(ends[0])} → {number(ends[1])}" for name, ends in told[:3] if ends)
 
 
-def _reads(found: HistoryInfo) -> list[str]:
+def _shows(found: HistoryInfo) -> list[str]:
     told = []
     for name, values in _curves(found).items():
         if not np.isfinite(values).any():

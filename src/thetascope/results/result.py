@@ -12,16 +12,15 @@ import numpy as np
 import xarray as xr
 
 from thetascope.errors import ResultError
+from thetascope.results.dataframes import to_dataframe
+from thetascope.results.status import status_counts
+from thetascope.results.stored import save
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from plotly.graph_objects import Figure as PlotlyFigure
-
-MISSING, EVALUATED, NOT_FINITE, ESTIMATED = 0, 1, 2, 3
-STATUS_NAMES = {MISSING: "missing", EVALUATED: "evaluated", NOT_FINITE: "not finite", ESTIMATED: "estimated"}
-
 
 WHEN = ("step", "epoch", "progress")
 """When a state was recorded; a summary leaves it out."""
@@ -68,32 +67,19 @@ class Result:
         Returns:
             What was drawn on.
         """
-        from thetascope.figures import draw_matplotlib
-
-        return draw_matplotlib(self, ax, **options)
+        drawn: Axes | Figure = _exports().draw_matplotlib(self.data, ax, **options)
+        return drawn
 
     def figure(self, **options: Any) -> PlotlyFigure:
         """Draw an interactive plotly figure."""
-        from thetascope.figures import draw_plotly
-
-        return draw_plotly(self, **options)
+        return _exports().draw_plotly(self.data, **options)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One table with a row per point of each variable: its dimensions, its variables, its status.
 
         Variables over different dimensions stand below one another, told apart by the column ``dims``.
         """
-        import pandas as pd
-
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for name, variable in self.data.data_vars.items():
-            groups.setdefault(tuple(map(str, variable.dims)), []).append(str(name))
-        tables = []
-        for dims, names in groups.items():
-            part = self.data[names]
-            table = part.to_dataframe().reset_index() if dims else pd.DataFrame({n: [part[n].item()] for n in names})
-            tables.append(table if len(groups) == 1 else table.assign(dims=", ".join(dims)))
-        return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+        return to_dataframe(self.data)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Store the result as a zarr group at `path`, whole or not at all; an older result there is replaced.
@@ -101,8 +87,6 @@ class Result:
         Raises:
             ResultError: something else lies at `path`.
         """
-        from thetascope.results.stored import save
-
         self.path = save(self.data, Path(path))
         return self.path
 
@@ -122,15 +106,12 @@ class Result:
         Raises:
             ResultError: no such format or variable, or the result does not fit the format.
         """
-        from thetascope.exports import export
-
-        return export(self, path, variable)
+        written: Path = _exports().export(self.data, path, variable)
+        return written
 
     def status_counts(self) -> dict[str, int]:
         """How many points are evaluated, not finite, missing and estimated, over all status variables."""
-        values = [self.data[name].values.ravel() for name in self.data.data_vars if str(name).endswith("status")]
-        flat = np.concatenate(values) if values else np.empty(0, np.int8)
-        return {label: int((flat == code).sum()) for code, label in STATUS_NAMES.items()}
+        return status_counts(self.data)
 
     def summary(self) -> list[tuple[str, str]]:
         """What the result shows itself as: a list of names and texts."""
@@ -140,20 +121,10 @@ class Result:
         rows = [("dims", ", ".join(f"{dim} {self.data.sizes[dim]}" for dim in dims))]
         shown = [n for n in names if n not in WHEN and self.data[n].dtype.kind == "f" and self.data[n].size]
         rows += [(n, _extent(self.data[n])) for n in shown]
-        rows.append(
-            (
-                "status",
-                ", ".join(f"{count:,} {label}" for label, count in self.status_counts().items() if count),
-            )
-        )
+        rows.append(("status", ", ".join(f"{count:,} {label}" for label, count in self.status_counts().items() if count)))
         if isinstance(attrs.get("samples_scored"), int):
             engine = attrs.get("engine", {})
-            rows.append(
-                (
-                    "scored on",
-                    f"{attrs['samples_scored']:,} samples, {attrs.get('device')}, engine {engine.get('name')}",
-                )
-            )
+            rows.append(("scored on", f"{attrs['samples_scored']:,} samples, {attrs.get('device')}, engine {engine.get('name')}"))
         if self.path is not None:
             rows.append(("stored at", str(self.path)))
         return rows
@@ -179,13 +150,18 @@ class Result:
 
     def _image(self) -> str:
         """The picture within a page, nothing where there is none."""
-        from thetascope.figures import png
-
-        picture = png(self)
+        picture = _exports().png(self.data)
         if picture is None:
             return ""
         data = b64encode(picture).decode("ascii")
         return f'<img style="max-width:100%" alt="{escape(self.title)}" src="data:image/png;base64,{data}">'
+
+
+def _exports() -> Any:
+    """What draws and exports results."""
+    import thetascope.exports  # the one line against the current: what is drawn here is only known there
+
+    return thetascope.exports
 
 
 def _extent(variable: xr.DataArray) -> str:

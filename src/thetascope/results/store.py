@@ -19,10 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from thetascope.errors import ResultError
 from thetascope.files import Lock, file_name, links_below, sweep_partial
-from thetascope.results.placing import settle
-from thetascope.results.result import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, Result
+from thetascope.results.atomic_folder import settle
+from thetascope.results.result import Result
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names
-from thetascope.results.stored import FORMAT, locked, put, read_sealed, renamed, zarr_settings
+from thetascope.results.status import ESTIMATED, EVALUATED, MISSING, NOT_FINITE
+from thetascope.results.stored import FORMAT, check_format, locked, put, read_sealed, renamed, zarr_settings
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Store:
             ResultError: no result lies there, it is damaged beyond its points, or another process is filling it.
         """
         settle(path)
+        check_format(path)
         lock = locked(path)
         try:
             links = links_below(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,11 +14,11 @@ import xarray as xr
 
 from thetascope.errors import ResultError
 from thetascope.files import Lock, file_name, named_by
-from thetascope.results.placing import put_in_place, settle
-from thetascope.results.result import MISSING, Result
+from thetascope.results.atomic_folder import put_in_place, settle
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names, uncovered
+from thetascope.results.status import MISSING
 
-FORMAT = 2
+FORMAT = 3
 
 SPARE_BYTES, LARGEST_RATIO = 2**24, 1000
 """A result may take so much memory, and so many times its files' size: real ones compress by ten."""
@@ -33,6 +34,7 @@ def save(data: xr.Dataset, path: Path) -> Path:
     if not path.exists():
         put(data, path, replace=False)
         return path
+    check_format(path)
     if not _is_result(path):
         raise ResultError(f'"{path}" exists and is no thetascope result; choose another place')
     lock = locked(path)
@@ -41,20 +43,6 @@ def save(data: xr.Dataset, path: Path) -> Path:
     finally:
         lock.release()
     return path
-
-
-def load_result(path: str | Path) -> Result:
-    """Load a stored result, finished or not. Points that are not what was stored are missing, with a warning.
-
-    Raises:
-        ResultError: no result lies there, it is damaged, or of a newer format.
-
-    Example:
-        >>> path = ts.interpolate(objective, trajectory, alphas=5).save("results/line")
-        >>> ts.load_result(path).data["loss"].sizes["alpha"]
-        5
-    """
-    return Result(dataset(Path(path)), Path(path))
 
 
 def dataset(path: Path) -> xr.Dataset:
@@ -67,12 +55,42 @@ def dataset(path: Path) -> xr.Dataset:
     return data
 
 
+def check_format(path: Path) -> None:
+    """Refuse what this version does not read, before anything else of it is read; what has no header is nobody's result.
+
+    Raises:
+        ResultError: another version wrote it, or none did.
+    """
+    if not (path / "zarr.json").is_file():
+        return
+    try:
+        found = json.loads((path / "zarr.json").read_bytes())["attributes"].get("thetascope_format")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    if type(found) is not int:
+        raise ResultError(
+            f'"{path}" has result format {str(found)[:40]}, which no version writes: it is no thetascope result, or it is damaged'
+        )
+    if found < FORMAT:
+        raise ResultError(
+            f'"{path}" has result format {found}, which an earlier version wrote, and this one reads format {FORMAT}: '
+            "remove it and make the result anew (the same command or call does), or install the version that wrote it"
+        )
+    if found > FORMAT:
+        raise ResultError(f'"{path}" has result format {found}, and this version reads format {FORMAT}: install a newer thetascope')
+
+
+def _damaged(path: Path, error: Exception) -> ResultError:
+    return ResultError(f'the result at "{path}" is damaged ({type(error).__name__}: {error}); restore or remove it')
+
+
 def read_sealed(path: Path) -> tuple[xr.Dataset, Seal, list[str]]:
     """A stored dataset, its seal, and what in it was derived and is not as it was sealed."""
     if not path.exists():
         raise ResultError(f'"{path}" does not exist; results are stored with out=PATH or result.save(PATH)')
     if not (path / "zarr.json").is_file():
         raise ResultError(f'"{path}" is no stored result: it holds no zarr.json')
+    check_format(path)
     try:
         with zarr_settings():
             _check_size(path)
@@ -81,14 +99,11 @@ def read_sealed(path: Path) -> tuple[xr.Dataset, Seal, list[str]]:
     except ResultError:
         raise
     except Exception as error:
-        raise ResultError(f'the result at "{path}" is damaged ({type(error).__name__}: {error}); restore or remove it') from error
-    version = data.attrs.get("thetascope_format")
-    if version != FORMAT:
-        raise ResultError(f'"{path}" has result format {version}; this thetascope reads format {FORMAT}. Install the version that wrote it')
+        raise _damaged(path, error) from error
     try:
         return _unsealed(data, path)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ResultError(f'the result at "{path}" is damaged ({type(error).__name__}: {error}); restore or remove it') from error
+        raise _damaged(path, error) from error
 
 
 def _unsealed(data: xr.Dataset, path: Path) -> tuple[xr.Dataset, Seal, list[str]]:

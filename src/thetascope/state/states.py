@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -47,7 +48,7 @@ class _Held:
         return self._tensors[name].reshape(-1)[start:stop]
 
 
-class _Renamed:
+class Renamed:
     """Another source's tensors under other names; `names` maps each new name to the old one."""
 
     def __init__(self, source: TensorSource, names: Mapping[str, str], kinds: Mapping[str, TensorSpec]) -> None:
@@ -59,10 +60,12 @@ class _Renamed:
         }
 
     def read(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """Read the tensors of these new names."""
         found = self._source.read([self._names[name] for name in names])
         return {name: found[self._names[name]] for name in names}
 
     def piece(self, name: str, start: int, stop: int) -> Tensor:
+        """Some values of one tensor."""
         return self._source.piece(self._names[name], start, stop)
 
 
@@ -70,8 +73,9 @@ class State(Mapping[str, Tensor]):
     """Named tensors of a model at one moment of its training, read when they are asked for.
 
     A mapping of names to tensors. `step`, `epoch` and `metrics` are what was recorded with it, `label` how
-    messages and figures call it. Before values are handed out for the first time, a state that has an `expected_digest` or a
-    `verify` is read whole and checked: a file that was altered is an error, not a wrong number.
+    messages and figures call it, `run` the run directory that it was recorded in. Before values are handed out for the first
+    time, a state that has an `expected_digest` or a `verify` is read whole and checked: a file that was altered is an error,
+    not a wrong number.
 
     Example:
         >>> state = ts.State.of(model.state_dict(), label="by hand")
@@ -89,23 +93,17 @@ class State(Mapping[str, Tensor]):
         metrics: Mapping[str, float] | None = None,
         expected_digest: str | None = None,
         verify: Callable[[], None] | None = None,
+        run: Path | None = None,
     ) -> None:
         self._source = source
         self._verify = verify or (self._check_digest if expected_digest is not None else None)
         self._digest: str | None = None
         self._expected_digest = expected_digest
-        self.label, self.step, self.epoch = label, step, epoch
+        self.label, self.step, self.epoch, self.run = label, step, epoch, run
         self.metrics: Mapping[str, float] = dict(metrics or {})
 
     @classmethod
-    def of(
-        cls,
-        tensors: Mapping[str, Tensor],
-        *,
-        label: str = "state",
-        step: int | None = None,
-        epoch: float | None = None,
-    ) -> State:
+    def of(cls, tensors: Mapping[str, Tensor], *, label: str = "state", step: int | None = None, epoch: float | None = None) -> State:
         """A state of tensors in memory, which are kept, not copied.
 
         Raises:
@@ -139,7 +137,7 @@ class State(Mapping[str, Tensor]):
         """The same state under other names: `names` maps each new name to the old one; others are left out."""
         unchanged = names.keys() == self.specs.keys() and all(new == old for new, old in names.items())
         return State(
-            _Renamed(self._source, names, kinds or {}),
+            Renamed(self._source, names, kinds or {}),
             label=self.label,
             step=self.step,
             epoch=self.epoch,

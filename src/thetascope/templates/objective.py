@@ -48,7 +48,7 @@ def objective() -> ts.Objective:
 
 
 def training() -> ts.Training:
-    """A training that can be run again, for ``--training objective.py:training`` (the studies of epochs and training size)."""
+    """A training that can be run again, for ``--training objective.py:training`` (study-epochs, study-train-size)."""
     return ts.Training(
         model,
         training_data(),

@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch import nn
 
-from thetascope.evaluation.backends import Backend
-from thetascope.evaluation.backends.eager import EagerBackend
-from thetascope.evaluation.objective import Objective
 from thetascope.geometry.paths import model_path
 from thetascope.geometry.points import Points
+from thetascope.scoring.fast.choice import Backend
+from thetascope.scoring.objective import Objective
+from thetascope.scoring.oracle import EagerBackend
 from thetascope.state import State
 from thetascope.testing.models import CASES, Case, case
 from thetascope.testing.snapshots import unchanged
@@ -99,7 +99,7 @@ class BackendContract:
         assert_close(scored(self.backend, objective, points, rows=(3, 0, 2)), [all_rows[k] for k in (3, 0, 2)], 1e-5)
 
     def test_data_that_are_loaded_anew_on_each_walk(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("thetascope.evaluation.batches._memory_budget", lambda device: 0.0)
+        monkeypatch.setattr("thetascope.scoring.batches._memory_budget", lambda device: 0.0)
         lenet = case("LeNet")
         inputs, targets = lenet.data()
         objective = Objective(lenet.model(), [(inputs[:7], targets[:7]), (inputs[7:], targets[7:])], loss=lenet.loss, device=self.device)

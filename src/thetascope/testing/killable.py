@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import thetascope as ts
-from thetascope.evaluation import engine
+from thetascope.scoring import runner
 from thetascope.testing.models import case
 
 SLEEP = 0.004
@@ -34,7 +34,7 @@ def examine(out: Path, counts: Path, alphas: int = 41) -> ts.Result:
         return F.cross_entropy(outputs, targets, reduction="none")
 
     torch.set_num_threads(1)
-    engine.UNIT_SECONDS = 2.5 * SLEEP  # a few points a unit, so that a kill falls between and within units
+    runner.UNIT_SECONDS = 2.5 * SLEEP  # a few points a unit, so that a kill falls between and within units
     objective = ts.Objective(chosen.model(), chosen.data(), loss=loss)
     trajectory = ts.Trajectory.from_states(chosen.states(3))
     # the oracle, of which each pass is one point, so that passes can be counted

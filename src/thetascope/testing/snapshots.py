@@ -17,14 +17,14 @@ _GLOBAL_HOOKS = ("_global_forward_pre_hooks", "_global_forward_hooks", "_global_
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _Member:
     """An object and what stood in it; equal where it is still that very object with that very content."""
 
     held: object
     content: object
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Entry) and self.held is other.held and self.content == other.content
+        return isinstance(other, _Member) and self.held is other.held and self.content == other.content
 
     __hash__ = object.__hash__
 
@@ -33,7 +33,7 @@ class _Entry:
 class Snapshot:
     """What a model and its surroundings are at one moment, by dotted name."""
 
-    entries: Mapping[str, _Entry]
+    entries: Mapping[str, _Member]
 
     @classmethod
     def of(cls, model: nn.Module) -> Snapshot:
@@ -61,31 +61,31 @@ def unchanged(model: nn.Module) -> Iterator[None]:
         assert not different, f"changed: {', '.join(different)}"
 
 
-def _entries(name: str, value: object) -> Iterator[tuple[str, _Entry]]:
+def _entries(name: str, value: object) -> Iterator[tuple[str, _Member]]:
     if isinstance(value, Tensor):
-        yield name, _Entry(value, (value.dtype, value.shape, value.requires_grad, bytes(tensor_bytes(value))))
+        yield name, _Member(value, (value.dtype, value.shape, value.requires_grad, bytes(tensor_bytes(value))))
         if value.is_leaf:
             yield from _entries(f"{name}.grad", value.grad)
     elif isinstance(value, Mapping):
-        yield name, _Entry(value, list(value))
+        yield name, _Member(value, list(value))
         for key, part in value.items():
             yield from _entries(f"{name}.{key}", part)
     elif isinstance(value, list | tuple):
-        yield name, _Entry(value, len(value))
+        yield name, _Member(value, len(value))
         for i, part in enumerate(value):
             yield from _entries(f"{name}.{i}", part)
     elif isinstance(value, set):
-        yield name, _Entry(value, set(value))
+        yield name, _Member(value, set(value))
     elif isinstance(value, str | int | float | None):
-        yield name, _Entry(type(value), value)
+        yield name, _Member(type(value), value)
     else:
-        yield name, _Entry(value, None)  # a submodule (walked by itself), a hook, whatever else
+        yield name, _Member(value, None)  # a submodule (walked by itself), a hook, whatever else
 
 
-def _surroundings() -> Iterator[tuple[str, _Entry]]:
-    yield "random state of Python", _Entry(None, random.getstate())
-    yield "random state of numpy", _Entry(None, repr(np.random.get_state()))  # noqa: NPY002 - the global one is what models use
-    yield "random state of torch", _Entry(None, bytes(tensor_bytes(torch.get_rng_state())))
-    yield "gradients enabled", _Entry(None, torch.is_grad_enabled())
+def _surroundings() -> Iterator[tuple[str, _Member]]:
+    yield "random state of Python", _Member(None, random.getstate())
+    yield "random state of numpy", _Member(None, repr(np.random.get_state()))  # noqa: NPY002 - the global one is what models use
+    yield "random state of torch", _Member(None, bytes(tensor_bytes(torch.get_rng_state())))
+    yield "gradients enabled", _Member(None, torch.is_grad_enabled())
     for hooks in _GLOBAL_HOOKS:
         yield from _entries(hooks, getattr(nn.modules.module, hooks))

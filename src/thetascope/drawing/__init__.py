@@ -1,0 +1,1 @@
+"""What pictures share: styles, scales, legends, families of curves, fields. No torch."""

@@ -1,0 +1,174 @@
+"""Values spread over colours and heights, and numbers written out: even, logarithmic, or denser where most values lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thetascope.arrays import Floats
+from thetascope.drawing.style import wants_log
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Normalize
+
+
+LEVELS = 17
+UNEVEN = 0.2
+"""Where the middle 80 % of the values take less than this of their range, colours follow quantiles too."""
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+EXTREME = 1e250
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How values are spread over colours and heights from 0 to 1: evenly, by their logarithm, or denser where most of them are.
+
+    `levels` rise from the lowest finite value to the highest; there is one where all are equal, none where nothing
+    is finite. Each takes as much of the colours as the next.
+    """
+
+    levels: Floats
+    log: bool
+    even: bool
+
+    @property
+    def flat(self) -> bool:
+        """Whether there is nothing to spread."""
+        return len(self.levels) < 2
+
+    @property
+    def remark(self) -> str:
+        """What an axis adds to its name."""
+        return "" if self.flat or (self.even and not self.log) else ", log scale" if self.log and self.even else ", uneven scale"
+
+    def position(self, values: Floats) -> Floats:
+        """Where values lie, 0 at the lowest level and 1 at the highest, also beyond; nan where they are not finite."""
+        at = np.where(np.isfinite(values), values, np.nan)
+        if self.flat:
+            return np.where(np.isnan(at), np.nan, 0.5)
+        at, knots = self._straight(at), self._straight(self.levels)
+        inside = np.interp(at, knots, np.linspace(0.0, 1.0, len(knots)))
+        beyond = np.maximum(at - knots[-1], 0.0) + np.minimum(at - knots[0], 0.0)
+        return np.asarray(inside + beyond / (knots[-1] - knots[0]), np.float64)
+
+    def value(self, places: Floats) -> Floats:
+        """What lies at a position: the inverse of `position`."""
+        knots, places = self._straight(self.levels), np.asarray(places, np.float64)
+        inside = np.interp(places, np.linspace(0.0, 1.0, len(knots)), knots)
+        beyond = np.maximum(places - 1.0, 0.0) + np.minimum(places, 0.0)
+        straight = inside + beyond * (knots[-1] - knots[0])
+        return np.asarray(10.0**straight if self.log else straight * np.abs(self.levels).max(), np.float64)
+
+    def _straight(self, values: Floats) -> Floats:
+        if not self.log:
+            return np.asarray(values / np.abs(self.levels).max(), np.float64)
+        return np.asarray(np.log10(values, where=values > 0, out=np.full(np.shape(values), np.nan)), np.float64)
+
+    @property
+    def ticks(self) -> Floats:
+        """Round values to write on a colour bar or an axis; levels where the scale is uneven."""
+        low, high = self.levels[[0, -1]] if len(self.levels) else (0.0, 0.0)
+        if self.flat or not self.even:
+            shown = np.linspace(0, len(self.levels) - 1, min(len(self.levels), 8)).round().astype(int)
+            return np.asarray(self.levels[shown], np.float64)
+        if not self.log:
+            return _round_steps(low, high)
+        decades = np.log10(high) - np.log10(low)
+        every = int(np.ceil(decades / 8))
+        powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+        found = np.concatenate([m * 10.0 ** powers[powers % every == 0] for m in ((1, 2, 5) if decades < 2.5 else (1,))])
+        return np.sort(found[(found >= low) & (found <= high)])
+
+    @property
+    def tick_texts(self) -> list[str]:
+        """The ticks written out, with as many digits as tell them apart."""
+        return texts_of(self.ticks)
+
+    def norm(self) -> Normalize:
+        """The same for matplotlib's colours."""
+        from matplotlib.colors import FuncNorm, LogNorm, Normalize
+
+        if self.flat:
+            level = float(self.levels[0]) if len(self.levels) else 0.5
+            return Normalize(level - (abs(level) or 1.0) / 2, level + (abs(level) or 1.0) / 2)
+        low, high = map(float, self.levels[[0, -1]])
+        if self.even:
+            return LogNorm(low, high) if self.log else Normalize(low, high)
+        return FuncNorm((self.position, self.value), low, high)
+
+
+def _round_steps(low: float, high: float) -> Floats:
+    """Multiples of 1, 2 or 5 times a power of ten, about six of them."""
+    rough = high / 6 - low / 6
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = power * next(m for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+    steps = np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1)
+    return np.asarray(steps * step + 0.0, np.float64)  # + 0.0: no minus before a zero
+
+
+def texts_of(values: Floats) -> list[str]:
+    """Numbers with as many digits as tell them apart, powers of ten with raised exponents."""
+    for digits in (3, 4, 5, 6, 8, 12, 17):
+        texts = [_written(value, digits) for value in values.tolist()]
+        if len(set(texts)) == len(set(values.tolist())):
+            break
+    return texts if len(values) else []
+
+
+def text_of(value: float) -> str:
+    """A number with as many digits as show it."""
+    return _written(value, 3)
+
+
+def _written(value: float, digits: int) -> str:
+    if not np.isfinite(value):
+        return str(value)
+    if 1e-4 <= abs(value) < 1e5 or value == 0:
+        return f"{float(f'{value:.{digits}g}'):,.15g}".replace("-", "−")
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = f"{float(mantissa):g}".replace("-", "−")
+    power = "10" + str(int(exponent)).translate(SUPERSCRIPT)
+    return {"1": power, "−1": f"−{power}"}.get(mantissa, f"{mantissa}·{power}")
+
+
+def drawable(values: Floats) -> Floats:
+    """Finite values within what matplotlib can reckon with, nan else."""
+    within = np.clip(np.where(np.isfinite(values), values, np.nan), -EXTREME, EXTREME)
+    return np.where(np.abs(within) < 1 / EXTREME, 0.0, within)
+
+
+def scale_of(values: Floats, *, bounded: bool = False) -> Scale:
+    """The scale that shows the low values and the high ones: logarithmic where `wants_log` says so, with levels at quantiles
+    besides the even ones where few outliers would take all colours. Even and not logarithmic where values are `bounded`."""
+    finite = np.unique(values[np.isfinite(values)])
+    if not len(finite) or finite[-1] / 2 - finite[0] / 2 <= 1e-12 * np.abs(finite).max():
+        return Scale(finite[:1], log=False, even=True)
+    with np.errstate(over="ignore"):
+        log = not bounded and wants_log(finite)
+    size = np.abs(finite).max()
+    every = values[np.isfinite(values)]
+    straight = np.log10(every) if log else every / size
+    low, tenth, most, high = np.quantile(straight, [0.0, 0.1, 0.9, 1.0])
+    even = bounded or bool(most - tenth >= UNEVEN * (high - low))
+    levels = np.linspace(low, high, LEVELS if even else LEVELS // 2 + 1)
+    levels = np.clip(10.0**levels if log else levels * size, finite[0], finite[-1])
+    levels[[0, -1]] = finite[[0, -1]]
+    if not even:
+        levels, even = _with_quantiles(levels, every), False
+    return Scale(levels, log=log, even=even)
+
+
+def _with_quantiles(levels: Floats, values: Floats) -> Floats:
+    """More levels where most of the values lie; none closer than a thousandth to another, which would draw noise."""
+    kept = list(levels)
+    for level in np.quantile(values, np.linspace(0, 1, LEVELS // 2 + 1), method="nearest"):
+        if all(abs(level - other) > 1e-3 * max(abs(level), abs(other)) for other in kept):
+            kept.append(level)
+    return np.sort(np.asarray(kept, np.float64))
+
+
+def written(value: float) -> str:
+    """A value in words."""
+    return f"{value:.4g}" if np.isfinite(value) else "without a finite value"

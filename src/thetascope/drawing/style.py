@@ -1,0 +1,71 @@
+"""What all pictures share: colours that colour-blind readers tell apart (Okabe and Ito 2008), names of quantities, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thetascope.arrays import Floats
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F",
+)  # fmt: skip
+
+LOSSES = {"cross_entropy": "loss (cross-entropy, nats)", "nll": "loss (NLL, nats)", "mse": "loss (mean squared error)"}
+"""What an axis calls those that have units."""
+LOG_RATIO = 30.0
+"""A positive quantity that spans more than this is drawn on a logarithmic axis."""
+
+
+def wants_log(*series: Floats, ratio: float = LOG_RATIO) -> bool:
+    """Whether a logarithmic axis shows these values better: all positive, and far apart."""
+    values = np.concatenate([np.ravel(part) for part in series])
+    finite = values[np.isfinite(values)]
+    return bool(finite.size and finite.min() > 0 and finite.max() / finite.min() > ratio)
+
+
+def ink() -> str:
+    """The colour of texts and frames, for marks that must show on the user's ground, light or dark."""
+    from matplotlib import rcParams
+
+    return str(rcParams["text.color"])
+
+
+def quantity_label(name: str, loss_name: str = "") -> str:
+    """How an axis calls a variable."""
+    return LOSSES.get(loss_name, "loss") if name == "loss" else name.replace("_", " ")
+
+
+def quantities(attrs: Mapping[str, Any]) -> dict[str, str]:
+    """What was scored, but for standard errors, each with what an axis calls it."""
+    return {name: quantity_label(name, attrs["loss_name"]) for name in attrs["scored"] if name != "loss_standard_error"}
+
+
+def title_of(attrs: Mapping[str, Any]) -> str:
+    """The result's title, with a capital letter."""
+    title = str(attrs.get("title", attrs["experiment"]))
+    return title[:1].upper() + title[1:]
+
+
+def knots_note(attrs: Mapping[str, Any], *, buffers: bool = True) -> str:
+    """Through which states a path goes, and on how many samples it was scored."""
+    knots = ", ".join(f"{knot['step']:,}" for knot in attrs["knots"])
+    return f"knots at steps {knots}; {attrs['samples_scored']:,} samples{buffers_note(attrs) if buffers else ''}"
+
+
+def buffers_note(attrs: Mapping[str, Any]) -> str:
+    """What a subtitle says of buffers; of those that move along only where the model has any."""
+    moving = ", running statistics move too" if attrs.get("floating_buffers") else ""
+    return {"path": moving, "final": ", buffers of the last state", "recalibrate": ", buffers recalibrated"}[attrs["buffers"]]
+
+
+def html(text: str) -> str:
+    """As plotly shows it: it reads tags, entities and templates."""
+    return escape(text, quote=False).replace("%{", "&#37;{")

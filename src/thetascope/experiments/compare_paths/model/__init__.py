@@ -1,0 +1,1 @@
+"""Two paths of the whole model: their picture and their words."""

@@ -1,0 +1,1 @@
+"""Patterns of single parameters: their picture and their words."""

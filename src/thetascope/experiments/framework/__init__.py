@@ -1,0 +1,1 @@
+"""What every experiment is run by: its declaration, the Job, plans, provenance."""

@@ -1,0 +1,113 @@
+"""Examining a run: several experiments on it, each stored, drawn, and summed up in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thetascope.errors import ResultError, UsageError
+from thetascope.experiments.framework.declaration import Call, place_of
+from thetascope.experiments.framework.pictures import save_figure
+from thetascope.progress import say
+from thetascope.results.result import Result
+
+if TYPE_CHECKING:
+    from thetascope.experiments.framework.job import Job
+    from thetascope.experiments.framework.plan import Plan
+    from thetascope.scoring.objective import Objective
+    from thetascope.training.training import Training
+    from thetascope.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is examined.
+
+    Attributes:
+        objective: what scores.
+        trajectory: the recorded states.
+        home: the folder of the results and the figures.
+        training: for experiments that train.
+        options: of every experiment that has them, such as ``alphas``; ``grid`` is how many values an axis of a surface has.
+        demo: the demo's choice of options ("digits", say), if it is one.
+        engine: "auto", or the name of a backend.
+        progress: say what is done.
+    """
+
+    objective: Objective
+    trajectory: Trajectory
+    home: Path
+    training: Training | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    demo: str = ""
+    engine: str = "auto"
+    progress: bool = True
+
+    def call(self, entry: Call) -> Call:
+        """An entry with the options that are chosen here."""
+        experiment, grid = entry.experiment, self.options.get("grid")
+        sized = experiment.grid(grid) if grid is not None and experiment.grid else {}
+        shared = {name: value for name, value in self.options.items() if name not in experiment.keeps}
+        chosen = {**experiment.examine_with, **experiment.demo_with.get(self.demo, {}), **shared, **sized}
+        return experiment.of(**{**chosen, **entry.options})
+
+    def job(self, entry: Call) -> Job:
+        """The entry as a Job, its result in its place."""
+        if self.training is None and entry.experiment.trains:
+            raise UsageError(f"{entry.key} trains, so it needs a ts.Training: name the function that returns it with --training SPEC")
+        call, how = self.call(entry), {"engine": self.engine, "progress": self.progress}
+        return call.job(self.objective, self.trajectory, self.training, out=place_of(self.home, call.key), **how)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finished experiment: what was asked, its result, the pictures on disk, and what it found in one line."""
+
+    entry: Call
+    result: Result
+    pictures: tuple[Path, ...]
+    headline: str
+
+
+def examine(subject: Subject, entries: Sequence[Call], left_out: dict[str, ResultError] | None = None) -> list[Finding]:
+    """Run the experiments one after the other; what is stored already is only checked and drawn.
+
+    Args:
+        subject: what is examined, and where the results go.
+        entries: from `thetascope.experiments.framework.catalog.entries`.
+        left_out: takes the experiments whose stored result is in the way (another call's, say) and why, by key, while the others
+            go on; None raises.
+
+    Raises:
+        ResultError: what is stored is another call's or damaged, and there is no `left_out`.
+    """
+    findings = []
+    for place, entry in enumerate(entries, 1):
+        counted = f"[{place} of {len(entries)}]"
+        try:
+            result = subject.job(entry).run()
+        except ResultError as error:
+            if left_out is None:
+                raise
+            left_out[entry.key] = error
+            say(f"{counted} {entry.key} is left out: {error}", shown=subject.progress)
+            continue
+        key = subject.call(entry).key
+        pictures = tuple(save_figure(result.data, subject.home / "figures" / f"{key}{suffix}") for suffix in (".png", ".html"))
+        finding = Finding(entry, result, pictures, entry.words.headline(result.data))
+        say(f"{counted} {entry.words.question} {finding.headline}", shown=subject.progress)
+        findings.append(finding)
+    return findings
+
+
+def plans(subject: Subject, entries: Sequence[Call], left_out: dict[str, ResultError]) -> dict[str, Plan]:
+    """What `examine` would do, by the keys of the entries."""
+    found = {}
+    for entry in entries:
+        try:
+            found[entry.key] = subject.job(entry).plan()
+        except ResultError as error:
+            left_out[entry.key] = error
+    return found

@@ -1,0 +1,148 @@
+"""The one conductor: a Job says what a call would do, does it, and goes on where an earlier same call stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thetascope.experiments.framework.call_options import canonical
+from thetascope.experiments.framework.plan import Plan
+from thetascope.experiments.framework.provenance import provenance_attrs
+from thetascope.experiments.framework.same_call import check_same_call
+from thetascope.experiments.framework.source import Source
+from thetascope.results.result import Result
+from thetascope.results.store import Layout, Store
+from thetascope.results.stored import dataset
+from thetascope.scoring.cache import FirstPoint
+from thetascope.scoring.fast.choice import Engine
+from thetascope.scoring.untouched import preserved_threads
+
+LONGEST_OPTION = 300
+"""Options whose JSON is longer are not kept in the result: a report then cannot say how to type them."""
+
+
+class Job:
+    """A call of an experiment.
+
+    Args:
+        source: what is to do.
+        name: of the experiment.
+        key: of the call.
+        options: of the call that differ from their defaults.
+        path: where the result is stored, unit by unit; None keeps it in memory.
+        engine: "auto", or the name of a backend.
+        progress: say what is done and how long it takes, and show how far it is.
+    """
+
+    def __init__(
+        self, source: Source, name: str, key: str, options: Mapping[str, Any], path: Path | None, engine: str, *, progress: bool
+    ) -> None:
+        self.source, self.key, self.path = source, key, path
+        self._name, self._options, self._engine, self._progress = name, options, engine, progress
+
+    def plan(self) -> Plan:
+        """What is left to do; a few points are scored for it, nothing is written.
+
+        Raises:
+            ResultError: what lies at the path is of another call; the message lists every difference.
+        """
+        source = self.source
+        with preserved_threads(), source.running():
+            engine, stored = source.engine(self._engine), None
+            if self.path is not None and self.path.exists():
+                stored = dataset(self.path)
+                engine = self._checked(self.path, stored.attrs, engine)
+            return source.plan(stored, engine)
+
+    def run(self) -> Result:
+        """Do what is left, and return the result.
+
+        Raises:
+            ResultError: what lies at the path is of another call, or does not come out again.
+            NotDeterministicError: two passes over one point disagree.
+        """
+        source = self.source
+        with preserved_threads(), source.running():
+            engine = source.engine(self._engine)
+            if self.path is not None and Store.exists(self.path):
+                store, engine, first = self._resumed(self.path, engine)
+            else:
+                store, engine, first = self._laid_out(engine)
+            try:
+                notes = source.fill(store, engine, first, progress=self._progress)
+                if notes:
+                    store.add({}, notes)
+                variables, attrs = source.derived(store.data)
+                if variables or attrs:
+                    store.add(variables, attrs)
+            finally:
+                result = store.close()
+        return result
+
+    def _laid_out(self, engine: Engine) -> tuple[Store, Engine, FirstPoint]:
+        """A new store, with every point missing."""
+        source = self.source
+        first = source.first_point()
+        engine = source.tuned(engine, first)
+        states = [{"label": s.label, "step": s.step, "epoch": s.epoch, "digest": digest} for digest, s in self._states().items()]
+        attrs = {
+            "experiment": self._name,
+            "title": source.title,
+            "key": self.key,
+            "options": _typed(self._options),
+            **source.attrs,
+            **provenance_attrs(source.objective, self._fingerprint(), engine.to_json(), first.samples),
+            "states": states,
+        }
+        layout = Layout(source.blocks(first, engine), source.coords, source.constants(), attrs)
+        return Store.create(self.path, layout), engine, first
+
+    def _resumed(self, path: Path, engine: Engine) -> tuple[Store, Engine, FirstPoint]:
+        """The stored result, with the engine, batch size and threads it was made with; something of it is scored again."""
+        store, objective = Store.open(path), self.source.objective
+        try:
+            attrs = store.data.attrs
+            engine = self._checked(path, attrs, engine)
+            torch.set_num_threads(attrs["threads"])
+            for batches in (objective.batches, objective.calibration):
+                batches.rebatched(attrs["batch_size"])
+            first = self.source.recheck(store)
+            if objective.batches.batch_size != attrs["batch_size"]:  # less memory than there was
+                store.add({}, {"batch_size": objective.batches.batch_size, "memory_ran_out": True})
+        except BaseException:
+            store.close()
+            raise
+        return store, engine, first
+
+    def _checked(self, path: Path, attrs: Mapping[Any, Any], engine: Engine) -> Engine:
+        """The engine that a stored result was made with, once it is seen to be of this call."""
+        before = {**attrs["fingerprint"], "engine": attrs["engine"]["name"]}
+        asked = before["engine"] if self._engine == "auto" else engine.backend.name
+        check_same_call(path, before, {**self._fingerprint(), "engine": asked})
+        return Engine.from_json(attrs["engine"])
+
+    def _states(self) -> dict[str, Any]:
+        return {state.digest(): state for state in self.source.states()}
+
+    def _fingerprint(self) -> dict[str, Any]:
+        source = self.source
+        return {
+            "experiment": self._name,
+            **source.objective.fingerprint(),
+            "states": list(self._states()),
+            "settings": dict(source.settings),
+            **source.identity(),
+        }
+
+
+def _typed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as far as they can be typed on a command line."""
+    plain = {name: canonical(value) for name, value in options.items()}
+    return {name: value for name, value in plain.items() if len(repr(value)) <= LONGEST_OPTION and not _holds_tensors(value)}
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(_holds_tensors(part) for part in value))

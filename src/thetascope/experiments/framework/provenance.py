@@ -1,0 +1,39 @@
+"""Where a stored result comes from, and whether a call is the one that it was made by."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+from thetascope._version import __version__
+from thetascope.scoring.objective import Objective
+
+
+def provenance_attrs(objective: Objective, fingerprint: Mapping[str, Any], engine: Mapping[str, Any], samples: int) -> dict[str, Any]:
+    """What every result says of where it comes from, but for its states."""
+    return {
+        "fingerprint": dict(fingerprint),
+        "specification": objective.specification,
+        "versions": {
+            "thetascope": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "platform": platform.platform(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": str(objective.device),
+        "threads": torch.get_num_threads(),
+        "batch_size": objective.batches.batch_size,
+        "samples_scored": samples,
+        "data_resident": objective.batches.resident,
+        "engine": dict(engine),
+        "buffers": objective.buffers,
+        "floating_buffers": sum(objective.model.space.tensors[name].floating for name in objective.model.space.buffers),
+        "calibration_is_own_data": objective.calibrates and objective.calibration_is_own,
+    }

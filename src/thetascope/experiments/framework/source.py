@@ -1,0 +1,150 @@
+"""What a Job works on: a source says what is to score, how that is laid out and filled, and what follows from it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from thetascope.experiments.framework.plan import Plan
+from thetascope.geometry.paths import stored_points
+from thetascope.results.store import Block, Store
+from thetascope.scoring.cache import FirstPoint
+from thetascope.scoring.determinism import check_determinism, recheck
+from thetascope.scoring.fast.choice import Engine
+from thetascope.scoring.objective import Objective
+from thetascope.scoring.oracle import EagerBackend
+from thetascope.scoring.runner import Request
+from thetascope.state import State
+
+Variables = Mapping[str, tuple[tuple[str, ...], ArrayLike]]
+
+
+class Source(ABC):
+    """Remaining for a Job: points to score, trainings to run, an atlas to fill.
+
+    Attributes:
+        objective: what scores.
+        title: one line for people.
+        coords: labels of the dimensions.
+        settings: everything that decides what is scored; a stored result with other settings is not gone on with.
+        attrs: what else the result should say.
+    """
+
+    objective: Objective
+    title: str
+    coords: Mapping[str, ArrayLike]
+    settings: Mapping[str, Any]
+    attrs: Mapping[str, Any]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """What holds while it is planned or filled."""
+        with self.objective.model.running():
+            yield
+
+    @abstractmethod
+    def engine(self, name: str) -> Engine:
+        """The engine that the name asks for."""
+
+    @abstractmethod
+    def states(self) -> Sequence[State]:
+        """The recorded states that it is about."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """What a stored result must agree with to be gone on with, beside the objective, the states and the settings."""
+        return {}
+
+    @abstractmethod
+    def first_point(self) -> FirstPoint:
+        """What scoring a first point shows: whether it can be trusted, which variables there are, how long it takes."""
+
+    @abstractmethod
+    def recheck(self, store: Store) -> FirstPoint:
+        """The same of something that was stored, which must come out again."""
+
+    def tuned(self, engine: Engine, first: FirstPoint) -> Engine:
+        """The engine with the settings that are fastest for this work, where that is worth a measurement."""
+        return engine
+
+    @abstractmethod
+    def blocks(self, first: FirstPoint, engine: Engine) -> Sequence[Block]:
+        """What will be filled, and how much of it is stored at once."""
+
+    def constants(self) -> Variables:
+        """Variables that need no scoring."""
+        return {}
+
+    @abstractmethod
+    def fill(self, store: Store, engine: Engine, first: FirstPoint, *, progress: bool) -> Mapping[str, Any]:
+        """Do what is not stored yet; what the result should say of how that went."""
+
+    def derived(self, data: xr.Dataset) -> tuple[Variables, Mapping[str, Any]]:
+        """Variables and attributes that follow from the finished scores."""
+        return {}, {}
+
+    @abstractmethod
+    def plan(self, stored: xr.Dataset | None, engine: Engine) -> Plan:
+        """What is left to do; `stored` is what an earlier same call left."""
+
+
+class ReferenceSource(Source):
+    """A source whose reference is one state: its scores stand in the result, and show whether model and data still give the same.
+
+    Attributes:
+        state: that state, bound to the objective's model.
+        reference: its scores.
+        reference_name: what stands before their names in the result.
+    """
+
+    state: State
+    reference: Mapping[str, float]
+    reference_name: str
+
+    def states(self) -> Sequence[State]:
+        """That state alone."""
+        return [self.state]
+
+    def engine(self, name: str) -> Engine:
+        """Full passes of the oracle.
+
+        Raises:
+            ObjectiveError: another one is asked for.
+        """
+        return only_eager(name, "each trained model is scored with a full pass")
+
+    def first_point(self) -> FirstPoint:
+        """Of that state."""
+        with self.objective.model.running():
+            return check_determinism(self.objective, self._request)
+
+    def recheck(self, store: Store) -> FirstPoint:
+        """Whether the stored scores of that state come out again."""
+        stored = {name: float(store.data[f"{self.reference_name}_{name}"]) for name in self.reference}
+        with self.objective.model.running():
+            return recheck(self.objective, self._request, 0, stored)
+
+    def constants(self) -> Variables:
+        """The reference."""
+        return {f"{self.reference_name}_{name}": ((), value) for name, value in self.reference.items()}
+
+    @property
+    def _request(self) -> Request:
+        return Request(stored_points([self.state], tuple(self.state)), ("state",), (1,), as_recorded=True)
+
+
+def only_eager(name: str, reason: str) -> Engine:
+    """The oracle, for what nothing else scores.
+
+    Raises:
+        ObjectiveError: another engine is asked for.
+    """
+    from thetascope.errors import ObjectiveError
+
+    if name not in ("auto", "eager"):
+        raise ObjectiveError(f'engine must be "auto" or "eager" here, for {reason}. Got "{name}" instead.')
+    return Engine(EagerBackend, reason)

@@ -1,0 +1,1 @@
+"""The paths of single layers: their picture and their words."""

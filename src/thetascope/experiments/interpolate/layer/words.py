@@ -1,0 +1,73 @@
+"""What is said of the paths of single layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from thetascope.experiments.framework.phrases import listed, number, plural, step_of
+from thetascope.experiments.framework.tables import Table, table
+from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of
+from thetascope.experiments.shared.layer_words import moved_together, tag_by_group
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def _headline(data: xr.Dataset) -> str:
+    start = data["loss"].values[:, 0]
+    return f"put back, {data['layer'].values[start.argmax()]} costs most: loss {start.max():.3g}"
+
+
+def _how(data: xr.Dataset) -> str:
+    attrs = data.attrs
+    return (
+        f"One layer at a time, {moved_together(data)}, was moved along its {attrs['kind']} path through the states of "
+        f"{listed([step_of(knot) for knot in attrs['knots']])}, while all other layers stayed as they were at the end. Each of "
+        f"{plural(data.sizes['layer'], 'layer')} was scored at {data.sizes['alpha']} values of α on {samples_of(data)}."
+    )
+
+
+def _shows(data: xr.Dataset) -> list[str]:
+    names, start = data["layer"].values, nearest(data["alpha"].values, 0.0)
+    losses, distances = data["loss"].values[:, start], data["distance"].values
+    order = np.argsort(-losses)
+    told = [f"Put back to their first values they cost, in order: {listed([f'{names[i]} (loss {number(losses[i])})' for i in order])}."]
+    far = int(np.nanargmax(distances))
+    told.append(f"{names[far]} travelled the farthest, {number(distances[far])}; {names[order[0]]} matters most on this path.")
+    return told
+
+
+def _table(data: xr.Dataset) -> Table:
+    start, metrics = nearest(data["alpha"].values, 0.0), metrics_of(data)
+    columns = [data[name].values[:, start] for name in ("loss", *metrics)]
+    rows = zip(map(str, data["layer"].values), data["distance"].values, *columns, data["loss"].values.max(axis=1), strict=True)
+    titles = ("layer", "distance", *(f"{name.replace('_', ' ')} at α = 0" for name in ("loss", *metrics)), "highest loss on the way")
+    return table("Each layer put back to its first values, the rest final", titles, rows, layer_at=0)
+
+
+def _tag(figure: Figure, data: xr.Dataset) -> None:
+    tag_by_group(figure, [str(name) for name in data["layer"].values])
+
+
+CAVEAT = (
+    "A layer that matters little alone may matter together with others, and the distance of a layer is not its importance: layers differ "
+    "in size and in scale. Between seeds of the training the order of layers that cost about the same changes."
+)
+WORDS = Words(
+    chapter="layers",
+    asks=lambda attrs: "Which layers matter, on a straight way?" if is_straight(attrs) else "And on a curved way?",
+    headline=_headline,
+    how=_how,
+    shows=_shows,
+    does_not_show=lambda attrs: (
+        CAVEAT
+        if is_straight(attrs)
+        else f"{CAVEAT} The curve also passes through the middle state's layer, which the rest of the final model has never met."
+    ),
+    table=_table,
+    tag=_tag,
+    over_alpha=True,
+)

@@ -1,0 +1,1 @@
+"""The path of the whole model: its picture and its words."""

@@ -1,0 +1,71 @@
+"""What is said of the path of the whole model."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from thetascope.experiments.framework.phrases import listed, number, percent, step_of
+from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of
+
+
+def _headline(data: xr.Dataset) -> str:
+    loss, alphas = data["loss"].values, data["alpha"].values
+    barrier = loss.max() - max(loss[0], loss[-1])
+    told = f"a barrier of {barrier:.2g} on the way" if barrier > 1e-3 * abs(loss.max()) else "no barrier"
+    return f"loss {loss[0]:.3g} → {loss[-1]:.3g}, lowest at α = {alphas[loss.argmin()]:.2f}, {told}"
+
+
+def _how(data: xr.Dataset) -> str:
+    attrs, count = data.attrs, data.sizes["alpha"]
+    knots = attrs["knots"]
+    if attrs["degree"] == 1:
+        way = (
+            f"the straight line Θ(α) = (1 − α) Θ₀ + α Θ₁ from the state of {step_of(knots[0])}, α = 0, "
+            f"to that of {step_of(knots[-1])}, α = 1"
+        )
+    else:
+        through = listed([f"{step_of(knot)} at α = {knot['alpha']:g}" for knot in knots])
+        way = f"the polynomial of degree {attrs['degree']} that passes through the states of {through}"
+    return (
+        f"All weights together were moved along {way}, and the model was scored at {count} values of α on {samples_of(data)}. "
+        "The recorded states were scored in the same way; each stands at its share of the training's steps."
+    )
+
+
+def _shows(data: xr.Dataset) -> list[str]:
+    alphas, progress = data["alpha"].values, data["progress"].values
+    half, state = nearest(alphas, 0.5), nearest(progress, 0.5)
+    told = [
+        f"At α = {alphas[half]:.2g} the path has a loss of {number(data['loss'][half])}; the training itself, after "
+        f"{percent(float(progress[state]))} of its steps, had {number(data['actual_loss'][state])}."
+    ]
+    for name in metrics_of(data):
+        values = data[name].values
+        told.append(f"The {name.replace('_', ' ')} goes from {number(values[nearest(alphas, 0)])} to {number(values[nearest(alphas, 1)])}.")
+    lowest, last = float(data["loss"].min()), float(data["loss"][nearest(alphas, 1)])
+    if lowest < last * 0.99:
+        told.append(f"The last state is not the lowest point on this path: {number(lowest)} is, against {number(last)}.")
+    if "distance" in data.attrs:
+        told.append(f"The two ends lie {number(data.attrs['distance'])} apart in parameter space.")
+    if "loss_standard_error" in data:
+        told.append(
+            f"The loss has a standard error of up to {number(data['loss_standard_error'].max())}, because not all samples were used."
+        )
+    return told
+
+
+WORDS = Words(
+    chapter="way",
+    asks=lambda attrs: "Was the way straight?" if is_straight(attrs) else "Is a curved way closer?",
+    headline=_headline,
+    how=_how,
+    shows=_shows,
+    does_not_show=lambda attrs: (
+        "The training did not go along this line. A loss that falls without a barrier proves little: it is found between unrelated states "
+        "too (Tao, Li and Zhan, ICML 2024), and says neither that the loss is convex nor that the training was easy."
+        if is_straight(attrs)
+        else "The path meets the measured losses at its own states because it was laid through them. Between them it is one curve among "
+        "many, and outside [0, 1] it runs away."
+    ),
+    over_alpha=True,
+)

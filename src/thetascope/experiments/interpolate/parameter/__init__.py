@@ -1,0 +1,1 @@
+"""The paths of single parameters: their picture and their words."""

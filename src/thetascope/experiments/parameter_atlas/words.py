@@ -1,0 +1,67 @@
+"""What is said of an atlas."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from thetascope.experiments.framework.phrases import listed, number, percent, plural
+from thetascope.experiments.framework.tables import Table, table
+from thetascope.experiments.framework.words import Words, samples_of
+from thetascope.experiments.parameter_atlas.picture_info import share_of
+
+
+def _headline(data: xr.Dataset) -> str:
+    impact, final = data["impact"].values, float(data.attrs["final_loss"])
+    finite = impact[np.isfinite(impact)]
+    if not finite.size:
+        return "no parameter has a finite curve"
+    most = data["parameter"].values[np.nanargmax(impact)]
+    told = f", the median parameter by {np.median(finite) / final:.2g}" if final else ""
+    share = f"{finite.max() / final:.2g} of the final loss" if final else f"{finite.max():.2g}"
+    return f"of {impact.size:,} parameters {most} changes the loss most, by {share}{told}"
+
+
+def _how(data: xr.Dataset) -> str:
+    alphas = data["alpha"].values
+    return (
+        f"Each of {plural(data.sizes['parameter'], 'parameter')} alone was set to {len(alphas)} places on its path, from α = "
+        f"{alphas.min():g} to "
+        f"{alphas.max():g}, all else final, and the change of the loss against the final state's was scored on {samples_of(data)}."
+    )
+
+
+def _shows(data: xr.Dataset) -> list[str]:
+    impact = np.nan_to_num(data["impact"].values)
+    order = np.argsort(-impact)[:3]
+    names = data["parameter"].values
+    told = [f"The largest impacts are those of {listed([f'{names[i]} ({number(impact[i])})' for i in order])}."]
+    few = int(np.searchsorted(np.cumsum(np.sort(impact)[::-1]), 0.5 * impact.sum())) + 1
+    told.append(f"Half of all impact lies with {plural(few, 'parameter')}, {percent(few / len(impact))} of them.")
+    return told
+
+
+def _table(data: xr.Dataset) -> Table:
+    owners, impact, distance = (data[name].values for name in ("layer", "impact", "distance"))
+    chosen = [(str(owner), owners == owner) for owner in dict.fromkeys(owners.tolist())]
+    rows = [(o, int(w.sum()), np.median(impact[w]), impact[w].max(), impact[w].sum(), np.median(distance[w])) for o, w in chosen]
+    titles = ("layer", "parameters", "median impact", "largest impact", "impact in all", "median distance")
+    return table("Impact of single parameters by layer", titles, rows, layer_at=0)
+
+
+def _error(data: xr.Dataset) -> str:
+    measured = data.attrs.get("table_error")
+    return f"tables within {share_of(measured)}, on {measured['parameters']:,} parameters" if measured else ""
+
+
+WORDS = Words(
+    chapter="parameters",
+    asks="Which of all single parameters matter?",
+    headline=_headline,
+    how=_how,
+    shows=_shows,
+    does_not_show="Each parameter moves alone: what two of them do together is not the sum of what each does, and impacts do not add up "
+    "to that of a layer.",
+    table=_table,
+    error=_error,
+)

@@ -1,0 +1,1 @@
+"""What several experiments share: paths through a training, planes, patterns, studies of sizes."""

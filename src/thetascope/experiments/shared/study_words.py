@@ -1,0 +1,51 @@
+"""What is said of every study of sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from thetascope.experiments.framework.phrases import number
+from thetascope.experiments.framework.tables import Table, table
+from thetascope.experiments.framework.words import metrics_of
+from thetascope.experiments.shared.study_picture import UNITS
+
+
+def headline_of(data: xr.Dataset) -> str:
+    """The rule of the recommendation."""
+    return str(data.attrs["rule"])
+
+
+def shown_by(data: xr.Dataset) -> list[str]:
+    """The lowest median, and the spread."""
+    study = str(data.attrs["experiment"])
+    losses = np.asarray(data["loss"].values, np.float64).reshape(len(data["loss"]), -1)
+    at = data["epochs" if study == "study_epochs" else "size"].values
+    told = []
+    if np.isfinite(losses).all():
+        medians = np.median(losses, axis=1)
+        best = int(medians.argmin())
+        told.append(f"The lowest median loss, {number(medians[best])}, is found at {at[best]:,} {UNITS[str(data.attrs['experiment'])]}.")
+        if losses.shape[1] > 1:
+            spread = np.std(losses, axis=1)
+            told.append(
+                f"The standard deviation of the loss goes from {number(spread[0])} at {at[0]:,} to {number(spread[-1])} at {at[-1]:,}."
+            )
+    return told
+
+
+def table_of(data: xr.Dataset) -> Table:
+    """Medians and ranges at each size."""
+    study = str(data.attrs["experiment"])
+    unit = "epochs" if study == "study_epochs" else "size"
+    columns, titles = [data[unit].values], [UNITS[study]]
+    for name in ("loss", *metrics_of(data)):
+        values = np.asarray(data[name].values, np.float64).reshape(len(columns[0]), -1)
+        plain = name.replace("_", " ")
+        if values.shape[1] == 1:
+            columns.append(values[:, 0])
+            titles.append(plain)
+        else:
+            columns += [np.median(values, axis=1), values.min(axis=1), values.max(axis=1)]
+            titles += [f"median {plain}", f"lowest {plain}", f"highest {plain}"]
+    return table(str(data.attrs["title"]), titles, zip(*columns, strict=True))

@@ -1,0 +1,215 @@
+"""A path through a recorded training: its knots, the states there, and what moves on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from thetascope.arrays import Floats
+from thetascope.errors import TrajectoryError
+from thetascope.experiments.framework.call_options import Kind, Layers, Parameters
+from thetascope.experiments.framework.points import AllPoints
+from thetascope.geometry.edits import Parameter, ScalarEdits, chosen_parameters, parameter_values, path_values
+from thetascope.geometry.paths import group_paths, lagrange_weights, model_path, stored_points
+from thetascope.geometry.points import Points
+from thetascope.scoring.objective import Objective
+from thetascope.state import Layer, State
+from thetascope.trajectory import Trajectory
+
+PARAMETER_RANGE = (-0.5, 1.5)
+"""Of α where single parameters move: also what might come if the training went on (Němcová 2021, section 6.3)."""
+
+
+MEASURED_LIMIT = 101
+"""At most so many recorded states are scored beside a path, evenly chosen, the first and the last among them."""
+
+DRAWN_PER_LAYER = 4
+"""How many single parameters a layer are examined where the caller names none."""
+
+_DEGREES = {"linear": 1, "quadratic": 2}
+
+
+def checked_trajectory(trajectory: object) -> Trajectory:
+    """Itself, or an error that says how to make one."""
+    if isinstance(trajectory, Trajectory):
+        return trajectory
+    raise TrajectoryError(
+        f"expected a ts.Trajectory, got {type(trajectory).__name__}; make one with ts.Trajectory(run) or .from_states([…])"
+    )
+
+
+@dataclass(frozen=True)
+class TrainingPath:
+    """The Lagrange path of a degree through a training, bound to an objective's model.
+
+    Raises:
+        TrajectoryError: the kind is unknown, there are too few states, or two knots fall on the same one.
+    """
+
+    objective: Objective
+    trajectory: Trajectory
+    kind: Kind
+
+    def __post_init__(self) -> None:
+        checked_trajectory(self.trajectory)
+        _ = self.states
+
+    @property
+    def degree(self) -> int:
+        """Of the polynomial."""
+        if isinstance(self.kind, str) and self.kind in _DEGREES:
+            return _DEGREES[self.kind]
+        if isinstance(self.kind, int) and not isinstance(self.kind, bool) and self.kind >= 1:
+            return self.kind
+        raise TrajectoryError(f'kind must be "linear", "quadratic" or a degree of at least 1. Got {self.kind!r} instead.')
+
+    @property
+    def name(self) -> str:
+        """How figures call it."""
+        return self.kind if isinstance(self.kind, str) else f"degree {self.degree}"
+
+    @property
+    def at(self) -> Floats:
+        """Where the knots stand: i/n."""
+        return np.linspace(0.0, 1.0, self.degree + 1)
+
+    @cached_property
+    def indices(self) -> tuple[int, ...]:
+        """The recorded states that are the knots."""
+        return knot_indices(self.trajectory, self.degree)
+
+    @cached_property
+    def states(self) -> tuple[State, ...]:
+        """The knots' states under the model's names."""
+        return tuple(self.objective.bind(self.trajectory[index]) for index in self.indices)
+
+    def _floating(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if self.objective.model.space.tensors[name].floating]
+
+    @property
+    def parameters(self) -> list[str]:
+        """The tensors that move when everything does."""
+        return self._floating(self.objective.model.space.parameters)
+
+    def model_points(self, alphas: Floats) -> Points:
+        """Everything moves: ``[alphas]`` points."""
+        return model_path(self.states, self.at, alphas, self.parameters, self._floating(self.objective.model.space.buffers))
+
+    def layer_points(self, groups: Mapping[str, Sequence[Layer]], alphas: Floats) -> Points:
+        """One group of layers at a time moves, its buffers with it: ``[groups · alphas]`` points."""
+        moving = [self.names_of(layers) for layers in groups.values()]
+        return group_paths(self.states, self.at, alphas, moving)
+
+    def names_of(self, layers: Sequence[Layer]) -> tuple[list[str], list[str]]:
+        """The floating parameters and buffers of some layers."""
+        return (
+            self._floating([name for layer in layers for name in layer.parameters]),
+            self._floating([name for layer in layers for name in layer.buffers]),
+        )
+
+    def parameter_points(self, parameters: Sequence[Parameter], alphas: Floats) -> ScalarEdits:
+        """One single parameter at a time moves: ``[parameters · alphas]`` points."""
+        values = path_values(lagrange_weights(self.at, alphas), parameter_values(self.states, parameters))
+        return ScalarEdits(self.states[-1], tuple(parameters), values)
+
+    def distance(self, names: Sequence[str]) -> float:
+        """Euclidean distance of some tensors from the first to the last state, in float64 (Němcová 2021, equation 6.3)."""
+        first, last = self.states[0].tensors(names), self.states[-1].tensors(names)
+        norms = []
+        for name in names:
+            wide = torch.complex128 if last[name].is_complex() else torch.float64
+            norms.append(torch.linalg.vector_norm(last[name].to(wide) - first[name].to(wide)).item())
+        return math.hypot(*norms)
+
+    def attrs(self) -> dict[str, Any]:
+        """What a result says of the path."""
+        return {
+            "kind": self.name,
+            "degree": self.degree,
+            "loss_name": self.objective.loss,
+            "knots": self.knots(),
+            "states_recorded": len(self.trajectory),
+        }
+
+    def knots(self) -> list[dict[str, Any]]:
+        """Each knot: its α, and which recorded state it is."""
+        trajectory = self.trajectory
+        return [
+            {"alpha": float(a), "state": i, "step": trajectory.steps[i], "epoch": trajectory.epochs[i], "progress": trajectory.progress(i)}
+            for i, a in zip(self.indices, self.at, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class MeasuredStates:
+    """Recorded states scored as they stand, for comparison with a path: at most `MEASURED_LIMIT`, and the knots."""
+
+    objective: Objective
+    trajectory: Trajectory
+    knots: tuple[int, ...]
+
+    @property
+    def indices(self) -> list[int]:
+        """Which recorded states."""
+        count = len(self.trajectory)
+        even = np.linspace(0, count - 1, min(count, MEASURED_LIMIT)).round().astype(int)
+        return sorted({*even.tolist(), *self.knots})
+
+    def request(self) -> AllPoints:
+        """To score them, over ``state``, as ``actual_…``."""
+        states = [self.objective.bind(self.trajectory[i]) for i in self.indices]
+        points = stored_points(states, tuple(self.objective.model.space.tensors))
+        return AllPoints(points, ("state",), (len(states),), prefix="actual_", as_recorded=True)
+
+    def constants(self) -> dict[str, tuple[tuple[str, ...], list[float]]]:
+        """Where in the training each of them is."""
+        trajectory = self.trajectory
+        return {
+            "progress": (("state",), [trajectory.progress(i) for i in self.indices]),
+            "step": (("state",), [trajectory.steps[i] for i in self.indices]),
+            "epoch": (("state",), [trajectory.epochs[i] for i in self.indices]),
+        }
+
+
+def knot_indices(trajectory: Trajectory, degree: int) -> tuple[int, ...]:
+    """The states nearest to i/n of the training, ties earlier.
+
+    Raises:
+        TrajectoryError: there are too few, or two knots fall on the same state.
+    """
+    if len(trajectory) < degree + 1:
+        raise TrajectoryError(
+            f"a path of degree {degree} needs {degree + 1} recorded states; this trajectory has {len(trajectory)}: steps {trajectory.steps}"
+        )
+    knots = tuple(trajectory.index_at(i / degree) for i in range(degree + 1))
+    if len(set(knots)) < len(knots):
+        wanted = ", ".join(f"{i / degree:.3g}" for i in range(degree + 1))
+        there = ", ".join(f"{trajectory.progress(i):.3g}" for i in range(len(trajectory)))
+        raise TrajectoryError(
+            f"a path of degree {degree} needs different states near progress {wanted}; recorded were {there} (steps "
+            f"{trajectory.steps}). Record more states, or choose a lower degree"
+        )
+    return knots
+
+
+def selected_parameters(objective: Objective, parameters: Parameters, layers: Layers) -> tuple[list[Parameter], list[str]]:
+    """The single parameters to examine and the layer of each; `layers` narrows a drawing."""
+    space = objective.space
+    names = [layer.name for group in space.groups(layers).values() for layer in group]
+    chosen = chosen_parameters(DRAWN_PER_LAYER if parameters is None else parameters, space, names)
+    owner = {name: layer.name for layer in space.layers for name in layer.parameters}
+    return chosen, [owner[parameter.name] for parameter in chosen]
+
+
+def midpoints(knots: Floats) -> Floats:
+    """``(θ_m − θ_i) / (θ_f − θ_i)`` of the values ``[E, 3]``; nan where the parameter ends where it began."""
+    way, half = knots[:, 2] - knots[:, 0], knots[:, 1] - knots[:, 0]
+    found = np.full(len(way), np.nan)
+    found[way != 0] = half[way != 0] / way[way != 0]
+    return found

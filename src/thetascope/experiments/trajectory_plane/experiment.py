@@ -1,0 +1,146 @@
+"""The plane in which a training moved: its principal components, the loss there, and the optimizer's way over it.
+
+Lorch (2016) and Li et al. (2018), section 7, for the plane; Antognini and Sohl-Dickstein (2018) for what a random walk shows
+there; Němcová (2021), section 6.5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from thetascope.arrays import Floats
+from thetascope.errors import GeometryError, TrajectoryError
+from thetascope.experiments.framework.points import AllPoints, PointsSource
+from thetascope.experiments.framework.tolerance import checked_tolerance
+from thetascope.experiments.shared.plane_view import PlaneView, component_label, moving_names, short
+from thetascope.experiments.shared.training_path import checked_trajectory
+from thetascope.geometry.paths import stored_points
+from thetascope.geometry.pca import Gram, Plane, distance, gram, principal_plane, random_walk_ratio, step_lengths
+from thetascope.geometry.planes import Axis, checked_grid
+from thetascope.scoring.objective import Objective
+from thetascope.state import State
+from thetascope.trajectory import Trajectory
+
+COMPONENTS = 10
+"""So many components' explained variance is stored at most."""
+
+
+def source(
+    objective: Objective,
+    trajectory: Trajectory | Sequence[Trajectory],
+    x: int | Axis,
+    y: int | Axis,
+    margin: float,
+    tolerance: float | None,
+) -> PointsSource:
+    """The states as they are, the plane below them, and its cells."""
+    trainings = _checked_trainings(trajectory)
+    names = moving_names(objective)
+    states = [objective.bind(state) for training in trainings for state in training]
+    owner = np.repeat(np.arange(len(trainings)), [len(training) for training in trainings])
+    found = gram(states, names, center=len(trainings[0]) - 1)
+    plane = principal_plane(found)
+    ranges = [_range("x", x, plane.coordinates[:, 0], margin), _range("y", y, plane.coordinates[:, 1], margin)]
+    xs, ys = checked_grid(*ranges)
+    view = _view(objective, states, found, plane, trainings)
+    at_states = AllPoints(view.points(plane.coordinates), ("state",), (len(states),), prefix="plane_")
+    measured = AllPoints(
+        stored_points(states, tuple(objective.model.space.tensors)), ("state",), (len(states),), prefix="path_", as_recorded=True
+    )
+    return PointsSource(
+        title="the plane in which the training moved" if len(trainings) == 1 else "the plane in which the trainings moved",
+        objective=objective,
+        requests=[measured, at_states, view.request(xs, ys, checked_tolerance(tolerance))],
+        coords={"x": xs, "y": ys, "state": np.arange(len(states)), "component": np.arange(1, min(COMPONENTS, len(states) - 1) + 1)},
+        settings={
+            "tolerance": tolerance,
+            "x": list(ranges[0]),
+            "y": list(ranges[1]),
+            "states": len(states),
+            "trainings": [len(t) for t in trainings],
+        },
+        known={**_along(trainings, found, plane, owner), **_variances(found, plane, trainings, owner)},
+        attrs={
+            **view.attrs(),
+            "trainings": [{"label": _name(i, t), "states": len(t)} for i, t in enumerate(trainings)],
+        },
+    )
+
+
+def _view(objective: Objective, states: Sequence[State], found: Gram, plane: Plane, trainings: Sequence[Trajectory]) -> PlaneView:
+    center, names = states[found.center], moving_names(objective)
+    of = f"{len(states)} states" if len(trainings) == 1 else f"{len(states)} states of {len(trainings)} trainings"
+    return PlaneView(
+        objective,
+        center,
+        plane.directions(states, names),
+        through_states=False,
+        kind="pca",
+        labels=(component_label(1, plane.explained[0]), component_label(2, plane.explained[1])),
+        subtitle=f"principal components of {of}, through {short(center)}",
+        details={"norms": [1.0, 1.0], "cosine": 0.0},
+    )
+
+
+def _along(
+    trainings: Sequence[Trajectory], found: Gram, plane: Plane, owner: np.ndarray[Any, Any]
+) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """What is known of each state without scoring it."""
+    at = ("state",)
+    return {
+        "path_x": (at, plane.coordinates[:, 0]),
+        "path_y": (at, plane.coordinates[:, 1]),
+        "off_plane": (at, plane.off_plane),
+        "distance": (at, found.distances),
+        "step": (at, [step for t in trainings for step in t.steps]),
+        "epoch": (at, [epoch for t in trainings for epoch in t.epochs]),
+        "progress": (at, [t.progress(i) for t in trainings for i in range(len(t))]),
+        "training": (at, owner),
+    }
+
+
+def _variances(
+    found: Gram, plane: Plane, trainings: Sequence[Trajectory], owner: np.ndarray[Any, Any]
+) -> dict[str, tuple[tuple[str, ...], Floats]]:
+    """The explained variance, beside what random walks would show."""
+    members = [np.flatnonzero(owner == i).tolist() for i in range(len(trainings))]
+    lengths = step_lengths(found.products, members)
+    offsets = np.array([distance(found.products, members[0][0], own[0]) for own in members])
+    count = min(COMPONENTS, len(owner) - 1)
+    equal = [np.ones(len(own)) for own in lengths]
+    mean = np.concatenate(lengths).mean() if sum(map(len, lengths)) else 1.0
+    ratios = {
+        "explained_variance_ratio": plane.explained,
+        "random_walk_ratio": random_walk_ratio(lengths, offsets),
+        "equal_walk_ratio": random_walk_ratio(equal, offsets / mean if mean else offsets),
+    }
+    return {name: (("component",), ratio[:count]) for name, ratio in ratios.items()}
+
+
+def _range(name: str, axis: object, along: Floats, margin: float) -> Axis:
+    """The axis as given, or that many values over the way with a margin on both sides."""
+    if isinstance(axis, tuple | list):
+        return cast(Axis, axis)  # checked where the grid is
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or axis < 2:
+        raise GeometryError(f"{name} must be how many values, at least 2, or (low, high, how many). Got {axis!r} instead.")
+    if not (isinstance(margin, int | float | np.integer | np.floating) and not isinstance(margin, bool) and 0 <= margin < math.inf):
+        raise GeometryError(f"margin must be a finite share of at least 0, such as 0.3. Got {margin!r} instead.")
+    low, high = float(along.min()), float(along.max())
+    reach = margin * (high - low)
+    return (low - reach, high + reach, int(axis))
+
+
+def _checked_trainings(trajectory: object) -> list[Trajectory]:
+    if isinstance(trajectory, Trajectory):
+        return [trajectory]
+    if not isinstance(trajectory, Sequence) or isinstance(trajectory, str) or not trajectory:
+        raise TrajectoryError(f"expected a ts.Trajectory or a list of them, got {type(trajectory).__name__}")
+    return [checked_trajectory(part) for part in trajectory]
+
+
+def _name(index: int, training: Trajectory) -> str:
+    return f"training {index + 1} ({len(training)} states)"

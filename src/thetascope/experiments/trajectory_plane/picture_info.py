@@ -1,0 +1,186 @@
+"""What the picture of a training's plane shows: its paths, what lies off the plane, what the components explain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thetascope.arrays import Floats
+from thetascope.drawing.fields import GridInfo, grid_info
+from thetascope.drawing.layouts import check_holds
+from thetascope.drawing.scales import text_of, written
+from thetascope.drawing.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Bools, Ints
+from thetascope.results.status import NOT_FINITE
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+COLORS, MARKERS = (VERMILION, SKY, PURPLE, ORANGE, GREEN, BLUE), ("o", "s", "^", "D", "v", "P")
+"""Of the trainings."""
+NEAR = (0.08, 0.055)
+"""Of the plane's width and height: the number of an epoch closer than this to another is left out."""
+WALKS = {"random_walk_ratio": "random walk with these step lengths", "equal_walk_ratio": "random walk with equal steps"}
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One training in the plane, a value a state ``[T]``; `own` is measured at the states, `below` on the plane below them."""
+
+    label: str
+    x: Floats
+    y: Floats
+    step: Ints
+    epoch: Floats
+    progress: Floats
+    off_plane: Floats
+    own: dict[str, Floats]
+    below: dict[str, Floats]
+    not_finite: Bools
+
+    def told(self, k: int, variable: str) -> str:
+        """State `k` in words."""
+        when = f"epoch {self.epoch[k]:g}, step {self.step[k]:,}" if np.isfinite(self.epoch[k]) else f"step {self.step[k]:,}"
+        return f"{when}: own {variable.replace('_', ' ')} {written(self.own[variable][k])}"
+
+
+@dataclass(frozen=True)
+class PlaneInfo:
+    """All that the figure shows. `shares`: of the variance, a value a component, of the trainings and of two random walks."""
+
+    grid: GridInfo
+    walks: tuple[Walk, ...]
+    shares: dict[str, Floats]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said beside the picture of the loss."""
+        return (*self.grid.notes, self.note("loss"))
+
+    @property
+    def by_epoch(self) -> bool:
+        """Whether states are called by their epochs; else by their steps."""
+        return all(np.isfinite(walk.epoch).all() and np.ptp(walk.epoch) > 0 for walk in self.walks)
+
+    def clock(self, walk: Walk) -> Floats:
+        """When each state was reached, as `clock_label` says."""
+        return walk.epoch if self.by_epoch else walk.progress
+
+    @property
+    def clock_label(self) -> str:
+        """What an axis of the time is called."""
+        return "epoch" if self.by_epoch else "share of the training's steps"
+
+    def gap(self, variable: str) -> str:
+        """How far the states' own values lie from the plane's below them, in words."""
+        own = np.concatenate([walk.own[variable] for walk in self.walks])
+        below = np.concatenate([walk.below[variable] for walk in self.walks])
+        both = np.isfinite(own) & np.isfinite(below)
+        own, below = own[both], below[both]
+        if not len(own):
+            return "is not known"
+        if variable == "loss" and min(own.min(), below.min()) > 0:
+            with np.errstate(over="ignore"):
+                factor = float(np.exp(np.abs(np.log(own) - np.log(below)).max()))
+            return f"differs by up to {100 * (factor - 1):.2g} %" if factor < 1.5 else f"differs by a factor of up to {text_of(factor)}"
+        return f"differs by up to {text_of(float(np.abs(own - below).max()))}"
+
+    def note(self, variable: str) -> str:
+        """What the picture of the path must say."""
+        off, name = text_of(max(float(walk.off_plane.max()) for walk in self.walks)), variable.replace("_", " ")
+        return f"colours show the plane's {name}; a state's own {name} {self.gap(variable)}: states lie up to {off} off the plane"
+
+
+def info(data: xr.Dataset) -> PlaneInfo:
+    """Gather what the picture shows; what is missing or not finite stays so.
+
+    Raises:
+        ResultError: the data hold no plane of a training, or are not finished.
+    """
+    grid = grid_info(data)
+    check_holds(data, ("path_x", "path_y", "off_plane", "explained_variance_ratio"), "the plane of a training")
+    ratio = np.asarray(data["explained_variance_ratio"].values, np.float64)
+    x_label, y_label = (
+        label if "%" in label or not np.isfinite(ratio[k : k + 1]).any() else f"{label}: {100 * ratio[k]:.1f} % of the variance"
+        for k, label in enumerate((grid.x_label, grid.y_label))
+    )
+    walks = _walks(data, [field.name for field in grid.fields])
+    ends = {(float(walk.x[k]), float(walk.y[k])) for walk in walks for k in (0, -1)}
+    reach = max(np.ptp(grid.x), np.ptp(grid.y)) * 1e-6
+    marks = tuple(mark for mark in grid.marks if all(np.hypot(mark[0] - x, mark[1] - y) > reach for x, y in ends))
+    shares = {"training" if len(walks) == 1 else "trainings": ratio}
+    shares |= {text: data[name].values for name, text in WALKS.items() if name in data}
+    return PlaneInfo(replace(grid, x_label=x_label, y_label=y_label, marks=marks), walks, {k: 100 * v for k, v in shares.items()})
+
+
+def _walks(data: Any, names: list[str]) -> tuple[Walk, ...]:
+    training = data["training"].values if "training" in data.variables else np.zeros(data.sizes["state"], np.int64)
+    told = data.attrs.get("trainings", [])
+    walks = []
+    for i in np.unique(training):
+        part = data.isel(state=np.flatnonzero(training == i))
+        own = {name: np.asarray(part[f"path_{name}"].values, np.float64) for name in names}
+        walks.append(
+            Walk(
+                label=str(told[int(i)]["label"]) if int(i) < len(told) else f"training {i}",
+                x=np.asarray(part["path_x"].values, np.float64),
+                y=np.asarray(part["path_y"].values, np.float64),
+                step=np.asarray(part["step"].values),
+                epoch=np.asarray(part["epoch"].values, np.float64),
+                progress=np.asarray(part["progress"].values, np.float64),
+                off_plane=np.asarray(part["off_plane"].values, np.float64),
+                own=own,
+                below={name: np.asarray(part[f"plane_{name}"].values, np.float64) for name in names},
+                not_finite=np.asarray(part["path_status"].values == NOT_FINITE),
+            )
+        )
+    return tuple(walks)
+
+
+def times_of(walk: Walk) -> Floats:
+    """When each state is reached, 0 to 1: by the training's steps, evenly where these do not rise."""
+    rises = len(walk.progress) > 1 and np.isfinite(walk.progress).all() and (np.diff(walk.progress) > 0).all()
+    return walk.progress if rises else np.linspace(0.0, 1.0, len(walk.x))
+
+
+def reached(times: Floats, time: float) -> int:
+    """The last state that is reached by then."""
+    return max(int(np.searchsorted(times, time + 1e-9, side="right")) - 1, 0)
+
+
+def numbers(found: PlaneInfo) -> list[tuple[float, float, float, float, str]]:
+    """States that get a number, none too near to another: x, y, the way to write it beside the path, and the text.
+
+    The last and the first states come first, then the rest in their order; whole epochs before parts of them.
+    """
+    size = np.array([np.ptp(found.grid.x) or 1.0, np.ptp(found.grid.y) or 1.0])
+    wanted = []
+    for walk in found.walks:
+        called = walk.epoch if found.by_epoch else walk.step.astype(np.float64)
+        chosen = [k for k in range(len(called)) if k == 0 or called[k] != called[k - 1]]
+        whole = [k for k in chosen if called[k] == np.round(called[k])]
+        chosen = whole if len(whole) > 1 else chosen
+        order = [*dict.fromkeys([chosen[-1], chosen[0], *chosen])]
+        path = np.stack([walk.x, walk.y], axis=1) / size
+        wanted += [
+            (rank > 1, path[k], _beside(path, k), f"{called[k]:,g}" if called[k] < 1e6 else f"{called[k]:.3g}")
+            for rank, k in enumerate(order)
+        ]
+    placed: list[Any] = []
+    for _, at, way, text in sorted(wanted, key=lambda entry: entry[0]):
+        if all((np.abs(at - other) > NEAR).any() for other, _, _ in placed):
+            placed.append((at, way, text))
+    return [(*(at * size).tolist(), *way.tolist(), text) for at, way, text in placed]
+
+
+def _beside(path: Floats, k: int) -> Floats:
+    """A direction away from the path at a state: across it, to the outer side of its bend."""
+    before, after = path[max(k - 1, 0)], path[min(k + 1, len(path) - 1)]
+    along = after - before
+    length = np.hypot(*along)
+    if length == 0:
+        return np.array([0.0, 1.0])
+    across = np.array([-along[1], along[0]]) / length
+    bend = float(across @ (path[k] - (before + after) / 2))
+    return np.asarray(across if bend > 0 or (bend == 0 and across[1] >= 0) else -across, np.float64)

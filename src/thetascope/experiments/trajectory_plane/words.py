@@ -1,0 +1,66 @@
+"""What is said of the plane of a training."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from thetascope.experiments.framework.phrases import percent, plural
+from thetascope.experiments.framework.tables import Table, table
+from thetascope.experiments.framework.words import Words, metrics_of
+from thetascope.experiments.shared.plane_words import cells_of, certainty_of, estimate_error
+from thetascope.experiments.trajectory_plane.picture_info import WALKS
+from thetascope.experiments.trajectory_plane.picture_info import info as plane_info
+
+
+def _headline(data: xr.Dataset) -> str:
+    ours, walk = (float(data[name].values[:2].sum()) for name in ("explained_variance_ratio", "random_walk_ratio"))
+    off = (data["off_plane"] / data["distance"].where(data["distance"] > 0)).values
+    told = f"the plane holds {ours:.0%} of the variance (a random walk's {walk:.0%})"
+    if not np.isfinite(off).any():
+        return told
+    worst = int(np.nanargmax(off))
+    when = f"step {int(data['step'][worst]):,}"
+    return f"{told}, the small steps less: of what is left to go at {when}, {off[worst]:.0%} lie off it"
+
+
+def _how(data: xr.Dataset) -> str:
+    attrs = data.attrs
+    return (
+        f"The {plural(data.sizes['state'], 'recorded state')} were centred on their mean, and their first two principal components, "
+        "taken through the last "
+        f"state ({attrs['center']['label']}), span the plane: {cells_of(data)}. The states are projected onto it; each was also scored "
+        "as it is."
+    )
+
+
+def _shows(data: xr.Dataset) -> list[str]:
+    found = plane_info(data)
+    ratio = data["explained_variance_ratio"].values
+    told = [f"The two components hold {percent(float(ratio[:2].sum()))} of the variance of the states."]
+    for name, text in WALKS.items():
+        if name in data:
+            told.append(f"A {text} would have {percent(float(data[name].values[:2].sum()))}.")
+    told += [f"{sentence[:1].upper()}{sentence[1:]}." for name in ("loss", *metrics_of(data)) for sentence in [found.note(name)]]
+    return told + certainty_of(data)
+
+
+def _table(data: xr.Dataset) -> Table:
+    columns = {"this training": data["explained_variance_ratio"].values}
+    columns |= {text: data[name].values for name, text in WALKS.items() if name in data}
+    rows = zip(range(1, data.sizes["component"] + 1), *columns.values(), strict=True)
+    return table("Share of the variance in each principal component", ("component", *columns), rows)
+
+
+WORDS = Words(
+    chapter="walk",
+    asks="How did the optimizer walk?",
+    headline=_headline,
+    how=_how,
+    shows=_shows,
+    does_not_show="The colours show the plane, and the states lie off it: the way did not lead over the heights that are seen below it. "
+    "That most of the variance lies in a plane is what a random walk shows too (Antognini and Sohl-Dickstein 2018), so it "
+    "says little by itself; the picture shows neither momentum nor the noise of batches.",
+    table=_table,
+    error=estimate_error,
+)

@@ -1,0 +1,243 @@
+"""The data as batches that can be walked again in the same order, on the device where they fit."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from thetascope.errors import ObjectiveError
+from thetascope.scoring.pytrees import DataHash, like, map_tensors, rows_of, select_rows, tensors_of
+from thetascope.scoring.untouched import RandomStates, preserved_random_states, seed_all
+
+RESIDENT_SHARE = 0.25
+"""How much of the free memory the data may take to stay on the device."""
+
+
+def is_pair(data: Any) -> bool:
+    """Whether `data` are (inputs, targets) tensors."""
+    return isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)
+
+
+def is_dataset(data: Any) -> bool:
+    """Whether `data` are a map-style dataset with a length."""
+    return isinstance(data, Dataset) and not isinstance(data, IterableDataset) and hasattr(data, "__len__")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one walk over the data found."""
+
+    rows: int | None
+    fingerprint: str
+
+
+class Batches:
+    """Data as batches on a device.
+
+    Args:
+        data: (inputs, targets) tensors, cut into batches of `batch_size`; a Dataset; or an iterable of batches
+            that can be walked again, whose own batches are kept.
+        device: where the batches are handed out.
+        inputs_dtype: what the floating inputs of pairs, or all floating tensors of other batches, are cast to.
+        batch_size: rows a batch, for tensors and Datasets.
+        samples: keep that many rows, drawn once without replacement with `seed`; None keeps all.
+        seed: of the drawing, and of whatever is random in walking the data (a shuffling DataLoader).
+
+    Raises:
+        ObjectiveError: the data can be walked only once, or lengths do not match.
+    """
+
+    def __init__(
+        self, data: Any, *, device: torch.device, inputs_dtype: torch.dtype | None, batch_size: int, samples: int | None, seed: int
+    ) -> None:
+        _check_data(data)
+        if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 2):
+            raise ObjectiveError(f"samples must be at least 2, so that their spread is known. Got {samples} instead.")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ObjectiveError(f"batch_size must be a whole number of at least 1. Got {batch_size!r} instead.")
+        self._data, self._device, self._dtype = data, device, inputs_dtype
+        self.batch_size, self._samples, self._seed = batch_size, samples, seed
+        self._generators = [(g, g.get_state()) for g in _generators_of(data)]
+        self._resident: list[Any] | None = None
+        self._survey: Survey | None = None
+
+    def cast(self, dtype: torch.dtype | None) -> Batches:
+        """The same data with floating inputs in another dtype."""
+        other = copy.copy(self)
+        other._dtype, other._resident, other._survey = dtype, None, None
+        return other
+
+    @property
+    def known_rows(self) -> int | None:
+        """How many rows there are, where the batches are cut here; None where they are given."""
+        return len(self._data[0]) if is_pair(self._data) else len(self._data) if is_dataset(self._data) else None
+
+    def rebatched(self, batch_size: int) -> None:
+        """Use another batch size from now on."""
+        if batch_size != self.batch_size:
+            self.batch_size, self._resident, self._survey = batch_size, None, None
+
+    @property
+    def survey(self) -> Survey:
+        """What there is, found in one walk; the batches stay on the device where they fit."""
+        if self._survey is None:
+            self._survey = self._surveyed()
+        return self._survey
+
+    @property
+    def resident(self) -> bool:
+        """Whether the batches stay on the device between walks."""
+        _ = self.survey
+        return self._resident is not None
+
+    def first(self) -> Any:
+        """The first batch.
+
+        Raises:
+            ObjectiveError: there is none.
+        """
+        for batch in self._walk() if self._resident is None else self._resident:
+            return batch
+        raise ObjectiveError("the data gave no batch, so there is nothing to score; pass data with at least one sample")
+
+    def __iter__(self) -> Iterator[Any]:
+        _ = self.survey
+        return iter(self._resident) if self._resident is not None else self._walk()
+
+    def fingerprint_again(self) -> str:
+        """The fingerprint of one more walk; it differs where the data are random."""
+        total = DataHash()
+        for batch in self:
+            total.add(batch)
+        return total.hexdigest()
+
+    def _surveyed(self) -> Survey:
+        held: list[Any] | None = []
+        budget = _memory_budget(self._device)
+        total, rows, size = DataHash(), list[int | None](), 0
+        for batch in self._walk():
+            total.add(batch)
+            rows.append(rows_of(batch))
+            size += sum(t.numel() * t.element_size() for t in tensors_of(batch) if not self._shares(t))
+            if held is not None:
+                held.append(batch)
+                held = held if size <= budget else None
+        self._resident = held
+        return Survey(None if None in rows else sum(filter(None, rows)), total.hexdigest())
+
+    def _shares(self, tensor: Tensor) -> bool:
+        """Whether a batch is a view of data that are in memory anyway."""
+        return is_pair(self._data) and any(tensor.untyped_storage().data_ptr() == part.untyped_storage().data_ptr() for part in self._data)
+
+    def _walk(self) -> Iterator[Any]:
+        """The batches on the device, in the same order each time, drawn from random states of their own."""
+        before = [generator.get_state() for generator, _ in self._generators]
+        try:
+            for generator, state in self._generators:
+                generator.set_state(state)
+            with preserved_random_states():
+                seed_all(self._seed)
+                source = iter(self._source())
+                own = RandomStates.capture()
+            while True:
+                with preserved_random_states():
+                    own.restore()
+                    try:
+                        batch = next(source)
+                    except StopIteration:
+                        return
+                    own = RandomStates.capture()
+                yield self._placed(batch)
+        finally:
+            for (generator, _), state in zip(self._generators, before, strict=True):
+                generator.set_state(state)
+
+    def _source(self) -> Iterable[Any]:
+        whole = self._data
+        if is_pair(whole):
+            inputs, targets = whole
+            if self._samples is not None and self._samples < len(inputs):
+                chosen = self._drawn(len(inputs)).to(inputs.device)
+                inputs, targets = inputs[chosen], targets[chosen.to(targets.device)]
+            return ((inputs[i : i + self.batch_size], targets[i : i + self.batch_size]) for i in range(0, len(inputs), self.batch_size))
+        if is_dataset(whole):
+            whole = DataLoader(whole, batch_size=self.batch_size)
+        return whole if self._samples is None else self._sampled(whole)
+
+    def _drawn(self, total: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self._seed)
+        return torch.randperm(total, generator=generator)[: self._samples].sort().values
+
+    def _sampled(self, batches: Iterable[Any]) -> Iterator[Any]:
+        sizes = []
+        for batch in batches:
+            size = rows_of(batch)
+            if size is None:
+                raise ObjectiveError(
+                    "samples= draws rows, so all tensors of a batch must share their first dimension; these do not. "
+                    "Leave samples= out and pass fewer data"
+                )
+            sizes.append(size)
+        chosen, start = self._drawn(sum(sizes)), 0
+        for batch, size in zip(batches, sizes, strict=True):
+            mine = chosen[(chosen >= start) & (chosen < start + size)] - start
+            start += size
+            if len(mine):
+                yield select_rows(batch, mine, size)
+
+    def _placed(self, batch: Any) -> Any:
+        """The batch on the device, its floating inputs in the dtype of the evaluation."""
+
+        def place(tensor: Tensor) -> Tensor:
+            casts = self._dtype is not None and tensor.is_floating_point()
+            return tensor.to(self._device, self._dtype) if casts else tensor.to(self._device)
+
+        if is_pair(batch):
+            return like(batch, (place(batch[0]), batch[1].to(self._device)))  # targets keep their precision
+        if not isinstance(batch, Tensor | Mapping | list | tuple) and hasattr(batch, "to"):
+            return batch.to(self._device)  # a graph, say, that knows how to move itself
+        return map_tensors(batch, place)
+
+
+def _check_data(data: Any) -> None:
+    if is_pair(data):
+        inputs, targets = data
+        if not inputs.ndim or not targets.ndim or len(inputs) != len(targets):
+            raise ObjectiveError(f"inputs {list(inputs.shape)} and targets {list(targets.shape)} must have one row a sample, equally many")
+        return
+    if is_dataset(data):
+        return
+    if isinstance(data, str | bytes | Mapping | Tensor) or not isinstance(data, Iterable):
+        raise ObjectiveError(
+            "data must be (inputs, targets) tensors, a Dataset or an iterable of batches such as a DataLoader. "
+            f"Got {type(data).__name__} instead."
+        )
+    if isinstance(data, Iterator):
+        raise ObjectiveError(
+            f"the data are walked several times, and a {type(data).__name__} can be walked only once; pass a list or a DataLoader"
+        )
+
+
+def _generators_of(data: Any) -> list[torch.Generator]:
+    """The generators that a DataLoader and its samplers hold, each once."""
+    sampler = getattr(data, "sampler", None)
+    inner = getattr(getattr(data, "batch_sampler", None), "sampler", None)
+    found = {id(g): g for owner in (data, sampler, inner) if isinstance(g := getattr(owner, "generator", None), torch.Generator)}
+    return list(found.values())
+
+
+def _memory_budget(device: torch.device) -> float:
+    """Bytes that the data may take on `device`."""
+    if device.type == "cuda":
+        return RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+    with suppress(ValueError, OSError, AttributeError):
+        return RESIDENT_SHARE * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return float(2**30)

@@ -1,0 +1,42 @@
+"""What an objective remembers from one call to the next: scores of points, whether it is deterministic, how it is scored fast."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from thetascope.scoring.fast.settings import Settings
+
+MOST_POINTS = 200_000
+"""So many points are remembered at most: some 100 bytes each."""
+
+
+@dataclass(frozen=True)
+class FirstPoint:
+    """What scoring the first point showed: the names of its values, on how many samples, and how long it took."""
+
+    names: tuple[str, ...]
+    samples: int
+    seconds: float
+
+
+@dataclass
+class Cache:
+    """Kept with one objective in one dtype; nothing in it outlives the process.
+
+    Attributes:
+        points: by what makes a point and how it was scored: its values.
+        first_point: what two passes over a point showed; they need not be made again.
+        settings: what was measured to be fast.
+        fell_back: why the fast backend left points to the oracle, where it did.
+    """
+
+    points: dict[Hashable, dict[str, float]] = field(default_factory=dict)
+    first_point: FirstPoint | None = None
+    settings: Settings | None = None
+    fell_back: str | None = None
+
+    def remember(self, key: Hashable, values: dict[str, float]) -> None:
+        """Keep a point's values, if there is room."""
+        if len(self.points) < MOST_POINTS:
+            self.points[key] = values

@@ -1,0 +1,104 @@
+"""Whether scoring is deterministic: what scoring the first point twice shows, and a stored point again."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+from thetascope.errors import NotDeterministicError, ResultError
+from thetascope.scoring.cache import FirstPoint
+from thetascope.scoring.memory import halving
+from thetascope.scoring.objective import Objective
+from thetascope.scoring.oracle import EagerBackend
+from thetascope.scoring.runner import Request, Values
+from thetascope.scoring.untouched import RandomStates, seed_all
+
+
+def check_determinism(objective: Objective, request: Request) -> FirstPoint:
+    """Score the first point twice, with other random seeds and the same data, and time the second pass; once an objective.
+
+    Raises:
+        NotDeterministicError: the passes disagree; the message says what is likely random.
+    """
+    if objective.cache.first_point is not None:
+        return objective.cache.first_point
+    backend = EagerBackend(objective, request.points, as_recorded=request.as_recorded)
+    values, found = halving(objective, lambda: _timed(backend, 0, seed=1))
+    again, second = _timed(backend, 0, seed=2)
+    if not _equal(values, again, tolerance=0.0):
+        raise NotDeterministicError(_what_is_random(objective, values, again))
+    objective.cache.first_point = replace(found, seconds=second.seconds)
+    return objective.cache.first_point
+
+
+def recheck(objective: Objective, request: Request, row: int, stored: Values) -> FirstPoint:
+    """Score one stored point again.
+
+    Raises:
+        ResultError: it comes out otherwise than it was stored.
+    """
+    backend = EagerBackend(objective, request.points, as_recorded=request.as_recorded)
+    values, found = halving(objective, lambda: _timed(backend, row, seed=1))
+    check_same_score(objective, stored, values)
+    return found
+
+
+def check_same_score(objective: Objective, stored: Values, now: Values) -> None:
+    """Whether what was stored comes out again.
+
+    Raises:
+        ResultError: it does not.
+    """
+    if not _equal(now, stored, 1e-9 if "float64" in str(objective.dtype) else 1e-5):
+        raise ResultError(
+            f"a stored score does not come out again: stored {_shown(stored)}, now {_shown(now)}. The model's code, "
+            "a library or the machine changed what it computes; choose another out="
+        )
+
+
+def _timed(backend: EagerBackend, row: int, seed: int) -> tuple[Values, FirstPoint]:
+    start = time.perf_counter()
+    seed_all(seed)
+    (sums,) = backend.evaluate([row])
+    values = sums.means()
+    return values, FirstPoint(tuple(values), sums.samples, time.perf_counter() - start)
+
+
+def _equal(a: Values, b: Values, tolerance: float) -> bool:
+    def same(x: float, y: float) -> bool:
+        return x == y or (math.isnan(x) and math.isnan(y)) or math.isclose(x, y, rel_tol=tolerance, abs_tol=tolerance)
+
+    return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+
+
+def _shown(values: Values) -> str:
+    return ", ".join(f"{name}={value:.9g}" for name, value in values.items())
+
+
+def _what_is_random(objective: Objective, first: Values, second: Values) -> str:
+    """Say which source of randomness the difference points to."""
+    found = f"two passes over one point disagree ({_shown(first)} against {_shown(second)}), so no curve could be trusted. "
+    batches = objective.batches
+    if not batches.resident and batches.fingerprint_again() != batches.survey.fingerprint:
+        return found + "The data differ from walk to walk: turn random augmentation off, or pass tensors"
+    seed_all(0)
+    before = RandomStates.capture()
+    objective.model.evaluate(objective.model.tensors_of(objective.model.present_state()), batches.first())
+    after = RandomStates.capture()
+    cuda = zip(before.torch_cuda, after.torch_cuda, strict=False)
+    sources = {
+        "torch": not before.torch_cpu.equal(after.torch_cpu) or any(not a.equal(b) for a, b in cuda),
+        "numpy": repr(before.numpy) != repr(after.numpy),
+        "Python's random": before.python != after.python,
+    }
+    drawn = [name for name, changed in sources.items() if changed]
+    if drawn:
+        return found + (
+            f"The pass draws random numbers from {' and '.join(drawn)} although the model is in evaluation mode: look for "
+            "functional.dropout without training=self.training, or noise added in forward"
+        )
+    return found + (
+        "No random numbers are drawn, so it is a kernel that sums in changing order (torch.use_deterministic_algorithms(True) "
+        "names it) or something the model keeps from one pass to the next"
+    )

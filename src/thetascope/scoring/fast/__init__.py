@@ -1,0 +1,1 @@
+"""Faster ways to score points; all must equal the oracle within rounding."""

@@ -1,0 +1,119 @@
+"""What faster backends share: they are checked against the model once, and leave all points to the oracle where that fails."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from thetascope.errors import ObjectiveError
+from thetascope.geometry.points import PointSet
+from thetascope.scoring.fast.graph import NotTraceableError
+from thetascope.scoring.fast.settings import Settings
+from thetascope.scoring.memory import out_of_memory, problem_of
+from thetascope.scoring.metrics import SupervisedStep
+from thetascope.scoring.objective import Objective
+from thetascope.scoring.oracle import EagerBackend
+from thetascope.scoring.scores import Column, Sums
+
+
+class CheckedBackend(ABC):
+    """Scores stored states as the oracle does and other points its own way; `fallback` says why it leaves those to the oracle too.
+
+    Args:
+        objective: what to score.
+        points: over states that are bound to the objective's model.
+        as_recorded: leave buffers as the points have them, whatever the objective says of buffers.
+        settings: how it computes, where that may be chosen.
+    """
+
+    name: str
+    fails: str
+    """What is said where its own way does not run."""
+    differs: str
+    """What is said where it gives other values than the model."""
+
+    def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False, settings: Settings | None = None) -> None:
+        self._objective, self._model, self._settings = objective, objective.model, settings or Settings()
+        self._eager = EagerBackend(objective, points, as_recorded=as_recorded)
+        self._point_tensors = self._eager.point_tensors
+        self._points = self._point_tensors.points
+        self._checked = False
+        self.fallback = reason_against(objective, as_recorded=as_recorded)
+
+    def evaluate(self, rows: Sequence[int]) -> list[Sums]:
+        """Score the points `rows`, in order. Call it within the model's `running`."""
+        moving = [k for k in dict.fromkeys(rows) if self.fallback is None and not self._points.is_stored(k)]
+        if not (moving and self.ready(moving[0])):
+            return self._eager.evaluate(rows)
+        found = self._scored(moving)
+        stored = [k for k in dict.fromkeys(rows) if k not in found]
+        if stored:
+            found |= zip(stored, self._eager.evaluate(stored), strict=True)
+        return [found[k] for k in rows]
+
+    def ready(self, row: int, expected: Mapping[str, Column] | None = None) -> bool:
+        """Whether its own way gives what the model gives at `row` on the first batch, where it is `expected`; tried once."""
+        if self._checked or self.fallback is not None:
+            return self.fallback is None
+        try:
+            batch = self._objective.batches.first()
+            found = self._tried(row, batch)
+            if expected is None:
+                expected = self._model.evaluate(self._point_tensors.tensors(row), batch)
+        except NotTraceableError as error:
+            self.fallback = str(error)
+        except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+            if isinstance(error, ObjectiveError) or out_of_memory(error):
+                raise
+            self.fallback = f"{self.fails} ({type(error).__name__}: {problem_of(error)})"
+        else:
+            self.fallback = None if alike(found, expected) else self.differs
+        self._checked = True
+        return self.fallback is None
+
+    @abstractmethod
+    def _tried(self, row: int, batch: Any) -> Mapping[str, Column]:
+        """What its own way gives at a point on one batch."""
+
+    @abstractmethod
+    def _scored(self, rows: Sequence[int]) -> dict[int, Sums]:
+        """The scores of points, none of which is a stored state or comes twice."""
+
+    def _summed(self, rows: Sequence[int], columns_of: Callable[[Any], Sequence[Mapping[str, Column]]]) -> dict[int, Sums]:
+        """The sums over all batches of what `columns_of` gives for one, a point each."""
+        sums = [self._objective.new_sums() for _ in rows]
+        for batch in self._objective.batches:
+            for total, columns in zip(sums, columns_of(batch), strict=True):
+                total.add(columns)
+        return dict(zip(rows, sums, strict=True))
+
+    @property
+    def _step(self) -> SupervisedStep:
+        assert isinstance(self._model.step, SupervisedStep)
+        return self._model.step
+
+
+def reason_against(objective: Objective, *, as_recorded: bool = False) -> str | None:
+    """Why an objective's points are left to the oracle; None where there is no reason to."""
+    if not isinstance(objective.model.step, SupervisedStep):
+        return "the step is the user's own, and what it does with the model is not known"
+    if objective.calibrates and not as_recorded:
+        return "buffers are recalibrated at each point, which takes whole passes"
+    return None
+
+
+def alike(found: Mapping[str, Column], expected: Mapping[str, Column]) -> bool:
+    """Whether each column's values agree up to rounding; a metric with steps, such as accuracy, may differ in few samples."""
+    if found.keys() != expected.keys():
+        return False
+    for name, column in expected.items():
+        here, there = found[name].values, column.values
+        if here.shape != there.shape:
+            return False
+        close = torch.isclose(here, there, rtol=1e-3, atol=1e-4, equal_nan=True)
+        if not bool(close.all() if name == "loss" else close.double().mean() > 0.9):
+            return False
+    return True

@@ -1,0 +1,184 @@
+"""A model bound to a way of scoring a batch: states go in, per-sample values come out, the model stays as it is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from thetascope.errors import ObjectiveError, StateError
+from thetascope.scoring.metrics import RESERVED, Step, check_name
+from thetascope.scoring.pytrees import map_tensors, tensors_of
+from thetascope.scoring.scores import Column, column
+from thetascope.scoring.untouched import untouched
+from thetascope.state import READ_AT_ONCE, ParameterSpace, State, unwrapped
+from thetascope.state.names import fitted_names
+
+
+class _Stepper(nn.Module):
+    """Makes a whole step the forward pass of one module, so that the model in it can be used in any way."""
+
+    def __init__(self, model: nn.Module, step: Step) -> None:
+        super().__init__()
+        self.model = model
+        self.step = step
+
+    def forward(self, batch: Any) -> Mapping[str, Any]:
+        return self.step(self.model, batch)
+
+
+class BoundModel:
+    """A model, the step that scores a batch with it, and where and in which dtype that happens."""
+
+    def __init__(self, model: nn.Module, step: Step, device: torch.device, dtype: torch.dtype | None) -> None:
+        if isinstance(model, torch.jit.ScriptModule):
+            raise ObjectiveError("a TorchScript model cannot be given other parameters; pass the nn.Module that it was made from")
+        self.model = unwrapped(model)
+        self.device, self.dtype = device, dtype
+        self._writes_inputs: bool | None = None
+        self.step, self._stepper = step, _Stepper(self.model, step)
+        self.space = ParameterSpace.of_model(self.model)
+        self._own = {n: t for n, t in _tensors_of(self.model).items() if n not in self.space.tensors and n not in self.space.ties}
+
+    def evaluated_in(self, dtype: torch.dtype | None) -> BoundModel:
+        """The same model and step in another dtype."""
+        return BoundModel(self.model, self.step, self.device, dtype)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Within it the model may be evaluated; after it the model and all random states are as before."""
+        with untouched(self.model):
+            yield
+
+    def watch_calls(self, batch: Any) -> None:
+        """Put the layers into the order in which one pass over `batch` first calls them."""
+        names = {id(module): name for name, module in self.model.named_modules()}
+        order: dict[str, None] = {}
+
+        def note(module: nn.Module, _inputs: Any) -> None:
+            if id(module) in names:
+                order.setdefault(names[id(module)])
+
+        # a global hook, because one on the model would write to it
+        handle = nn.modules.module.register_module_forward_pre_hook(note)
+        try:
+            with self.running(), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*global hooks on modules")  # torch, of a compiled layer; the hook only notes names
+                self.evaluate(self.tensors_of(self.present_state()), batch)
+        finally:
+            handle.remove()
+        self.space = ParameterSpace.of_model(self.model, tuple(order))
+
+    def present_state(self) -> State:
+        """The model's own present tensors; not copies."""
+        return State.of(_tensors_of(self.model), label="the model's present state")
+
+    def target_dtype(self, name: str) -> torch.dtype:
+        """The dtype in which the tensor `name` is evaluated: the objective's, else the model's own."""
+        spec = self.space.tensors[name]
+        own: torch.dtype = getattr(torch, spec.dtype)
+        return self.dtype if self.dtype is not None and own.is_floating_point else own
+
+    def bind(self, state: Mapping[str, Tensor]) -> State:
+        """`state` under the model's names, ties resolved, wrappers' prefixes left out.
+
+        Raises:
+            StateError: it does not fit the model (every difference is listed), or two names of one tied tensor
+                hold different values.
+        """
+        given = State.of(state)
+        names = fitted_names(given.specs, self.space)
+        difference = self.space.compare({new: given.specs[old] for new, old in names.items()})
+        if difference:
+            raise StateError(
+                f"{given.label} does not fit the model: it {difference.describe()}. Pass a state of this model, "
+                "or an objective of the model that the state is of"
+            )
+        self._check_ties(given, names)
+        canonical = dict(names)
+        for alias, name in self.space.ties.items():
+            if alias in names:
+                canonical.setdefault(name, names[alias])
+                del canonical[alias]
+        return given.renamed({name: canonical[name] for name in self.space.tensors}, self.space.tensors)
+
+    def _check_ties(self, state: State, names: Mapping[str, str]) -> None:
+        first: dict[str, str] = {}
+        for alias, name in self.space.ties.items():
+            if alias not in names:
+                continue
+            held = name if name in names else first.setdefault(name, alias)
+            if held != alias and not _equal(state[names[alias]], state[names[held]]):
+                raise StateError(
+                    f'in {state.label} "{alias}" and "{held}" differ, but the model ties them to one tensor; '
+                    "this state is of a model without the tie"
+                )
+
+    def tensors_of(self, state: State, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """The state's tensors (all by default) on the device and in the dtype of the evaluation, as copies of their own."""
+        names, copies = list(self.space.tensors if names is None else names), {}
+        for start in range(0, len(names), READ_AT_ONCE):
+            for name, tensor in state.tensors(names[start : start + READ_AT_ONCE]).items():
+                copies[name] = tensor.detach().to(self.device, self.target_dtype(name), copy=True)
+        return copies
+
+    def guarded(self, batch: Any) -> Any:
+        """The batch, or a copy where the model writes to its inputs (or it is not known yet that it does not)."""
+        return batch if self._writes_inputs is False else map_tensors(batch, lambda tensor: tensor.clone())
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Copies of the tensors that no state holds (non-persistent buffers), where and in which dtype a pass wants them."""
+        copies = {}
+        for name, tensor in self._own.items():
+            dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
+            copies[name] = tensor.detach().to(self.device, dtype, copy=True)
+        return copies
+
+    def evaluate(self, tensors: Mapping[str, Tensor], batch: Any, *, writable_buffers: bool = False) -> dict[str, Column]:
+        """Score one batch with `tensors` in the model's place. Call it within `running`.
+
+        Buffers are copied for each batch, so that a pass that writes to them changes no other; with
+        `writable_buffers` the pass writes to those in `tensors`. A model that writes to its inputs (ReLU in place,
+        say) is noticed at the first pass and given copies.
+        """
+        values = {f"model.{name}": tensor for name, tensor in tensors.items()}
+        for name in () if writable_buffers else self.space.buffers:
+            values[f"model.{name}"] = tensors[name].clone()
+        values |= {f"model.{name}": tensor for name, tensor in self.own_tensors().items()}
+        given = self.guarded(batch)
+        before = [tensor._version for tensor in tensors_of(given)]
+        returned = functional_call(self._stepper, values, (given,))
+        if self._writes_inputs is None:
+            self._writes_inputs = before != [tensor._version for tensor in tensors_of(given)]
+        return _columns(returned)
+
+
+def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers by their first names, also those that a state dict leaves out."""
+    return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether the values are equal, NaN to NaN: a training that diverged has its ties still."""
+    return one.data_ptr() == other.data_ptr() or bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _columns(returned: Any) -> dict[str, Column]:
+    if not isinstance(returned, Mapping) or "loss" not in returned:
+        what = f"a mapping with {', '.join(map(str, returned))}" if isinstance(returned, Mapping) else type(returned).__name__
+        raise ObjectiveError(f'a step returns {{"loss": …, metrics: …}}, [N] values or means with "weight". Got {what} instead.')
+    weight = returned.get("weight")
+    columns = {}
+    for name, value in returned.items():
+        if name == "weight":
+            continue
+        if name != "loss" and name in RESERVED:
+            raise ObjectiveError(f'a step may not return a metric called "{name}", which results use themselves; choose another name')
+        check_name(name)
+        columns[name] = value if isinstance(value, Column) else column(name, value, weight, None)
+    return columns

@@ -1,0 +1,273 @@
+"""The Objective: what is scored. A model, data, a loss and metrics."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thetascope.errors import ObjectiveError
+from thetascope.geometry.paths import stored_points
+from thetascope.scoring.batches import Batches
+from thetascope.scoring.cache import Cache
+from thetascope.scoring.descriptions import described, described_model
+from thetascope.scoring.memory import halving
+from thetascope.scoring.metrics import FROM_STEP, Loss, Metrics, Step, SupervisedStep, chosen_metrics
+from thetascope.scoring.model import BoundModel
+from thetascope.scoring.oracle import EagerBackend
+from thetascope.scoring.protocols import Buffers
+from thetascope.scoring.scores import Sums
+from thetascope.state import ParameterSpace, State
+
+DType = torch.dtype | str | None
+
+
+class Objective:
+    """A model, the data it is scored on, a loss and metrics.
+
+    The model is never written to: after every call its parameters, buffers, modes, gradients, hooks and all random
+    states are as before.
+
+    Args:
+        model: any torch.nn.Module; its present values do not matter. Wrappers such as DataParallel are looked through.
+        data: (inputs, targets) tensors, or any iterable of (inputs, targets) batches that can be walked again, such
+            as a DataLoader. For other batches see `from_step`.
+        loss: "cross_entropy" (logits), "nll" (log-probabilities), "mse", or a function of (outputs, targets) that
+            returns ``[N]`` per-sample values or their mean.
+        metrics: names ("accuracy", in [0, 1]) or ``{name: function}`` like `loss`. The default accuracy is left
+            out where the targets are no classes.
+        device: "auto" is CUDA where there is one, else where the model is.
+        dtype: evaluate in another one: "float64" for an exact look, "float32" for a bfloat16 model.
+        batch_size: rows a batch where the data are tensors; a DataLoader's batches are kept.
+        samples: score on that many samples, drawn once with `seed`; results then carry the loss's standard error.
+        seed: of the drawing and of whatever is random in walking the data.
+        buffers: where floating buffers such as BatchNorm's statistics come from at points between states: "path"
+            takes them from the straight pieces through the knots, "final" from the last state, "recalibrate"
+            estimates them at each point from `calibration_data`.
+        calibration_data: for "recalibrate"; default: the objective's own data, which results then say.
+
+    Raises:
+        ObjectiveError: an argument is off; the message says what to pass.
+
+    Example:
+        >>> objective = ts.Objective(Net(), (test_images, test_labels), loss="cross_entropy")
+        >>> sorted(objective.score(trajectory[-1]))
+        ['accuracy', 'loss', 'samples']
+    """
+
+    specification: str | None = None
+    """How a command line named it, such as ``objective.py:objective``. Results keep it: a report says how they are made again."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Any,
+        loss: Loss = "cross_entropy",
+        metrics: Metrics = ("accuracy",),
+        *,
+        device: str | torch.device = "auto",
+        dtype: DType = None,
+        batch_size: int = 1000,
+        samples: int | None = None,
+        seed: int = 0,
+        buffers: Buffers = "path",
+        calibration_data: Any = None,
+    ) -> None:
+        options = _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data)
+        self._set(model, data, options)
+        targets = _checked_pair(self.batches.first())[1]
+        chosen = chosen_metrics(metrics, loss, targets)
+        self.model = BoundModel(model, SupervisedStep(loss, chosen), self.device, self.dtype)
+        self.loss, self.metrics = described(loss), {name: described(metric) for name, metric in chosen.items()}
+
+    @classmethod
+    def from_step(
+        cls,
+        model: nn.Module,
+        data: Any,
+        step: Step,
+        *,
+        device: str | torch.device = "auto",
+        dtype: DType = None,
+        batch_size: int = 1000,
+        samples: int | None = None,
+        seed: int = 0,
+        buffers: Buffers = "path",
+        calibration_data: Any = None,
+    ) -> Objective:
+        """An objective for batches and outputs of any kind.
+
+        Args:
+            model: as for `Objective`.
+            data: any iterable of batches that can be walked again.
+            step: a function of (model, batch) that returns ``{"loss": …, "accuracy": …}`` of ``[N]`` per-sample
+                values, or means and ``"weight"``: how many samples they stand for.
+            device: as for `Objective`, like the rest.
+            dtype: also casts the floating tensors of the batches.
+            batch_size: rows a batch where the data are tensors.
+            samples: needs per-sample losses.
+            seed: as for `Objective`.
+            buffers: as for `Objective`.
+            calibration_data: as for `Objective`.
+
+        Example:
+            >>> def step(model, batch):
+            ...     logits = model(batch["image"])
+            ...     return {"loss": torch.nn.functional.cross_entropy(logits, batch["label"], reduction="none")}
+            >>> batches = [{"image": test_images, "label": test_labels}]
+            >>> objective = ts.Objective.from_step(Net(), batches, step=step)
+            >>> objective.score(trajectory[-1])["samples"]
+            397
+        """
+        if not callable(step):
+            raise ObjectiveError(f"step must be a function of (model, batch). Got {type(step).__name__} instead.")
+        self = cls.__new__(cls)
+        self._set(model, data, _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data))
+        self.batches.first()
+        self.model = BoundModel(model, step, self.device, self.dtype)
+        self.loss, self.metrics = described(step), {}
+        return self
+
+    def _set(self, model: nn.Module, data: Any, options: _Options) -> None:
+        if not isinstance(model, nn.Module):
+            raise ObjectiveError(f"model must be a torch.nn.Module. Got {type(model).__name__} instead.")
+        if options.buffers not in get_args(Buffers):
+            raise ObjectiveError(f'buffers must be one of {", ".join(get_args(Buffers))}. Got "{options.buffers}" instead.')
+        self.device, self.dtype = _device(options.device, model), _dtype(options.dtype)
+        self.seed, self.samples, self.buffers = options.seed, options.samples, options.buffers
+        self.batches = self._batches(data, options.batch_size, options.samples)
+        calibration = None if options.calibration_data is None else self._batches(options.calibration_data, options.batch_size, None)
+        self.calibration_is_own = calibration is None
+        self.calibration = calibration or self.batches
+        self._layers_known = False
+        self.cache = Cache()
+
+    def _batches(self, data: Any, batch_size: int, samples: int | None) -> Batches:
+        return Batches(data, device=self.device, inputs_dtype=self.dtype, batch_size=batch_size, samples=samples, seed=self.seed)
+
+    @property
+    def space(self) -> ParameterSpace:
+        """The model's parameter space, layers in the order of the first forward pass."""
+        if not self._layers_known:
+            halving(self, lambda: self.model.watch_calls(self.batches.first()))
+            self._layers_known = True
+        return self.model.space
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether buffers are estimated at each point."""
+        return self.buffers == "recalibrate"
+
+    def evaluated_in(self, dtype: DType) -> Objective:
+        """The same objective, evaluated in another dtype."""
+        other = copy.copy(self)
+        other.dtype = _dtype(dtype)
+        other.batches = self.batches.cast(other.dtype)
+        other.calibration = other.batches if self.calibration_is_own else self.calibration.cast(other.dtype)
+        other.model = self.model.evaluated_in(other.dtype)
+        other._layers_known, other.cache = False, Cache()
+        return other
+
+    def bind(self, state: Mapping[str, Tensor]) -> State:
+        """`state` under the model's own names.
+
+        Raises:
+            StateError: it does not fit; every difference is listed.
+        """
+        return self.model.bind(state)
+
+    def score(self, state: Mapping[str, Tensor]) -> dict[str, float | int]:
+        """Score one state as it stands, with its own buffers.
+
+        Returns:
+            The mean loss, each metric's mean, ``"samples"``: how many they were taken over; with
+            ``"loss_standard_error"`` where the objective draws samples.
+
+        Raises:
+            StateError: the state does not fit the model.
+            ObjectiveError: the step failed or returned something else than values.
+        """
+        bound = self.bind(state)
+        with self.model.running():
+            points = stored_points([bound], tuple(bound))
+            (sums,) = halving(self, lambda: EagerBackend(self, points, as_recorded=True).evaluate([0]))
+        return {**sums.means(), "samples": sums.samples}
+
+    def new_sums(self) -> Sums:
+        """What a backend sums a point's values up in."""
+        return Sums(spread=self.samples is not None)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What a stored result must agree with to be gone on with: everything but the states and the points."""
+        found = {
+            "model": described_model(self.model.model),
+            "data": self.batches.survey.fingerprint,
+            "loss": self.loss,
+            "metrics": self.metrics,
+            "samples": self.samples,
+            "seed": self.seed,
+            "dtype": None if self.dtype is None else str(self.dtype),
+            "buffers": self.buffers,
+        }
+        if self.calibrates:
+            found["calibration_data"] = self.calibration.survey.fingerprint
+        return found
+
+    def __repr__(self) -> str:
+        metrics = ", ".join(self.metrics) or "none"
+        model = f"{type(self.model.model).__name__}, {self.model.space.parameter_count:,} parameters"
+        return f"Objective({model}, loss={self.loss}, metrics={metrics}, device={self.device})"
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The keyword arguments that both ways to make an objective share."""
+
+    device: str | torch.device
+    dtype: DType
+    batch_size: int
+    samples: int | None
+    seed: int
+    buffers: Buffers
+    calibration_data: Any
+
+
+def _checked_pair(batch: Any) -> tuple[Tensor, Tensor]:
+    if isinstance(batch, tuple | list) and len(batch) == 2 and not isinstance(batch[0], Mapping | tuple | list):
+        return batch[0], batch[1]
+    if isinstance(batch, np.ndarray):
+        raise ObjectiveError("data must be torch tensors. Got NumPy arrays instead: wrap each in torch.from_numpy(…)")
+    what = f"mappings with {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
+    if isinstance(batch, tuple | list):
+        what = f"a {type(batch).__name__} of {', '.join(type(part).__name__ for part in batch)}"
+    raise ObjectiveError(
+        f"batches must be (inputs, targets). Got {what} instead. Say how a batch is scored with a step of your own:\n{FROM_STEP}"
+    )
+
+
+def _device(device: str | torch.device, model: nn.Module) -> torch.device:
+    if device != "auto":
+        try:
+            found = torch.device(device)
+            torch.empty(0, device=found)
+        except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+            raise ObjectiveError(
+                f'device must be "auto" or one that torch has here, such as "cpu" or "cuda:0". Got "{device}" instead ({error}).'
+            ) from error
+        return found
+    home = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if home.type in ("cpu", "meta"):
+        return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+    return home
+
+
+def _dtype(dtype: DType) -> torch.dtype | None:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise ObjectiveError(f'dtype must be a floating one such as "float64". Got {dtype!r} instead.')
+    return found

@@ -1,0 +1,51 @@
+"""The tensors of points: what several points share is kept on the device, the rest is read when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from thetascope.geometry.points import PointSet
+from thetascope.scoring.protocols import Scorable
+
+
+class PointTensors:
+    """The points of one set as tensors on the device, bound to an objective's model.
+
+    Args:
+        objective: whose model, dtype, device and policy for buffers hold.
+        points: over states that are bound to the objective's model.
+        as_recorded: leave buffers as the points have them, whatever the objective says of buffers.
+    """
+
+    def __init__(self, objective: Scorable, points: PointSet, *, as_recorded: bool = False) -> None:
+        if objective.buffers == "final" and not as_recorded:
+            points = points.holding_buffers()
+        self.points, self._model = points, objective.model
+        kept: dict[int, list[str]] = {}
+        for name in self._model.space.tensors:
+            for b in np.flatnonzero(points.uses(name) > 1):
+                kept.setdefault(int(b), []).append(name)
+        self._kept = {b: self._model.tensors_of(points.basis[b], names) for b, names in kept.items()}
+
+    def tensors(self, k: int, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """The tensors of point `k` (all by default), none of them shared with a basis state."""
+        points, tensors = self.points, {}
+        needed = {name: points.needs(k, name) for name in (self._model.space.tensors if names is None else names)}
+        read = self._read(needed)
+        for name, states in needed.items():
+            parts = {b: self._kept.get(b, {}).get(name) for b in states}
+            tensor = points.tensor(k, name, {b: read[b][name] if part is None else part for b, part in parts.items()})
+            tensors[name] = tensor.clone() if any(tensor is part for part in parts.values()) else tensor
+        return tensors
+
+    def _read(self, needed: Mapping[str, Sequence[int]]) -> dict[int, dict[str, Tensor]]:
+        """What a point needs of the basis states and is not kept; each state is opened once."""
+        missing: dict[int, list[str]] = {}
+        for name, states in needed.items():
+            for b in states:
+                if name not in self._kept.get(b, {}):
+                    missing.setdefault(b, []).append(name)
+        return {b: self._model.tensors_of(self.points.basis[b], names) for b, names in missing.items()}

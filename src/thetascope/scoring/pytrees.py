@@ -1,0 +1,111 @@
+"""Batches as pytrees: mappings, lists and tuples of tensors, walked, cut and hashed whatever their shape."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from thetascope.state import tensor_bytes
+
+
+def map_tensors(batch: Any, change: Callable[[Tensor], Any]) -> Any:
+    """The same pytree of mappings, lists and tuples with `change` applied to each tensor."""
+    if isinstance(batch, Tensor):
+        return change(batch)
+    if isinstance(batch, Mapping):
+        return like(batch, {key: map_tensors(value, change) for key, value in batch.items()})
+    if isinstance(batch, list | tuple):
+        return like(batch, [map_tensors(value, change) for value in batch])
+    return batch
+
+
+def like(batch: Any, content: Any) -> Any:
+    """`content` as the kind of container that `batch` is (a named tuple, a tokenizer's mapping)."""
+    if type(batch) is type(content):
+        return content
+    if hasattr(batch, "_fields"):
+        return type(batch)(*content)
+    try:
+        return type(batch)(content)
+    except TypeError:
+        return content
+
+
+def tensors_of(batch: Any) -> list[Tensor]:
+    """All tensors of a batch in a fixed order."""
+    found: list[Tensor] = []
+    map_tensors(batch, found.append)
+    return found
+
+
+def rows_of(batch: Any) -> int | None:
+    """N where all tensors of a batch share their first dimension, else None."""
+    sizes = {tensor.shape[0] for tensor in tensors_of(batch) if tensor.ndim}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def select_rows(batch: Any, chosen: Tensor, size: int) -> Any:
+    """Some rows of every tensor, array and list of `size` in a batch."""
+    if isinstance(batch, Tensor):
+        return batch[chosen.to(batch.device)] if batch.ndim else batch
+    if isinstance(batch, Mapping):
+        return like(batch, {key: select_rows(value, chosen, size) for key, value in batch.items()})
+    if isinstance(batch, list | tuple):
+        if len(batch) == size and all(isinstance(value, str | int | float) for value in batch):
+            return like(batch, [batch[i] for i in chosen.tolist()])
+        return like(batch, [select_rows(value, chosen, size) for value in batch])
+    return batch[chosen.numpy()] if isinstance(batch, np.ndarray) and len(batch) == size else batch
+
+
+class DataHash:
+    """A hash of the data row by row, whatever batches they come in."""
+
+    def __init__(self) -> None:
+        self._leaves: list[Any] = []
+        self._shapes: list[object] = []
+
+    def add(self, batch: Any) -> None:
+        """Take one batch into account."""
+        for place, leaf in enumerate([*tensors_of(batch), *_plain_values(batch)]):
+            if place == len(self._leaves):
+                self._leaves.append(hashlib.sha256())
+                self._shapes.append(None)
+            array = isinstance(leaf, Tensor | np.ndarray)
+            shape = (str(leaf.dtype), tuple(leaf.shape[1:])) if array else type(leaf).__name__
+            if shape != self._shapes[place]:
+                self._leaves[place].update(repr(shape).encode())
+                self._shapes[place] = shape
+            self._leaves[place].update(_bytes_of(leaf))
+
+    def hexdigest(self) -> str:
+        """SHA-256 over all rows so far."""
+        return hashlib.sha256("".join(leaf.hexdigest() for leaf in self._leaves).encode()).hexdigest()
+
+
+def _bytes_of(leaf: Any) -> bytes | memoryview:
+    if isinstance(leaf, Tensor):
+        return tensor_bytes(leaf)
+    if isinstance(leaf, np.ndarray):
+        return repr(leaf.tolist()).encode() if leaf.dtype.hasobject else np.ascontiguousarray(leaf).tobytes()
+    return repr(leaf).encode(errors="backslashreplace")
+
+
+def _plain_values(batch: Any) -> Iterator[Any]:
+    """What in a batch is no tensor: strings, numbers and arrays, the keys of mappings, what objects hold (a graph, say)."""
+    if isinstance(batch, Mapping):
+        yield from (repr(key) for key in batch)
+        batch = list(batch.values())
+    if isinstance(batch, list | tuple):
+        for value in batch:
+            yield from _plain_values(value)
+    elif isinstance(batch, str | bytes | int | float | complex | np.ndarray | np.generic):
+        yield batch
+    elif not isinstance(batch, Tensor) and hasattr(batch, "__dict__"):
+        for name, value in vars(batch).items():
+            yield name
+            yield from tensors_of(value)
+            yield from _plain_values(value)

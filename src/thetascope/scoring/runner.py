@@ -1,0 +1,245 @@
+"""The runner: goes through points unit by unit, and hands each finished unit on.
+
+It knows neither results nor files: a `Sink` takes the units, and says which are there already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from thetascope.geometry.edits import ScalarEdits
+from thetascope.geometry.points import PointSet
+from thetascope.scoring.fast.choice import Backend, Engine
+from thetascope.scoring.memory import halve_batches, out_of_memory, problem_of
+from thetascope.scoring.objective import Objective
+from thetascope.scoring.scores import Sums
+
+UNIT_SECONDS = 0.5
+"""About how long a unit takes: what is lost at most when a run is stopped, against what storing it costs."""
+
+SHARING_POINTS = 48
+"""So many points make a unit where they share layers, which each unit computes once."""
+
+AHEAD_UNITS, AHEAD_SECONDS = 4, 2.0
+"""To tell how long the work takes, so many units, spread over it, are scored before the others, or fewer where those take so long."""
+
+Values = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Points to score, and the labelled dimensions that they fill row by row.
+
+    `prefix` stands before the names of their variables. `as_recorded` scores stored states as they stand, whatever
+    the objective says of buffers.
+    """
+
+    points: PointSet
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    prefix: str = ""
+    as_recorded: bool = False
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What was seen of so many `points`: the `seconds` they took, and how many each of the others will take."""
+
+    points: int = 0
+    seconds: float = 0.0
+    each: float = 0.0
+
+    def of(self, count: int) -> float:
+        """How many seconds `count` points take with those that are done."""
+        return self.seconds + max(0, count - self.points) * self.each
+
+
+class Sink(Protocol):
+    """Takes finished units."""
+
+    def done(self, prefix: str) -> NDArray[np.bool_]:
+        """Which points are there already, flat."""
+        ...
+
+    def unit(self, prefix: str) -> int:
+        """How many points are stored at once; a divisor of nothing, the last unit of a row may be shorter."""
+        ...
+
+    def write(self, prefix: str, start: int, values: Mapping[str, Sequence[float]]) -> None:
+        """Take the points from flat index `start` on."""
+        ...
+
+    def write_cells(self, prefix: str, cells: Sequence[int], values: Mapping[str, Sequence[float]]) -> None:
+        """Take points that lie anywhere."""
+        ...
+
+
+def unit_size(request: Request, seconds: float, *, resident: bool, shares: bool) -> int:
+    """How many points make a unit: about `UNIT_SECONDS` of work, more where each unit loads data or computes shared layers anew."""
+    least = SHARING_POINTS if shares and shares_layers(request) else (1 if resident else 16)
+    wanted = max(1, math.ceil(UNIT_SECONDS / max(seconds, 1e-9)), least)
+    return min(request.shape[-1], wanted)
+
+
+def shares_layers(request: Request) -> bool:
+    """Whether the points of a row of the last dimension share tensors, as those do of which one layer moves."""
+    points, last = request.points, request.shape[-1]
+    if last < 3 or not len(points):
+        return False
+    names = list({name for state in points.basis for name in state.specs})
+    start = (len(points) // last // 2) * last
+    rows = (start, start + last // 2)
+    same = sum(points.signature(rows[0], name) == points.signature(rows[1], name) for name in names)
+    return same > len(names) / 2
+
+
+def units_of(request: Request, size: int) -> Iterator[range]:
+    """All points in units of `size` at most. None crosses a row of the last dimension."""
+    last = request.shape[-1]
+    for row in range(0, len(request.points), last):
+        for start in range(row, row + last, size):
+            yield range(start, min(start + size, row + last))
+
+
+def pending_units(request: Request, sink: Sink) -> Iterator[range]:
+    """The units that are not stored yet. None crosses a row of the last dimension."""
+    done = sink.done(request.prefix)
+    for unit in units_of(request, sink.unit(request.prefix)):
+        if not done[unit.start : unit.stop].all():
+            yield unit
+
+
+class Runner:
+    """Scores points with a backend and stores them. Call it within the model's `running`.
+
+    Where memory runs out, the batch is halved and the points are scored again. `advance` is told how many points are done; `notes`
+    is what the result should say besides: why a backend fell back on the oracle, to how many rows a batch came down.
+    """
+
+    def __init__(self, objective: Objective, sink: Sink, engine: Engine, advance: Callable[..., None] = lambda count: None) -> None:
+        self._objective, self._sink, self._engine, self.advance = objective, sink, engine, advance
+        self._scorer: tuple[Request, Backend] | None = None
+        self.notes: dict[str, Any] = {}
+
+    def everything(self, request: Request) -> None:
+        """Score all that is not stored yet, unit by unit."""
+        for unit in pending_units(request, self._sink):
+            self._sink.write(request.prefix, unit.start, self.columns(request, unit))
+            self.advance(len(unit))
+
+    def cells(self, request: Request, cells: Sequence[int]) -> None:
+        """Score these cells: one, then as many at a time as take about `UNIT_SECONDS`, which are stored together."""
+        size, start = 1, 0
+        while start < len(cells):
+            part = cells[start : start + size]
+            began = time.perf_counter()
+            columns = self.columns(request, part)
+            seconds = (time.perf_counter() - began) / len(part)
+            self._sink.write_cells(request.prefix, part, columns)
+            self.advance(len(part))
+            start += len(part)
+            size = unit_size(request, seconds, resident=True, shares=False)
+
+    def pace(self, request: Request, units: Sequence[Sequence[int]], *, stored: bool) -> Pace:
+        """How long points take: a few of the units are scored before the others, and handed on where they are `stored`.
+
+        The first also does what is done once only, and counts where there is no other. Then from the last on: later layers take
+        less time, so that more units are seen before the time is up.
+        """
+        points, seconds, first = 0, 0.0, Pace()
+        places = [0, *((2 * n + 1) * len(units) // (2 * AHEAD_UNITS) for n in reversed(range(AHEAD_UNITS)))]
+        for n, unit in enumerate(units[k] for k in dict.fromkeys(places)):
+            start = time.perf_counter()
+            columns = self.columns(request, unit)
+            if stored:
+                self._sink.write_cells(request.prefix, unit, columns)
+                self.advance(len(unit))
+            if n == 1:
+                points, seconds, first = 0, 0.0, Pace(points, seconds)
+            points, seconds = points + len(unit), seconds + time.perf_counter() - start
+            if seconds > AHEAD_SECONDS * (1 if n else 5):
+                break
+        return Pace(first.points + points, first.seconds + seconds, seconds / points)
+
+    def unknown(self, request: Request, rows: Iterable[int]) -> int:
+        """How many of the stored states among these points are still to score."""
+        return sum(self._key(request, k) not in self._objective.cache.points for k in rows)
+
+    def columns(self, request: Request, rows: Sequence[int]) -> dict[str, list[float]]:
+        """The values of some points, by variable."""
+        keys = self._keys(request, rows)
+        known = {k: self._objective.cache.points[key] for k, key in keys.items() if key in self._objective.cache.points}
+        left = [k for k in keys if k not in known]
+        if left and isinstance(request.points, ScalarEdits):  # those that go together are known all or scored all
+            known = {k: values for k, values in known.items() if request.points.is_stored(k)}
+            left = [k for k in keys if k not in known]
+        if known and self._objective.cache.fell_back is not None:
+            self.notes["fell_back"] = self._objective.cache.fell_back
+        if left:
+            scored = self._scored(request, left)
+            keys = self._keys(request, rows)  # of the batch size that there was memory for
+            for k, sums in zip(left, scored, strict=True):
+                known[k] = sums.means()
+                if keys[k] is not None:
+                    self._objective.cache.remember(keys[k], known[k])
+        columns: dict[str, list[float]] = {}
+        for k in rows:
+            for name, value in known[k].items():
+                columns.setdefault(name, []).append(value)
+        return columns
+
+    def _keys(self, request: Request, rows: Sequence[int]) -> dict[int, Hashable]:
+        """What each point's values depend on, to the last bit: of single edits also which others are scored with it."""
+        keys = {k: self._key(request, k) for k in rows}
+        if isinstance(request.points, ScalarEdits):  # stacked points decide one another's last bits
+            stacked = [k for k in keys if not request.points.is_stored(k)]
+            company = hashlib.sha256(repr([keys[k] for k in stacked]).encode()).hexdigest()
+            keys |= {k: (keys[k], company) for k in stacked}
+        return keys
+
+    def _key(self, request: Request, k: int) -> Hashable:
+        """What a point's values depend on, to the last bit; None where the point cannot be told from others."""
+        point = request.points.identity(k)
+        if point is None:
+            return None
+        stored, engine = request.points.is_stored(k), self._engine
+        scored = "as stored" if stored else (engine.backend.name, engine.settings, request.as_recorded)
+        as_recorded = request.as_recorded and self._objective.buffers != "path"
+        return (point, scored, as_recorded, self._objective.batches.batch_size, torch.get_num_threads())
+
+    def _scored(self, request: Request, rows: Sequence[int]) -> list[Sums]:
+        while True:
+            backend = self._backend(request)
+            try:
+                found = backend.evaluate(rows)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                problem = problem_of(error)
+            else:
+                if backend.fallback is not None:
+                    self.notes["fell_back"] = self._objective.cache.fell_back = backend.fallback
+                return found
+            del backend  # what it holds is memory too
+            self._scorer = None
+            size, settings = halve_batches(self._objective, problem), self._engine.settings
+            if settings is not None and settings.rows is not None:
+                self._engine = replace(self._engine, settings=replace(settings, rows=min(settings.rows, size)))
+            self.notes |= {"batch_size": size, "memory_ran_out": True}
+
+    def _backend(self, request: Request) -> Backend:
+        if self._scorer is None or self._scorer[0] is not request:
+            self._scorer = None  # let go of the last one's tensors first
+            engine = self._engine
+            scorer = engine.backend(self._objective, request.points, as_recorded=request.as_recorded, settings=engine.settings)
+            self._scorer = (request, scorer)
+        return self._scorer[1]

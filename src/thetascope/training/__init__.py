@@ -1,0 +1,1 @@
+"""A training that can be run again: its description, its data, its optimizer."""

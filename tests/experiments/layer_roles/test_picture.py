@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from torch import nn
+
+import thetascope as ts
+from thetascope.errors import ResultError
+from thetascope.experiments.layer_roles.picture import BAR, draw_matplotlib, draw_plotly, info
+from thetascope.testing.models import case
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def data() -> xr.Dataset:
+    """Four layers of known losses: final 0.5, initial 2.5, so that the threshold lies at 1."""
+    chosen = case("LeNet")
+    objective = ts.Objective(chosen.model(), chosen.data(), loss=chosen.loss)
+    made = ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(2)), draws=3, layers=["conv*", "fc[12]"], progress=False)
+    data = made.data.copy(deep=True)
+    data["end_loss"][:] = [2.5, 0.5]
+    data["reinit_loss"][:] = [0.6, 1.5, 0.4, 2.0]
+    data["share"] = (data["reinit_loss"] - 0.5) / 2.0
+    data["role"][:] = ["ambient", "robust", "ambient", "robust"]
+    data["rerandom_loss"][:] = np.array([[1.0, 2.0, 3.0], [2.0, 2.0, 2.0], [0.5, 0.5, 0.8], [3.0, 1.0, 2.0]])
+    data.attrs["undecided"] = []
+    return data
+
+
+def drawn(data: xr.Dataset) -> Figure:
+    figure = draw_matplotlib(info(data))
+    assert isinstance(figure, Figure)
+    figure.savefig(BytesIO())
+    return figure
+
+
+def altered(data: xr.Dataset, **variables: Any) -> xr.Dataset:
+    data = data.copy(deep=True)
+    for name, values in variables.items():
+        data[name] = (data[name].dims, np.asarray(values))
+    return data
+
+
+def renamed(data: xr.Dataset, names: list[str]) -> xr.Dataset:
+    return data.assign_coords(layer=names)
+
+
+def test_layers_are_ranked_by_share(data: xr.Dataset) -> None:
+    found = info(data)
+    assert [row.name for row in found.rows] == ["fc2", "conv2", "conv1", "fc1"]
+    assert [row.role for row in found.rows] == ["robust", "robust", "ambient", "ambient"]
+    assert [row.verdict for row in found.rows] == ["● robust  75 %", "● robust  50 %", "○ ambient  5.0 %", "○ ambient  −5.0 %"]
+    loss, accuracy = found.panels
+    assert loss.reinit.tolist() == [2.0, 1.5, 0.6, 0.4]
+    assert loss.rerandom_mean.tolist() == pytest.approx([2.0, 2.0, 2.0, 0.6])
+    assert (loss.initial, loss.final, loss.threshold, loss.log) == (2.5, 0.5, 1.0, False)
+    assert accuracy.threshold is None
+    assert accuracy.reinit.tolist() == data["reinit_accuracy"].values[[3, 1, 0, 2]].tolist()
+    assert "10 samples" in found.notes[0]
+
+
+def test_undecided_layers_come_last_in_their_own_order(data: xr.Dataset) -> None:
+    some = info(altered(data, share=[np.nan, 0.5, np.nan, 0.75]))
+    assert [row.name for row in some.rows] == ["fc2", "conv2", "conv1", "fc1"]
+    none = info(altered(data, share=[np.nan] * 4))
+    assert [row.name for row in none.rows] == ["conv1", "conv2", "fc1", "fc2"]
+
+
+def test_bars_start_at_the_final_value_and_end_at_the_layers(data: xr.Dataset) -> None:
+    axis = drawn(data).axes[0]
+    reinit, rerandom = (c for c in axis.containers if isinstance(c, BarContainer))
+    for bars, ends, shift in ((reinit, [2.0, 1.5, 0.6, 0.4], -BAR / 2), (rerandom, [2.0, 2.0, 2.0, 0.6], BAR / 2)):
+        for row, (bar, end) in enumerate(zip(bars.patches, ends, strict=True)):
+            assert bar.get_x() == 0.5
+            assert bar.get_x() + bar.get_width() == pytest.approx(end)
+            assert bar.get_y() + bar.get_height() / 2 == pytest.approx(row + shift)
+    assert [bar.get_hatch() for bar in (*reinit.patches[:1], *rerandom.patches[:1])] == [None, "////"]  # told apart in grey
+    lines = {str(line.get_label()): line for line in axis.lines}
+    assert np.asarray(lines["threshold: 25 % of the gain in loss"].get_xdata())[0] == 1.0
+    assert np.asarray(lines["initial state"].get_xdata())[0] == 2.5
+    dots = lines["each draw, lowest to highest"]
+    assert sorted(np.asarray(dots.get_xdata()).tolist()) == sorted(data["rerandom_loss"].values.ravel().tolist())
+    assert axis.get_ylim()[0] > axis.get_ylim()[1]  # the first row on top
+
+
+def test_all_panels_or_one_on_an_axis(data: xr.Dataset, tmp_path: Path) -> None:
+    figure = drawn(data)
+    assert [axis.get_xlabel().split("\n")[0] for axis in figure.axes] == ["loss (NLL, nats)", "accuracy"]
+    assert "final 0.5, initial 2.5, threshold 1" in figure.axes[0].get_xlabel()
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "fc2\n● robust  75 %"
+    figure.savefig(tmp_path / "a.svg")
+    own = Figure().subplots()
+    axis = draw_matplotlib(info(data), own, variable="accuracy")
+    assert axis is own
+    assert isinstance(axis, Axes)
+    assert axis.get_xlabel().startswith("accuracy")
+    with pytest.raises(ResultError, match="loss, accuracy"):
+        draw_matplotlib(info(data), own, variable="recall")
+
+
+@pytest.mark.parametrize("size", [(3.3, 3.0), (6.4, 4.8), (10, 12)])
+def test_the_legend_on_an_axis_covers_no_row(data: xr.Dataset, size: tuple[float, float]) -> None:
+    figure = Figure(figsize=size, layout="constrained")
+    axis = figure.subplots()
+    figure.savefig(BytesIO())
+    draw_matplotlib(info(data), axis)
+    figure.savefig(BytesIO())
+    legend = axis.get_legend()
+    assert legend is not None
+    lowest = axis.transData.transform((0, len(info(data).rows) - 1 + BAR))[1]
+    assert legend.get_window_extent().y1 <= lowest
+
+
+def test_the_figure_s_parts_do_not_overlap(data: xr.Dataset) -> None:
+    names = [f"encoder.layers.{i}.self_attention.attention.output.projection.dense" for i in range(4)]
+    figure = drawn(renamed(data, names))
+    canvas = figure.bbox
+    legend = figure.legends[0].get_window_extent()
+    for axis in figure.axes:
+        around = axis.get_tightbbox()
+        assert around is not None
+        assert not legend.overlaps(around)
+    for text in (*figure.axes[0].get_yticklabels(), *figure.axes[0].findobj(lambda artist: artist.get_gid() == "heading")):
+        extent = text.get_window_extent()
+        assert extent.x0 >= canvas.x0
+        assert extent.x1 <= canvas.x1
+    labels = [text.get_text().split("\n")[0] for text in figure.axes[0].get_yticklabels()]
+    assert len(set(labels)) == 4
+    assert all(len(label) == 44 and "…" in label for label in labels)
+
+
+def test_names_that_would_become_the_same_are_not_shortened(data: xr.Dataset) -> None:
+    names = [f"{'a' * 30}{middle}{'b' * 30}" for middle in "wxyz"]
+    labels = [text.get_text().split("\n")[0] for text in drawn(renamed(data, names)).axes[0].get_yticklabels()]
+    assert sorted(labels) == names
+
+
+def test_the_height_grows_with_the_layers_so_that_none_overlap() -> None:
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(60)))
+    states = [{name: tensor + shift for name, tensor in model.state_dict().items()} for shift in (0.0, 0.01)]
+    objective = ts.Objective(model, (torch.randn(5, 4), torch.randint(4, (5,))))
+    figure = drawn(ts.layer_roles(objective, ts.Trajectory.from_states(states), draws=1, progress=False).data)
+    extents = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert len(extents) == 60
+    for upper, lower in pairwise(extents):
+        assert upper.y0 > lower.y1
+    assert not figure.legends[0].get_window_extent().overlaps(figure.axes[0].get_window_extent())
+
+
+def test_values_that_are_not_finite_are_marked_and_not_averaged_away(data: xr.Dataset) -> None:
+    draws = data["rerandom_loss"].values.copy()
+    draws[3, 1:] = [np.inf, np.inf]
+    status = np.where(np.isfinite(draws), 1, 2)
+    bad = altered(
+        data, rerandom_loss=draws, rerandom_status=status, reinit_loss=[np.nan, 1.5, 0.4, 2.0], reinit_status=[2, 1, 1, 1],
+        share=[np.nan, 0.5, -0.05, 0.75],
+    )  # fmt: skip
+    panel = info(bad).panels[0]
+    assert np.isnan(panel.rerandom_mean[0])  # fc2 has 2 draws that are not finite
+    axis = drawn(bad).axes[0]
+    (marks,) = (line for line in axis.lines if str(line.get_label()).startswith("not finite"))
+    np.testing.assert_allclose(np.asarray(marks.get_ydata()), [3 - BAR / 2, 0 + BAR / 2])
+    assert [text.get_text() for text in axis.texts] == ["2 of 3"]
+    figure = draw_plotly(info(bad))
+    (trace,) = (t for t in figure.data if t.name == "not finite" and len(t.x))
+    assert list(trace.text) == ["conv1<br>re-initialised: not finite", "fc2<br>re-randomised: 2 of 3 draws not finite"]
+
+
+def test_nothing_finite_at_all_still_draws(data: xr.Dataset) -> None:
+    nans = {name: np.full(data[name].shape, np.nan) for name in ("reinit_loss", "rerandom_loss", "end_loss", "share")}
+    twos = {name: np.full(data[name].shape, 2) for name in ("reinit_status", "rerandom_status", "end_status")}
+    broken = altered(data, **nans, **twos, role=["undecided"] * 4)
+    drawn(broken)
+    draw_plotly(info(broken)).to_json()
+
+
+def test_a_final_state_that_is_not_finite_still_shows_the_layers(data: xr.Dataset) -> None:
+    broken = altered(data, end_loss=[2.5, np.nan], share=[np.nan] * 4)
+    bars = next(c for c in drawn(broken).axes[0].containers if isinstance(c, BarContainer))
+    assert [bar.get_width() for bar in bars.patches] == [0.6, 1.5, 0.4, 2.0]
+
+
+def test_losses_far_beyond_the_gain_are_drawn_on_a_logarithmic_axis(data: xr.Dataset) -> None:
+    far = data["rerandom_loss"].values * 100
+    assert info(altered(data, rerandom_loss=far)).panels[0].log
+    assert drawn(altered(data, rerandom_loss=far)).axes[0].get_xscale() == "log"
+    assert draw_plotly(info(altered(data, rerandom_loss=far))).layout.xaxis.type == "log"
+    negative = altered(data, rerandom_loss=far, reinit_loss=[-1.0, 1.5, 0.4, 2.0])
+    assert not info(negative).panels[0].log
+
+
+def test_what_a_reader_must_know_stands_below_the_title() -> None:
+    chosen = case("tied attention")
+    objective = ts.Objective(chosen.model(), chosen.data(), loss=chosen.loss)
+    found = info(ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(2)), draws=2, progress=False).data)
+    assert any("never called" in note and "attention.out_proj" in note for note in found.notes)
+    assert any("normal distribution" in note and "attention.in_proj_weight" in note for note in found.notes)
+    normed = case("BatchNorm ResNet block")
+    objective = ts.Objective(normed.model(), normed.data(), loss=normed.loss)
+    statistics = info(ts.layer_roles(objective, ts.Trajectory.from_states(normed.states(2)), draws=2, progress=False).data)
+    assert "re-initialised with their running statistics, re-randomised without: norm1, norm2" in statistics.notes
+    objective = ts.Objective(chosen.model(), chosen.data(), loss=chosen.loss)
+    same = info(ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(1) * 2), draws=2, progress=False).data)
+    assert any(note.startswith("undecided: the training gained nothing") for note in same.notes)
+    assert {row.role for row in same.rows} == {"undecided"}
+
+
+def test_an_unfinished_result_says_how_to_go_on(data: xr.Dataset) -> None:
+    with pytest.raises(ResultError, match=r"not finished.*same out="):
+        info(data.drop_vars(["share", "role"]))
+
+
+def test_standard_errors_are_no_panel() -> None:
+    chosen = case("linear")
+    objective = ts.Objective(chosen.model(), chosen.data(20), samples=12)
+    found = info(ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(2)), draws=2, progress=False).data)
+    assert [panel.name for panel in found.panels] == ["loss", "accuracy"]
+
+
+def test_plotly_draws_the_same_values(data: xr.Dataset) -> None:
+    found = info(data)
+    figure = draw_plotly(found)
+    reinit, mean, dots = figure.data[:3]
+    np.testing.assert_allclose(np.asarray(reinit.base, float) + np.asarray(reinit.x, float), found.panels[0].reinit)
+    np.testing.assert_allclose(np.asarray(mean.base, float) + np.asarray(mean.x, float), found.panels[0].rerandom_mean)
+    assert sorted(dots.x) == sorted(data["rerandom_loss"].values.ravel())
+    assert figure.layout.yaxis.ticktext[0] == "fc2<br>● robust  75 %"
+    assert len([trace for trace in figure.data if trace.showlegend]) == 6
+
+
+def test_hostile_names_are_shown_as_text(data: xr.Dataset) -> None:
+    strange = renamed(data, [HOSTILE, "$a_{b}$", "%{x} & <b>", "_hidden"])
+    figure = draw_plotly(info(strange))
+    everything = [*figure.layout.yaxis.ticktext, *(text for trace in figure.data for text in (trace.text or ()))]
+    assert not any("<img" in text or "<b>" in text for text in everything)
+    assert any("&lt;img src=x onerror=alert(1)&gt;" in text for text in everything)
+    assert "<img" not in figure.to_html(include_plotlyjs=False)
+    assert not any("%{x}" in str(trace.hovertemplate) for trace in figure.data)
+    labels = [text.get_text() for text in drawn(strange).axes[0].get_yticklabels()]
+    assert any(label.startswith(HOSTILE) for label in labels)
+    assert any(label.startswith("$a_{b}$") for label in labels)
+    assert not any(text.get_parse_math() for text in drawn(strange).axes[0].get_yticklabels())
+
+    chosen = case("linear")
+    objective = ts.Objective(chosen.model(), chosen.data(), metrics={HOSTILE: "accuracy"})
+    named = ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(2)), draws=2, progress=False).data
+    assert "<img" not in draw_plotly(info(named)).layout.xaxis2.title.text
+
+
+def test_one_draw_has_no_spread(data: xr.Dataset) -> None:
+    one = data.isel(draw=[0])
+    labels = [str(line.get_label()) for line in drawn(one).axes[0].lines]
+    assert "each draw, lowest to highest" not in labels
+    assert any(isinstance(c, BarContainer) and c.get_label() == "re-randomised: one draw" for c in drawn(one).axes[0].containers)

@@ -1,0 +1,237 @@
+"""The guards that the suite tests, each with a way to do without it, so that a test can be seen to fail (`test_guards`).
+
+A process whose environment names one in `WITHOUT` works without it from its start, its children with it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+WITHOUT = "THETASCOPE_WITHOUT"
+USERS = ("thetascope.recording.recorder", "thetascope.recording.checkpoints", "thetascope.results.store", "thetascope.scoring.determinism")
+"""What uses the functions that are exchanged, loaded before one is: what is exchanged in one place only stays as it is in the others."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """`take_away` does without it in this process; `test` must fail then."""
+
+    test: str
+    take_away: Callable[[], None]
+
+
+def instead(place: str, name: str, change: Callable[[Any], Any], *, only_there: bool = False) -> None:
+    """What `change` makes of a function, in each module that knows it; or of a method, where the place is "module:Class"."""
+    for users in USERS:
+        import_module(users)
+    module, _, owner = place.partition(":")
+    holder = import_module(module)
+    if owner:
+        holder = getattr(holder, owner)
+    before = getattr(holder, name)
+    after = change(before)
+    setattr(holder, name, after)
+    if not only_there:
+        for known in [known for path, known in sys.modules.items() if path.startswith("thetascope")]:
+            if vars(known).get(name) is before:
+                setattr(known, name, after)
+
+
+def nothing(_: Any) -> Any:
+    """A function that does nothing."""
+    return lambda *_, **__: None
+
+
+def unlike(place: str, name: str, change: Callable[[Any], Any] = nothing, *, only_there: bool = False) -> Callable[[], None]:
+    """`instead`, when it is asked for."""
+    return lambda: instead(place, name, change, only_there=only_there)
+
+
+def _status_first() -> None:
+    import zarr
+
+    before, waiting = zarr.Array.__setitem__, list[tuple[Any, Any, Any]]()
+
+    def put(array: Any, where: Any, value: Any) -> None:
+        waiting.append((array, where, value))
+        if array.basename.endswith("status"):
+            for one in [waiting.pop(), *waiting]:
+                before(*one)
+            waiting.clear()
+
+    zarr.Array.__setitem__ = put  # type: ignore[method-assign]
+
+
+def _written_where_it_stays(path: Path, write: Callable[[Path], None], *, replace: bool) -> None:
+    path.mkdir(parents=True, exist_ok=replace)
+    write(path)
+
+
+def _no_watch_over_forks() -> None:
+    os.register_at_fork = lambda **_: None
+
+
+def _every_lost_state_is_void(sweep: Any) -> Any:
+    def swept(run: Any, log: Any) -> None:
+        log.void |= set(range(1000)) - {record.ordinal for record in log.stored}
+        sweep(run, log)
+
+    return swept
+
+
+def _initial_state_unknown(enter: Any) -> Any:
+    def entered(recorder: Any) -> Any:
+        found = enter(recorder)
+        found._wrote_initial = False
+        return found
+
+    return entered
+
+
+def _half_a_line_stays() -> None:
+    class Untruncated(io.FileIO):
+        def truncate(self, size: int | None = None) -> int:
+            return 0
+
+    before: Any = Path.open
+
+    def opened(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        return Untruncated(path, mode) if mode == "ab" and path.name == "log.jsonl" else before(path, mode, *arguments, **options)
+
+    Path.open = opened  # type: ignore[method-assign, assignment]
+
+
+def _any_pickle() -> None:
+    import torch
+
+    before: Any = torch.load
+    torch.load = lambda *arguments, **options: before(*arguments, **{**options, "weights_only": False})
+
+
+def _links_unseen() -> None:
+    Path.is_symlink = lambda self: False  # type: ignore[method-assign]
+
+
+def _formulas() -> None:
+    from matplotlib.text import Text
+
+    before = Text.set_parse_math
+    Text.set_parse_math = lambda self, _: before(self, True)  # type: ignore[method-assign, assignment]
+
+
+def _without_arrays(values: Any) -> Any:
+    import numpy as np
+
+    return lambda batch: (value for value in values(batch) if not isinstance(value, np.ndarray | np.generic))
+
+
+RUNS, STORED, STORE = "thetascope.recording.run_directory", "thetascope.results.stored", "thetascope.results.store"
+FOLDER, SEAL, LOG = "thetascope.results.atomic_folder", "thetascope.results.seal:Seal", "thetascope.recording.log"
+FILES, CHECKPOINTS, RECORDER = "thetascope.files", "thetascope.recording.checkpoints", "thetascope.recording.recorder"
+
+GUARDS = {
+    "a result that was being replaced comes back": Guard(
+        "test_kill.py::test_killed_at_some_steps[save]",
+        unlike(FOLDER, "settle", lambda _: lambda path: import_module(FILES).sweep_beside(path)),
+    ),
+    "the status is written last": Guard("test_guards.py::test_status_last", _status_first),
+    "a format that knows no seal is refused": Guard("test_altered.py::test_other_formats_are_not_read", unlike(STORED, "check_format")),
+    "half-written files are swept": Guard("test_guards.py::test_swept", unlike(STORE, "sweep_partial", only_there=True)),
+    "a layout is put in place whole": Guard(
+        "test_full_disk.py::test_some_steps_fail[store]", unlike(FOLDER, "put_in_place", lambda _: _written_where_it_stays)
+    ),
+    "the lock on a result": Guard(
+        "test_concurrency.py::test_a_result_that_is_being_filled_is_not_replaced",
+        unlike(STORED, "locked", lambda _: lambda path: import_module(FILES).Lock(path)),
+    ),
+    "a forked worker closes its copy of a lock": Guard(
+        "test_concurrency.py::test_a_worker_that_outlives_a_killed_process_holds_no_lock", _no_watch_over_forks
+    ),
+    "whose recorder it is, before the guard is taken": Guard(
+        "test_concurrency.py::test_a_fork_while_another_thread_records_does_not_hang", unlike(f"{RECORDER}:Recorder", "_check_usable")
+    ),
+    "the check of each point": Guard(
+        "test_altered.py::test_every_file_of_a_result",
+        unlike(
+            SEAL,
+            "all_checks",
+            lambda made: lambda seal, data, prefix: data[f"{prefix}check"].values if f"{prefix}check" in data else made(seal, data, prefix),
+        ),
+    ),
+    "the seal over labels and attributes": Guard(
+        "test_altered.py::test_bits_of_the_headers_and_of_values[40]",
+        unlike(SEAL, "broken", lambda broken: lambda seal, data: ([], broken(seal, data)[1])),
+    ),
+    "the check of each line of a log": Guard(
+        "test_altered.py::test_bits_of_a_run", unlike(LOG, "event_of", lambda event: lambda line, identity, place: event(line, None, place))
+    ),
+    "the check of a run's header": Guard(
+        "test_altered.py::test_bits_of_a_run", unlike(LOG, "identity_of", lambda _: lambda header: header.get("identity"))
+    ),
+    "a state's digest before its values": Guard(
+        "test_altered.py::test_bits_of_a_run",
+        unlike(
+            "thetascope.state.states:State",
+            "__init__",
+            lambda made: lambda state, source, **told: made(state, source, **{**told, "expected_digest": None, "verify": None}),
+        ),
+    ),
+    "no state is removed because a log was cut short": Guard(
+        "test_altered.py::test_every_file_of_a_run", unlike(f"{RUNS}:RunDirectory", "sweep", _every_lost_state_is_void)
+    ),
+    "the initial state stays where it is": Guard(
+        "../recording/test_recorder.py::test_recording_step_0_again_and_again_keeps_the_initial_state_on_disk",
+        unlike(f"{RECORDER}:Recorder", "__enter__", _initial_state_unknown),
+    ),
+    "a file is put in place whole": Guard(
+        "test_full_disk.py::test_some_steps_fail[figures and exports]",
+        unlike(FILES, "partial_of", lambda _: lambda path: path, only_there=True),
+    ),
+    "an event that was cut short is taken back": Guard(
+        "../recording/test_run_directory.py::test_an_event_that_a_full_disk_cut_short_does_not_damage_the_log", _half_a_line_stays
+    ),
+    "half the batch in the first pass": Guard(
+        "test_memory.py::test_half_the_batch_until_it_fits",
+        unlike("thetascope.scoring.determinism", "halving", lambda _: lambda _objective, attempt: attempt(), only_there=True),
+    ),
+    "other errors pass": Guard(
+        "test_memory.py::test_other_errors_are_not_swallowed",
+        unlike("thetascope.scoring.memory", "out_of_memory", lambda _: lambda _error: True),
+    ),
+    "weights only": Guard("test_strangers.py::test_pickles_that_call", _any_pickle),
+    "zips are not unpacked": Guard(
+        "test_strangers.py::test_checkpoints_that_promise_more_than_they_hold", unlike(CHECKPOINTS, "_check_zip")
+    ),
+    "expanded and sparse tensors": Guard(
+        "test_strangers.py::test_checkpoints_that_promise_more_than_they_hold", unlike(CHECKPOINTS, "_check_tensors")
+    ),
+    "a result's size before it is read": Guard(
+        "test_strangers.py::test_a_result_that_promises_more_than_it_holds", unlike(STORED, "_check_size")
+    ),
+    "slashes in metrics' names": Guard(
+        "test_strangers.py::test_a_metric_s_name_leads_nowhere", unlike(FILES, "file_name", lambda _: lambda name: name)
+    ),
+    "links in a run": Guard("test_strangers.py::test_a_run_whose_parts_lie_elsewhere_is_not_written_to", _links_unseen),
+    "links in a result": Guard(
+        "test_strangers.py::test_a_result_whose_parts_lie_elsewhere_is_not_written_to",
+        unlike(FILES, "links_below", lambda _: lambda _folder: []),
+    ),
+    "files that a log names": Guard(
+        "test_strangers.py::test_a_log_that_names_other_files",
+        unlike(LOG, "file_name", lambda _: lambda _ordinal: mock.ANY, only_there=True),
+    ),
+    "formulas in names": Guard("test_strangers.py::test_labels_are_text_in_every_output", _formulas),
+    "arrays count as data": Guard(
+        "test_odd_models.py::test_data_that_are_no_tensors_are_told_apart",
+        unlike("thetascope.scoring.pytrees", "_plain_values", _without_arrays),
+    ),
+    "models without values": Guard("test_odd_models.py::test_each_experiment[meta]", unlike(RECORDER, "check_tensors", only_there=True)),
+}
