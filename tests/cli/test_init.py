@@ -11,6 +11,18 @@ import thetascope as ts
 from thetascope.cli import main
 from thetascope.specification import provided
 
+FILLED_IN = """
+
+def model():
+    return nn.Linear(3, 1)
+
+def held_out_data():
+    return torch.randn(20, 3), torch.randn(20, 1)
+
+LOSS, METRICS = "mse", ()
+"""
+"""What a user writes in the three places; what is said last holds."""
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
@@ -45,10 +57,7 @@ def test_the_three_places_are_marked_and_are_all_that_must_be_filled_in(project:
     text = Path("objective.py").read_text(encoding="utf-8")
     marked = [line for line in text.splitlines() if line.startswith(("# 1.", "# 2.", "# 3."))]
     assert [line[2] for line in marked] == ["1", "2", "3"]
-    text = text.replace("nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))", "nn.Linear(3, 1)")
-    text = text.replace("return spirals(500, seed=1)", "return torch.randn(20, 3), torch.randn(20, 1)")
-    text = text.replace('LOSS, METRICS = "cross_entropy", ("accuracy",)', 'LOSS, METRICS = "mse", ()')
-    Path("own.py").write_text(text, encoding="utf-8")
+    Path("own.py").write_text(text + FILLED_IN, encoding="utf-8")
     found = provided("own.py:objective", ts.Objective, "--objective")
     assert set(found.score(found.model.model.state_dict())) == {"loss", "samples"}
 

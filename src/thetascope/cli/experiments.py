@@ -58,13 +58,12 @@ def carry_out(experiment: Declaration, run: Sequence[Path] | None, **given: Any)
     options = options_of(experiment.function)
     chosen = {name: given[name] for name in experiment.subject_options if given.get(name) is not None}
     trajectory = None if experiment.trains or run is None else checkpoints.trajectory(run)
-    subject = next((experiment.subject_options[name].chosen(trajectory, value) for name, value in chosen.items()), None)
     training = trained_by(given["training"]) if experiment.trains else None
     call = Call(experiment, {n: options[n].typed.read(given[n], trajectory) for n in options if given.get(n) is not None})
     objective = scored_by(given["objective"]) if "objective" in given else None
     key, home = call.key_with(chosen), home_of(run or [Path()])
     place = output.out or place_of(home, key)
-    job = call.job(objective, trajectory, training, subject, out=place, engine=output.engine, progress=output.progress)
+    job = call.job(objective, trajectory, training, chosen, out=place, engine=output.engine, progress=output.progress)
     if output.dry_run:
         from thetascope.cli.printing import print_plan
 

@@ -98,3 +98,20 @@ def test_another_call_in_the_way_leaves_one_out_and_the_others_run(tmp_path: Pat
     left_out: dict[str, ResultError] = {}
     assert [finding.entry.key for finding in examine(subject, [line, roles], left_out)] == ["layer_roles"]
     assert list(left_out) == ["interpolate"]
+
+
+def test_another_state_of_a_run_has_a_place_of_its_own(tmp_path: Path) -> None:
+    subject = subject_of("linear", tmp_path / "run")
+    objective, trajectory = subject.objective, subject.trajectory
+
+    def around(center: ts.Trajectory | ts.State) -> ts.Result:
+        return ts.surface(objective, center, x=(-1, 1, 2), y=(-1, 1, 3), out="run", progress=False)
+
+    whole, last, other = around(trajectory), around(trajectory[-1]), around(trajectory[1])
+    assert whole.path == last.path
+    assert other.path is not None
+    assert other.path.name.endswith(f"-center={trajectory.steps[1]}")
+    assert other.data.attrs["key"] == other.path.name
+    assert other.data.attrs["options"]["center"] == trajectory.steps[1]
+    report = ts.write_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert f"--center {trajectory.steps[1]} --x -1 1 2 --y -1 1 3" in report

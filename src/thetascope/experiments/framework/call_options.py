@@ -110,7 +110,9 @@ def options_of(function: Callable[..., Any]) -> dict[str, Option]:
     found = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.default is not inspect.Parameter.empty and name not in HOW_IT_RUNS:
-            annotation = eval(parameter.annotation, {}, _Names(vars(inspect.getmodule(function))))
+            annotation = parameter.annotation
+            if isinstance(annotation, str):
+                annotation = eval(annotation, {}, _Names(vars(inspect.getmodule(function))))
             found[name] = Option(name, parameter.default, annotation, told.get(name, ""))
     return found
 

@@ -112,29 +112,38 @@ class Declaration:
         """Make the call with these arguments."""
         return self.job(arguments).run()
 
-    def job(self, arguments: Mapping[str, Any]) -> Job:
-        """The call as a Job: `plan` says what it would do, `run` does it."""
+    def job(self, arguments: Mapping[str, Any], chosen: Mapping[str, Any] | None = None) -> Job:
+        """The call as a Job: `plan` says what it would do, `run` does it. `chosen` are the subject options, where they are known."""
         from thetascope.experiments.framework.job import Job
 
         given = dict(arguments)
         out, engine, progress = given.pop("out", None), given.pop("engine", "auto"), given.pop("progress", True)
         call = Call(self, given)
         source = import_module(f"{self.function.__module__}.experiment").source(**given)
-        path = None if out is None else self._place(out, call)
-        return Job(source, self.name, call.key, call.changed, path, engine, progress=progress)
+        chosen = self._chosen(given) if chosen is None else chosen
+        key = call.key_with(chosen)
+        path = None if out is None else self._place(out, key, given)
+        return Job(source, self.name, key, {**chosen, **call.changed}, path, engine, progress=progress)
 
-    def _place(self, out: Any, call: Call) -> Path:
+    def _subject(self, given: Mapping[str, Any]) -> Any:
+        return given[next(name for name in subjects_of(self.function) if name != "objective")]
+
+    def _chosen(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The subject options that a command would need for what is given."""
+        told = {name: option.told(self._subject(given)) for name, option in self.subject_options.items()}
+        return {name: value for name, value in told.items() if value is not None}
+
+    def _place(self, out: Any, key: str, given: Mapping[str, Any]) -> Path:
         if out != RUN:
             return Path(out)
-        subject = call.options[next(name for name in subjects_of(self.function) if name != "objective")]
+        subject = self._subject(given)
         run = getattr(subject[0] if isinstance(subject, list | tuple) else subject, "run", None)
         if not isinstance(run, Path):
             raise UsageError(
                 f'out="{RUN}" stores the result in the run directory of the states, and these are of none: pass a path, or the states '
                 "of a run that a ts.Recorder recorded"
             )
-        told = {name: option.told(subject) for name, option in self.subject_options.items()}
-        return place_of(run, call.key_with({name: value for name, value in told.items() if value is not None}))
+        return place_of(run, key)
 
     def of(self, **options: Any) -> Call:
         """A call with those of the options that the function has, and that have a meaning at the call's level."""
@@ -180,13 +189,15 @@ class Call:
         """What is said of it."""
         return words_of(self.experiment, self.all_options)
 
-    def job(self, objective: Any, trajectory: Any, training: Any, subject: Any = None, **how: Any) -> Job:
-        """The call as a Job, on a run: its trajectory or, where given, another `subject`; its last state; its training."""
+    def job(self, objective: Any, trajectory: Any, training: Any, chosen: Mapping[str, Any] | None = None, **how: Any) -> Job:
+        """The call as a Job, on a run: its trajectory, or what the subject options choose; its last state; its training."""
+        options, chosen = self.experiment.subject_options, chosen or {}
+        subject = next((options[name].chosen(trajectory, value) for name, value in chosen.items()), None)
         told = trajectory if subject is None else subject
         about = {"objective": objective, "trajectory": told, "trajectory_or_state": told, "training": training}
         about["state"] = subject or (None if trajectory is None else trajectory[-1])
         subjects = {name: about[name] for name in subjects_of(self.experiment.function)}
-        return self.experiment.job({**self.all_options, **subjects, **how})
+        return self.experiment.job({**self.all_options, **subjects, **how}, chosen)
 
     def command_line(self, run: str, objective: str = "SPEC") -> str:
         """What a terminal makes the call with; an option that cannot be typed is left out."""
@@ -200,7 +211,8 @@ def command_line(experiment: Declaration, options: Mapping[str, Any], run: str, 
     words += [run] if run else []
     words += ["--training SPEC"] if experiment.trains else []
     words += [f"--objective {objective if objective == 'SPEC' else shlex.quote(objective)}"] if "objective" in subjects else []
-    for name, value in ((name, options[name]) for name in options_of(experiment.function) if name in options):
+    known = [*experiment.subject_options, *options_of(experiment.function)]
+    for name, value in ((name, options[name]) for name in known if name in options):
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, Mapping):
             continue

@@ -57,7 +57,8 @@ class Subject:
         """The entry as a Job, its result in its place."""
         if self.training is None and entry.experiment.trains:
             raise UsageError(f"{entry.key} trains, so it needs a ts.Training: name the function that returns it with --training SPEC")
-        call, how = self.call(entry), {"engine": self.engine, "progress": self.progress}
+        call = self.call(entry)
+        how: dict[str, Any] = {"engine": self.engine, "progress": self.progress}
         return call.job(self.objective, self.trajectory, self.training, out=place_of(self.home, call.key), **how)
 
 

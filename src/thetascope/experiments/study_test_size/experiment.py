@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from thetascope.experiments.framework.source import ReferenceSource, Variables, 
 from thetascope.experiments.shared.recommendations import checked_limit, recommended_test_size, spread_of_rows
 from thetascope.experiments.shared.subsets import Sizes, checked_sizes, drawn_subset, from_to, subset_mean, tenths
 from thetascope.progress import progress_bar
+from thetascope.results.status import MISSING
 from thetascope.results.store import Block, Store
 from thetascope.scoring.cache import FirstPoint
 from thetascope.scoring.fast.choice import Engine
@@ -84,4 +86,6 @@ class SubsetsSource(ReferenceSource):
 
     def plan(self, stored: xr.Dataset | None, engine: Engine) -> Plan:
         """One state is scored once; the rest is arithmetic."""
-        return plan_of_scoring("one model on random subsets of the test samples", self.objective, self.state)
+        plan = plan_of_scoring("one model on random subsets of the test samples", self.objective, self.state)
+        complete = stored is not None and not (stored["status"].values == MISSING).any()
+        return replace(plan, least=0, todo=0, stored=1) if complete else plan
