@@ -26,7 +26,7 @@ def arguments_of(monkeypatch: pytest.MonkeyPatch, experiment: Declaration) -> di
     """What reaches the job from the command with nothing but what it requires."""
     seen: dict[str, Any] = {}
 
-    def job(_: Declaration, arguments: Mapping[str, Any]) -> NoReturn:
+    def job(_: Declaration, arguments: Mapping[str, Any], chosen: Mapping[str, Any] | None = None) -> NoReturn:
         seen.update(arguments)
         raise Reached
 
