@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # for checkers and editors, which see no folders
 
 
 def __getattr__(name: str) -> Any:
-    home = f"thetascope.experiments.{name}" if name in names() else _HOMES.get(name)
+    home = _HOMES.get(name) or (f"thetascope.experiments.{name}" if name in names() else None)
     if home is None:
         raise AttributeError(f"module 'thetascope' has no attribute {name!r}; there are: {', '.join(__dir__())}")
     return getattr(import_module(home), name)

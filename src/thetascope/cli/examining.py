@@ -10,8 +10,7 @@ from cyclopts import Parameter
 from thetascope.cli.application import app, examples
 from thetascope.cli.options import FLAG, Checkpoints, DryRun, Engine, ObjectiveSpec, Progress, home_of, scored_by, trained_by
 from thetascope.cli.printing import print_plans, print_summary
-from thetascope.experiments.framework.catalog import RENAMED, chosen_entries, entries, experiments
-from thetascope.experiments.framework.declaration import Call
+from thetascope.experiments.framework.catalog import RENAMED, chosen_entries, entries, long_entries
 
 
 @app.command(
@@ -40,7 +39,7 @@ def demo(
 
 def _overview() -> str:
     """The help of `examine`, with the experiments that there are."""
-    long = {Call(each, entry.options).key for each in experiments().values() for entry in each.entries if entry.by_name_only}
+    long = long_entries()
     keys = {key: call.experiment.trains for key, call in entries().items()}
     usual = ", ".join(key for key, trains in keys.items() if not trains and key not in long)
     return (

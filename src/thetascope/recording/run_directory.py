@@ -112,7 +112,10 @@ class RunDirectory:
 
     def states(self) -> list[State]:
         """All stored states in order, read when asked for."""
-        return [self._state(record) for record in self.read_log().stored]
+        states = [self._state(record) for record in self.read_log().stored]
+        for last in states[-1:]:
+            last.ends_run = True
+        return states
 
     def _state(self, record: Record) -> State:
         file = self.path / STATES_FOLDER / str(record.file)

@@ -72,10 +72,10 @@ class Renamed:
 class State(Mapping[str, Tensor]):
     """Named tensors of a model at one moment of its training, read when they are asked for.
 
-    A mapping of names to tensors. `step`, `epoch` and `metrics` are what was recorded with it, `label` how
-    messages and figures call it, `run` the run directory that it was recorded in. Before values are handed out for the first
-    time, a state that has an `expected_digest` or a `verify` is read whole and checked: a file that was altered is an error,
-    not a wrong number.
+    A mapping of names to tensors. `step`, `epoch` and `metrics` are what was recorded with it, `label` how messages and figures
+    call it, `run` the run directory that it was recorded in, `ends_run` whether it is the last there. Before values are handed
+    out for the first time, a state that has an `expected_digest` or a `verify` is read whole and checked: a file that was
+    altered is an error, not a wrong number.
 
     Example:
         >>> state = ts.State.of(model.state_dict(), label="by hand")
@@ -100,6 +100,7 @@ class State(Mapping[str, Tensor]):
         self._digest: str | None = None
         self._expected_digest = expected_digest
         self.label, self.step, self.epoch, self.run = label, step, epoch, run
+        self.ends_run = False
         self.metrics: Mapping[str, float] = dict(metrics or {})
 
     @classmethod

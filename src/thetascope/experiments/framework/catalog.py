@@ -42,6 +42,11 @@ def entries() -> dict[str, Call]:
     return {call.key: call for _, call in sorted(found, key=lambda pair: pair[0])}
 
 
+def long_entries() -> set[str]:
+    """The keys of the entries that take minutes, and run only where they are asked for by name."""
+    return {Call(each, entry.options).key for each in experiments().values() for entry in each.entries if entry.by_name_only}
+
+
 def chosen_entries(wanted: Iterable[str], *, with_training: bool, with_long: bool = False) -> list[Call]:
     """The entries of those keys, in the catalog's order; without keys all, those that train only where there is a Training, and
     those that take long only `with_long`.
@@ -58,7 +63,7 @@ def chosen_entries(wanted: Iterable[str], *, with_training: bool, with_long: boo
         raise UsageError(f"no experiment {', '.join(unknown)}; there are: {', '.join(there)}")
     if keys:
         return [call for key, call in there.items() if key in keys]
-    long = {Call(each, entry.options).key for each in experiments().values() for entry in each.entries if entry.by_name_only}
+    long = long_entries()
     return [c for key, c in there.items() if (with_training or not c.experiment.trains) and (with_long or key not in long)]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from thetascope.errors import ObjectiveError
 from thetascope.experiments.framework.plan import Plan
 from thetascope.geometry.paths import stored_points
 from thetascope.results.store import Block, Store
@@ -143,8 +144,6 @@ def only_eager(name: str, reason: str) -> Engine:
     Raises:
         ObjectiveError: another engine is asked for.
     """
-    from thetascope.errors import ObjectiveError
-
     if name not in ("auto", "eager"):
         raise ObjectiveError(f'engine must be "auto" or "eager" here, for {reason}. Got "{name}" instead.')
     return Engine(EagerBackend, reason)

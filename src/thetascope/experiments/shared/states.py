@@ -24,7 +24,5 @@ def state_at(trajectory: Any, step: int) -> State:
 
 def step_unless_last(subject: Any) -> int | None:
     """The step of a recorded state that is not the last of its run; None of all else."""
-    from thetascope.trajectory import Trajectory
-
     step: int | None = getattr(subject, "step", None)
-    return None if step is None or subject.run is None or Trajectory(subject.run).steps[-1] == step else step
+    return None if step is None or subject.run is None or subject.ends_run else step
