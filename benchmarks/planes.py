@@ -1,4 +1,4 @@
-"""What planes cost in memory: the principal components of a long training of a large model, and a surface of a larger one."""
+"""What planes and lines cost in memory: principal components of a long training of a large model, a surface and a line of larger ones."""
 
 from __future__ import annotations
 
@@ -67,12 +67,29 @@ def surface(folder: Path, parameters: int, points: int) -> dict[str, float]:
     return {"parameters": size / 4, "points": points**2, "extra_bytes": peak.extra, "extra_copies": peak.extra / size}
 
 
+def line(folder: Path, parameters: int, points: int, samples: int) -> dict[str, float]:
+    """Score the line between two recorded states of a large model, on so many samples that it is tuned, or on few."""
+    model = Wide(parameters, 10)
+    with ts.Recorder(folder / f"line-{samples}", model) as recorder, torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.01)
+        recorder.record(step=1)
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    objective = ts.Objective(model, (torch.ones(samples, 3), torch.zeros(samples, 3)), "mse")
+    trajectory = ts.Trajectory(folder / f"line-{samples}")
+    with peak_memory() as peak:
+        result = ts.interpolate(objective, trajectory, alphas=points, progress=False)
+    tuned = "measured" in result.data.attrs["engine"]["reason"]
+    return {"parameters": size / 4, "points": points, "tuned": tuned, "extra_bytes": peak.extra, "extra_copies": peak.extra / size}
+
+
 def main() -> None:
-    """Print both, as text and JSON."""
+    """Print all, as text and JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--states", type=int, default=200)
     parser.add_argument("--parameters", type=int, default=10_000_000)
     parser.add_argument("--surface-parameters", type=int, default=100_000_000)
+    parser.add_argument("--line-parameters", type=int, default=75_000_000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = principal_components(Path(folder), arguments.states, arguments.parameters)
@@ -88,7 +105,15 @@ def main() -> None:
             f"surface of {surfaces[-1]['points']} points, {surfaces[-1]['parameters']:,.0f} parameters: "
             f"{surfaces[-1]['extra_copies']:.2f} copies of the model besides the model (center, two directions, one point: 4)"
         )
-    report("planes", {"principal_components": found, "surfaces": surfaces})
+    lines = []
+    for samples in (2, 1000):
+        with tempfile.TemporaryDirectory() as folder:
+            lines.append(line(Path(folder), arguments.line_parameters, 9, samples))
+        print(
+            f"line of 9 points, {lines[-1]['parameters']:,.0f} parameters, {'tuned' if lines[-1]['tuned'] else 'not tuned'}: "
+            f"{lines[-1]['extra_copies']:.2f} copies of the model besides the model (two states, one point: 3)"
+        )
+    report("planes", {"principal_components": found, "surfaces": surfaces, "lines": lines})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,3 +75,19 @@ def recalibrate(model: nn.Module, batches: Sequence[Batch]) -> None:
         norm.get_buffer("running_mean").copy_(torch.from_numpy(np.average(means, axis=0, weights=rows)))
         norm.get_buffer("running_var").copy_(torch.from_numpy(np.average(variances, axis=0, weights=rows)))
     model.eval()
+
+
+def plain_step_scores(model: nn.Module, batches: Iterable[Any], step: Any) -> dict[str, float]:
+    """The weighted means of what a step of the user's own gives."""
+    dtype = next(model.parameters()).dtype
+    found, weights = dict[str, list[Tensor]](), []
+    with torch.no_grad():
+        for batch in batches:
+            values = step(
+                model, [part.to(dtype) if part.is_floating_point() else part for part in batch] if isinstance(batch, tuple) else batch
+            )
+            weights.append(values.get("weight", torch.ones(len(values["loss"]))).double())
+            for name in values.keys() - {"weight"}:
+                found.setdefault(name, []).append(values[name].double())
+    weight = torch.cat(weights)
+    return {name: float((torch.cat(own) * weight).sum() / weight.sum()) for name, own in found.items()}

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from tests.scoring.known import objective_of
 from thetascope.errors import ObjectiveError
 from thetascope.scoring.fast.choice import BACKENDS, Engine, chosen_engine
+from thetascope.scoring.fast.plain import PlainBackend
 from thetascope.scoring.fast.settings import Settings
 from thetascope.scoring.fast.shared import GraphBackend
 from thetascope.scoring.fast.vmapped import BatchedBackend
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
-from thetascope.testing.models import CASES, Case, case
 
 
 def engine_of(objective: Objective, engine: str = "auto") -> Engine:
@@ -23,43 +25,48 @@ def test_every_backend_goes_by_its_name() -> None:
     assert all(backend.name == name for name, backend in BACKENDS.items())
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_backend_is_chosen_with_a_reason(case: Case) -> None:
-    chosen = engine_of(Objective(case.model(), case.data(), case.loss))
-    if case.name == "untraceable":
-        assert chosen.backend is EagerBackend
-        assert "torch.fx cannot trace it" in chosen.reason
-    else:
-        assert chosen.backend is GraphBackend
+@pytest.mark.parametrize("kind", ["whole", "shared"])
+def test_what_is_fast_is_chosen_when_the_work_is_known(kind: Any) -> None:
+    with objective_of("linear").model.running():
+        assert chosen_engine("auto", objective_of("linear"), kind).open_for == kind
+
+
+@pytest.mark.parametrize(("name", "expected"), [("linear", GraphBackend), ("untraceable", EagerBackend)])
+def test_single_edits_go_through_the_graph_where_there_is_one(name: str, expected: type) -> None:
+    objective = objective_of(name)
+    with objective.model.running():
+        chosen = chosen_engine("auto", objective, "edits")
+    assert chosen.backend is expected
+    assert ("torch.fx cannot trace it" in chosen.reason) == (expected is EagerBackend)
     assert Engine.from_json(chosen.to_json()) == chosen
 
 
-def test_a_step_of_ones_own_and_recalibration_leave_it_to_full_passes() -> None:
-    linear = case("linear")
-    own = Objective.from_step(linear.model(), [linear.data()], lambda model, batch: {"loss": model(batch[0]).square().sum(1)})
-    assert "user's own" in engine_of(own).reason
-    assert "recalibrated" in engine_of(objective_of("BatchNorm ResNet block", buffers="recalibrate")).reason
+def test_recalibration_leaves_it_to_full_passes() -> None:
+    chosen = engine_of(objective_of("BatchNorm ResNet block", buffers="recalibrate"))
+    assert "recalibrated" in chosen.reason
+    assert chosen.open_for is None
 
 
-@pytest.mark.parametrize(("shared", "expected"), [(False, BatchedBackend), (True, GraphBackend)])
-def test_a_small_model_on_a_gpu_takes_several_points_at_once_where_no_layer_is_shared(shared: bool, expected: type) -> None:
+@pytest.mark.parametrize(("kind", "expected"), [("whole", BatchedBackend), ("shared", EagerBackend)])
+def test_a_small_model_on_a_gpu_takes_several_points_at_once_where_no_layer_is_shared(kind: Any, expected: type) -> None:
     objective = objective_of("LeNet")
     objective.device = torch.device("cuda")  # only the choice is looked at
     with objective.model.running():
-        assert chosen_engine("auto", objective, layers_are_shared=shared).backend is expected
+        assert chosen_engine("auto", objective, kind).backend is expected
 
 
 @pytest.mark.parametrize("engine", ["graph:rows=0", "graph:rows=x", "graph:fast=yes", "graph:channels_last=maybe"])
 def test_settings_that_are_off_say_what_there_is(engine: str) -> None:
-    with pytest.raises(ObjectiveError, match=r"rows=N, channels_last=yes\|no, blocked=yes\|no and unfolded=yes\|no"):
+    with pytest.raises(ObjectiveError, match=r"rows=N and channels_last=yes\|no"):
         engine_of(objective_of("linear"), engine)
 
 
 def test_settings_may_be_given() -> None:
     assert engine_of(objective_of("linear"), "graph:rows=7,channels_last=yes").settings == Settings(7, True)
-    assert engine_of(objective_of("linear"), "graph:blocked=yes").settings == Settings(None, False, True)
-    assert engine_of(objective_of("linear"), "graph:unfolded=yes").settings == Settings(unfolded=True)
     assert engine_of(objective_of("linear"), "eager").backend is EagerBackend
+    plain = engine_of(objective_of("linear"), "eager:rows=3")
+    assert (plain.backend, plain.settings) == (PlainBackend, Settings(3))
+    assert Engine.from_json(plain.to_json()) == plain
 
 
 def test_unknown_engine_is_refused_with_the_names_there_are() -> None:

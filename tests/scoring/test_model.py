@@ -91,9 +91,9 @@ class TestLayers:
     @every_case
     def test_watching_leaves_no_hook_and_no_trace(self, case: Case) -> None:
         module = case.model()
-        step = SupervisedStep(case.loss, {})
+        objective = case.objective(module)
         with unchanged(module):
-            bound(module, step=step).watch_calls(case.data())
+            objective.model.watch_calls(objective.batches.first())
 
     def test_watching_a_pass_that_fails_leaves_no_hook_behind(self) -> None:
         module = case("linear").model()

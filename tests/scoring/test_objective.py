@@ -17,8 +17,8 @@ from thetascope.errors import ObjectiveError, StateError
 from thetascope.geometry.paths import model_path
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
-from thetascope.testing.contracts import assert_close, every_case, line, scored
-from thetascope.testing.models import Case, QuadraticBowl, case
+from thetascope.testing.contracts import assert_close, line, scored
+from thetascope.testing.models import CASES, Case, QuadraticBowl, case
 
 LINEAR = case("linear")
 BLOCK = case("BatchNorm ResNet block")
@@ -36,7 +36,7 @@ def means(model: nn.Module, batch: Any) -> dict[str, Any]:
 
 
 class TestScore:
-    @every_case
+    @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
     @pytest.mark.parametrize(("dtype", "tolerance"), [(None, 1e-6), ("float64", 1e-13)])
     def test_is_a_plain_loop_over_the_data(self, case: Case, dtype: str | None, tolerance: float) -> None:
         objective = Objective(case.model(), case.data(), loss=case.loss, dtype=dtype, batch_size=3)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from typing import ClassVar, cast
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from thetascope.geometry.points import Points
-from thetascope.scoring.fast.shared import TOGETHER, GraphBackend
+from thetascope.scoring.fast.shared import GraphBackend
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.testing.contracts import assert_close, line, scored
@@ -107,39 +108,94 @@ def test_layers_that_write_to_their_inputs_spoil_no_other_point() -> None:
     assert_close(scored(GraphBackend, objective, points), scored(EagerBackend, objective, points), 1e-6)
 
 
-class Slow(nn.Identity):
-    """Takes its time."""
+class Chained(nn.Module):
+    """Layers one after the other, each of which counts how often it is called."""
 
-    seconds = 0.3
+    def __init__(self, depth: int = 4) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(CountedLinear(4 + i, 5 + i) for i in range(depth))
 
     def forward(self, x: Tensor) -> Tensor:
-        time.sleep(self.seconds)
+        for layer in self.layers:
+            x = torch.tanh(layer(x))
         return x
 
 
-Slow.__module__ = "torch.nn.modules.linear"  # a leaf of the graph
+def test_points_that_begin_alike_share_it_until_they_part() -> None:
+    """The first layers of each point are of one checkpoint, the rest of another: a new layer at each point, all before it known."""
+    objective = Objective(Chained(), case("linear").data(), batch_size=10)
+    basis = tuple(objective.bind({name: torch.randn_like(t) for name, t in Chained().state_dict().items()}) for _ in range(3))
+    groups = {f"layers.{i}.weight": i for i in range(4)}
+    coeffs = np.array([[[0.0, 0.5, 0.5] if i < depth else [0.5, 0.5, 0.0] for i in range(4)] for depth in range(5)])
+    points = Points(basis, coeffs, groups)
+    backend = GraphBackend(objective, points)
+    with objective.model.running():
+        backend.evaluate([0])
+        CountedLinear.calls.clear()
+        backend.evaluate(range(5))
+    assert CountedLinear.calls == {4: 2, 5: 3, 6: 4, 7: 5}
+    assert_close(scored(GraphBackend, objective, points), scored(EagerBackend, objective, points), 1e-6)
 
 
-class Slowed(nn.Module):
-    """Takes its time with the data alone, in the middle of several steps, or with what the first layer makes of them."""
-
-    def __init__(self, with_data: bool) -> None:
-        super().__init__()
-        self.before: nn.Module = Slow() if with_data else nn.Identity()
-        self.after: nn.Module = nn.Identity() if with_data else Slow()
-        self.layer = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.after(self.layer(self.before(x / 2.0).abs())))
+def deep(channels: int = 4, depth: int = 12) -> nn.Module:
+    return nn.Sequential(
+        *(part for i in range(depth) for part in (nn.Conv2d(channels if i else 1, channels, 3, padding=1), nn.Tanh())),
+        nn.Flatten(),
+        nn.Linear(channels * 36, 3),
+    )
 
 
-@pytest.mark.parametrize("with_data", [True, False])
-def test_in_a_rehearsal_what_is_made_of_the_data_alone_counts_for_a_part(with_data: bool) -> None:
-    """As many points as are mostly scored together have it in common."""
-    objective = Objective(Slowed(with_data), case("linear").data())
-    backend = GraphBackend(objective, line(objective, [Slowed(with_data).state_dict() for _ in range(2)], (0.3, 0.6)))
+def held_bytes(backend: GraphBackend, rows: Sequence[int], inputs: Tensor) -> int:
+    """The most that the values of a walk take at a time, beside the data and the tensors of the points."""
+    most = 0
+    for walk in backend._walks(rows):
+        tensors = backend._tensors(walk)
+
+        def seen(values: Sequence[object]) -> None:
+            nonlocal most
+            given = {id(tensor) for tensor in (inputs, *tensors.values())}  # noqa: B023 - called in this turn alone
+            most = max(most, sum(v.nbytes for v in values if isinstance(v, Tensor) and id(v) not in given))
+
+        for _ in walk.run(tensors, [inputs], seen):
+            pass
+    return most
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_walk_over_all_layers_holds_at_most_two_passes(backwards: bool) -> None:
+    """Whatever order they are asked for in."""
+    inputs = torch.randn(8, 1, 6, 6)
+    objective = Objective(deep(), (inputs, torch.zeros(8, dtype=torch.int64)))
+    basis = tuple(objective.bind({name: torch.randn_like(t) for name, t in deep().state_dict().items()}) for _ in range(2))
+    layers = objective.space.layers[::-1] if backwards else objective.space.layers
+    groups = {name: g for g, layer in enumerate(layers) for name in layer.parameters}
+    coeffs = np.zeros((3 * len(layers), len(layers), 2))
+    coeffs[:, :, 1] = 1.0
+    for k in range(len(coeffs)):
+        coeffs[k, k // 3] = (0.2 * (k % 3 + 1), 1 - 0.2 * (k % 3 + 1))
+    backend = GraphBackend(objective, Points(basis, coeffs, groups))
     with objective.model.running():
         assert backend.ready(0)
-        found = backend.rehearse(0, objective.batches.first())
-    least, most = (Slow.seconds / TOGETHER, Slow.seconds) if with_data else (Slow.seconds, 2 * Slow.seconds)
-    assert least <= found < most
+        one = held_bytes(backend, [0], inputs)
+        assert held_bytes(backend, range(len(coeffs)), inputs) <= 2 * one
+
+
+def test_a_norm_behind_a_convolution_is_computed_with_it() -> None:
+    block = case("CIFAR ResNet")
+    objective = block.objective(buffers="final")
+    points = line(objective, block.states(2), (0.3, 0.6))
+    backend = GraphBackend(objective, points)
+    with objective.model.running(), mock.patch.object(torch, "batch_norm", side_effect=AssertionError("a norm was computed alone")):
+        assert not backend._checked
+        (walk,) = backend._walks([0])
+        outputs = [output for _, output in walk.run(backend._tensors(walk), [objective.batches.first()[0]])]
+    assert len(outputs) == 1
+
+
+def test_a_walk_is_cut_where_its_points_take_more_memory_than_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thetascope.scoring.fast.shared.POINTS_BYTES", 0)
+    lenet = case("LeNet")
+    objective = lenet.objective()
+    backend = GraphBackend(objective, line(objective, lenet.states(2), (0.1, 0.3, 0.6)))
+    with objective.model.running():
+        assert [len(walk.points) for walk in backend._walks([0, 1, 2])] == [1, 1, 1]

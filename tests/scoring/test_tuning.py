@@ -1,18 +1,22 @@
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from typing import Any
 
 import pytest
+import torch
 
-from thetascope.geometry.points import PointSet
+from thetascope.geometry.points import Points
+from thetascope.scoring.fast.checked import CheckedBackend
 from thetascope.scoring.fast.choice import Engine, chosen_engine
 from thetascope.scoring.fast.settings import Settings
 from thetascope.scoring.fast.shared import GraphBackend
-from thetascope.scoring.fast.tuning import FIRST, ROUNDS, tuned
+from thetascope.scoring.fast.tuning import SHARE, Work, tuned
 from thetascope.scoring.objective import Objective
+from thetascope.scoring.oracle import EagerBackend
 from thetascope.testing.contracts import line
 from thetascope.testing.models import case
+
+LONG = Work(points=2000, seconds=0.1, samples=200)
 
 
 @pytest.fixture
@@ -22,54 +26,80 @@ def many_images() -> Objective:
     return Objective(lenet.model(), (inputs.repeat(20, 1, 1, 1), targets.repeat(20)), lenet.loss)
 
 
-def test_settings_are_measured_where_work_is_ahead(many_images: Objective) -> None:
-    objective, points = many_images, line(many_images, case("LeNet").states(2), (0.0, 0.3))
+def tuned_for(kind: Any, objective: Objective, points: Points, work: Work) -> Engine:
     with objective.model.running():
-        engine = chosen_engine("auto", objective)
-        assert tuned(engine, objective, points, seconds=1.0) == engine
-        measured = tuned(engine, objective, points, seconds=100.0)
-    assert measured.settings is not None
-    assert "fastest on the first batch" in measured.reason
+        return tuned(chosen_engine("auto", objective, kind), objective, points, work)
 
 
-def chosen_by(times: Callable[[Settings, int], float], objective: Objective) -> Settings | None:
-    """The settings chosen of a backend whose rehearsals take these times: of the settings and how often they were asked before."""
-    asked: Counter[Settings] = Counter()
-
-    class Timed(GraphBackend):
-        def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False, settings: Settings | None = None) -> None:
-            super().__init__(objective, points, as_recorded=as_recorded, settings=settings)
-            self.settings = settings or Settings()
-
-        def rehearse(self, row: int, batch: object) -> float:
-            asked[self.settings] += 1
-            return times(self.settings, asked[self.settings] - 1)
-
-    points = line(objective, case("LeNet").states(2), (0.0, 0.3))
-    with objective.model.running():
-        return tuned(Engine(Timed, "asked for"), objective, points, seconds=100.0).settings
+def points_of(objective: Objective, name: str = "LeNet") -> Points:
+    return line(objective, case(name).states(2), (0.0, 0.3))
 
 
-def test_what_is_slow_by_chance_once_is_measured_again(many_images: Objective) -> None:
-    wanted = Settings(rows=64, channels_last=True)
-
-    def times(settings: Settings, before: int) -> float:
-        if settings == wanted:
-            return 0.5 if before else 9.0
-        return 0.9 if settings.rows == 64 else 1.0
-
-    assert chosen_by(times, many_images) == wanted
+@pytest.mark.parametrize("kind", ["whole", "shared"])
+def test_settings_are_measured_where_work_is_ahead_and_once(many_images: Objective, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = tuned_for(kind, many_images, points_of(many_images), LONG)
+    assert "measured" in measured.reason
+    monkeypatch.setattr(CheckedBackend, "rehearse", lambda *_: pytest.fail("measured again"))
+    again = tuned_for(kind, many_images, points_of(many_images), LONG)
+    assert (again.backend, again.settings) == (measured.backend, measured.settings)
 
 
-def test_layouts_are_compared_by_times_of_the_same_minute(many_images: Objective) -> None:
-    """Plain sizes were measured before, when the machine was faster; that says nothing against the layouts."""
-    first = FIRST + ROUNDS  # so often each plain size is measured alone
+def rows_rehearsed(monkeypatch: pytest.MonkeyPatch, times: dict[Any, float] | None = None) -> list[int]:
+    """How many rows go through the network for choosing; `times` stand for what a row takes, by backend and settings."""
+    rows: list[int] = []
+    real = CheckedBackend.rehearse
 
-    def times(settings: Settings, before: int) -> float:
-        if settings == Settings(rows=settings.rows):
-            return 0.1 if before < first else 1.0
-        return 0.5 if settings.channels_last else 0.6
+    def rehearse(self: CheckedBackend, row: int, batch: Any) -> float:
+        rows.append(len(batch[0]))
+        if times is None:
+            return real(self, row, batch)
+        return times[type(self), self._settings.channels_last, self._settings.rows] * len(batch[0])
 
-    found = chosen_by(times, many_images)
-    assert found is not None
-    assert found.channels_last
+    monkeypatch.setattr(CheckedBackend, "rehearse", rehearse)
+    return rows
+
+
+@pytest.mark.parametrize("points", [1, 30, 100, 300, 5000])
+def test_choosing_costs_no_more_than_its_share(many_images: Objective, points: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rows_rehearsed(monkeypatch)
+    tuned_for("whole", many_images, points_of(many_images), Work(points, 0.1, 200))
+    assert sum(rows) <= SHARE * points * 200
+
+
+def test_the_fastest_layout_and_number_of_rows_are_chosen(many_images: Objective, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {(GraphBackend, last, rows): 1.0 for last in (False, True) for rows in (None, 16, 32, 64, 128)}
+    times[GraphBackend, True, None] = 0.8  # on few rows
+    times |= {(GraphBackend, True, rows): seconds for rows, seconds in {16: 0.9, 32: 0.7, 64: 0.6, 128: 0.65}.items()}
+    rows_rehearsed(monkeypatch, times)
+    found = tuned_for("whole", many_images, points_of(many_images), LONG)
+    assert (found.backend, found.settings) == (GraphBackend, Settings(rows=64, channels_last=True))
+
+
+def test_little_work_is_not_measured_for(many_images: Objective, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rows_rehearsed(monkeypatch)
+    found = tuned_for("shared", many_images, points_of(many_images), Work(2, 0.01, 200))
+    assert (found.backend, found.settings, rows) == (GraphBackend, Settings(rows=32), [])  # images, which torch.fx traces in no time
+
+
+def test_a_step_is_captured_where_the_work_repays_it() -> None:
+    objective = case("BERT-like, batches of mappings").objective()
+    points = points_of(objective, "BERT-like, batches of mappings")
+    assert tuned_for("shared", objective, points, Work(3, 0.1, 10)).backend is EagerBackend
+    assert objective.cache.captured is None
+    assert tuned_for("shared", objective, points, Work(300, 0.1, 10)).backend is GraphBackend
+
+
+def test_where_a_batch_gives_one_mean_nothing_regroups_its_rows() -> None:
+    inputs, targets = case("linear").data()
+    objective = Objective(case("linear").model(), (inputs.repeat(60, 1), targets.repeat(60)), torch.nn.functional.cross_entropy, metrics=())
+    found = tuned_for("whole", objective, points_of(objective, "linear"), Work(2000, 0.1, 600))
+    assert (found.backend, found.settings) == (EagerBackend, None)
+
+
+def test_an_engine_that_is_asked_for_stays_and_is_tuned(many_images: Objective) -> None:
+    with many_images.model.running():
+        points = points_of(many_images)
+        assert tuned(chosen_engine("eager", many_images), many_images, points, LONG) == Engine(EagerBackend, "asked for")
+        given = chosen_engine("graph:rows=7", many_images)
+        assert tuned(given, many_images, points, LONG) == given
+        assert "measured" in tuned(chosen_engine("graph", many_images), many_images, points, LONG).reason

@@ -83,7 +83,7 @@ class TestScoring:
     def test_to_the_end(self, case: Case) -> None:
         model = lived_in(case.model())
         with unchanged(model):
-            Objective(model, case.data(), loss=case.loss, batch_size=4).score(case.states(1)[0])
+            case.objective(model).score(case.states(1)[0])
 
     @every_case
     @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -99,7 +99,7 @@ class TestScoring:
                 raise error("stop")
 
         unwrapped(model).register_forward_hook(stop)
-        objective = Objective(model, case.data(), loss=case.loss, batch_size=4)
+        objective = case.objective(model)
         with unchanged(model):
             with pytest.raises(error, match="stop"):
                 objective.score(case.states(1)[0])

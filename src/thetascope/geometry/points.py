@@ -22,7 +22,8 @@ from thetascope.arrays import Floats
 from thetascope.errors import GeometryError
 from thetascope.state import State
 
-_PIECE = 2**20
+_PIECE = 2**17
+"""Values at a time, few enough that their wide copies stay in the processor's cache."""
 
 
 class PointSet(Protocol):
@@ -152,6 +153,15 @@ class Points:
 
     def identity(self, k: int) -> Hashable | None:
         """The states and coefficients of each tensor."""
+        if k not in self._identities:
+            self._identities[k] = self._identity(k)
+        return self._identities[k]
+
+    @cached_property
+    def _identities(self) -> dict[int, Hashable]:
+        return {}
+
+    def _identity(self, k: int) -> Hashable:
         made: dict[int | None, Hashable] = {None: ((self.basis[self.anchor].digest(), 1.0),)}
         for group in set(self.groups.values()):
             used = np.flatnonzero(self.coeffs[k, group])
@@ -207,9 +217,9 @@ def _combined(coefficients: Mapping[int, float], parts: Mapping[int, Tensor], ex
     total: Tensor | None = None
     for b, coefficient in coefficients.items():
         if total is None:
-            total = parts[b].to(wide) * coefficient
+            total = parts[b].to(wide, copy=True).mul_(coefficient)
         else:
-            total.add_(parts[b].to(wide), alpha=coefficient)
+            total.add_(parts[b], alpha=coefficient)  # in the wider type, without a wide copy
     assert total is not None
     return total.to(example.dtype)
 

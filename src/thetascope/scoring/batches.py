@@ -110,7 +110,9 @@ class Batches:
 
     def __iter__(self) -> Iterator[Any]:
         _ = self.survey
-        return iter(self._resident) if self._resident is not None else self._walk()
+        if self._resident is not None:
+            return iter(self._resident)
+        return self._walk() if self._device.type != "cuda" else _one_ahead(self._walk())
 
     def fingerprint_again(self) -> str:
         """The fingerprint of one more walk; it differs where the data are random."""
@@ -198,6 +200,8 @@ class Batches:
 
         def place(tensor: Tensor) -> Tensor:
             casts = self._dtype is not None and tensor.is_floating_point()
+            if self._device.type == "cuda" and tensor.device.type == "cpu" and self._resident is None and self._survey is not None:
+                tensor = tensor.pin_memory().to(self._device, non_blocking=True)  # while the batch before is scored
             return tensor.to(self._device, self._dtype) if casts else tensor.to(self._device)
 
         if is_pair(batch):
@@ -205,6 +209,16 @@ class Batches:
         if not isinstance(batch, Tensor | Mapping | list | tuple) and hasattr(batch, "to"):
             return batch.to(self._device)  # a graph, say, that knows how to move itself
         return map_tensors(batch, place)
+
+
+def _one_ahead(batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches, each loaded before the one in front of it is used."""
+    waiting = next(batches, None)
+    for batch in batches:
+        yield waiting
+        waiting = batch
+    if waiting is not None:
+        yield waiting
 
 
 def _check_data(data: Any) -> None:

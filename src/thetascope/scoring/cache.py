@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
-from thetascope.scoring.fast.settings import Settings
+from thetascope.scoring.fast.captured import Captured
 
 MOST_POINTS = 200_000
 """So many points are remembered at most: some 100 bytes each."""
@@ -27,13 +28,17 @@ class Cache:
     Attributes:
         points: by what makes a point and how it was scored: its values.
         first_point: what two passes over a point showed; they need not be made again.
-        settings: what was measured to be fast.
+        measured: by whether points share layers: the backend and settings that were measured to be fast, and the reason.
+        captured: the step as a graph, or why there is none.
+        checked: by a backend and how it lays out and regroups rows: why it gives other values than the model, None where it does not.
         fell_back: why the fast backend left points to the oracle, where it did.
     """
 
     points: dict[Hashable, dict[str, float]] = field(default_factory=dict)
     first_point: FirstPoint | None = None
-    settings: Settings | None = None
+    measured: dict[Hashable, Any] = field(default_factory=dict)
+    captured: Captured | str | None = None
+    checked: dict[Hashable, str | None] = field(default_factory=dict)
     fell_back: str | None = None
 
     def remember(self, key: Hashable, values: dict[str, float]) -> None:

@@ -106,11 +106,12 @@ def _counted(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _over_positions(values: Tensor, counted: Tensor) -> Column:
     """Mean over each sample's counted positions, weighted by their number."""
-    if values.ndim == 1 and bool(counted.all()):
-        return Column(values, counted)
-    counted = counted.to(values.device).reshape(len(values), -1)
+    counted = counted.to(values.device)
+    if values.ndim == 1:
+        return Column(torch.where(counted > 0, values, 0.0), counted)
+    counted = counted.flatten(1)
     weights = counted.sum(1)
-    total = torch.where(counted > 0, values.reshape(len(values), -1), 0.0).sum(1)
+    total = torch.where(counted > 0, values.flatten(1), 0.0).sum(1)
     return Column(total / weights.clamp(min=1), weights)
 
 

@@ -28,8 +28,8 @@ class _Stepper(nn.Module):
         self.model = model
         self.step = step
 
-    def forward(self, batch: Any) -> Mapping[str, Any]:
-        return self.step(self.model, batch)
+    def forward(self, batch: Any, *, several: bool = False) -> Any:
+        return [self.step(self.model, part) for part in batch] if several else self.step(self.model, batch)
 
 
 class BoundModel:
@@ -41,6 +41,7 @@ class BoundModel:
         self.model = unwrapped(model)
         self.device, self.dtype = device, dtype
         self._writes_inputs: bool | None = None
+        self._writes_buffers: bool | None = None
         self.step, self._stepper = step, _Stepper(self.model, step)
         self.space = ParameterSpace.of_model(self.model)
         self._own = {n: t for n, t in _tensors_of(self.model).items() if n not in self.space.tensors and n not in self.space.ties}
@@ -119,12 +120,15 @@ class BoundModel:
                     "this state is of a model without the tie"
                 )
 
-    def tensors_of(self, state: State, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """The state's tensors (all by default) on the device and in the dtype of the evaluation, as copies of their own."""
+    def tensors_of(self, state: State, names: Sequence[str] | None = None, *, copy: bool = True) -> dict[str, Tensor]:
+        """The state's tensors (all by default) on the device and in the dtype of the evaluation, as copies of their own.
+
+        Without `copy` they are the state's where they are there and so already: for who only reads them.
+        """
         names, copies = list(self.space.tensors if names is None else names), {}
         for start in range(0, len(names), READ_AT_ONCE):
             for name, tensor in state.tensors(names[start : start + READ_AT_ONCE]).items():
-                copies[name] = tensor.detach().to(self.device, self.target_dtype(name), copy=True)
+                copies[name] = tensor.detach().to(self.device, self.target_dtype(name), copy=copy)
         return copies
 
     def guarded(self, batch: Any) -> Any:
@@ -142,20 +146,34 @@ class BoundModel:
     def evaluate(self, tensors: Mapping[str, Tensor], batch: Any, *, writable_buffers: bool = False) -> dict[str, Column]:
         """Score one batch with `tensors` in the model's place. Call it within `running`.
 
-        Buffers are copied for each batch, so that a pass that writes to them changes no other; with
-        `writable_buffers` the pass writes to those in `tensors`. A model that writes to its inputs (ReLU in place,
-        say) is noticed at the first pass and given copies.
+        A model that writes to its inputs (ReLU in place, say) or its buffers is noticed at the first pass and given copies, so that no
+        pass changes another; with `writable_buffers` the pass writes to those in `tensors`.
         """
-        values = {f"model.{name}": tensor for name, tensor in tensors.items()}
-        for name in () if writable_buffers else self.space.buffers:
-            values[f"model.{name}"] = tensors[name].clone()
-        values |= {f"model.{name}": tensor for name, tensor in self.own_tensors().items()}
-        given = self.guarded(batch)
+        held, given = dict(tensors) | self.own_tensors(), self.guarded(batch)
+        buffers = () if writable_buffers or self._writes_buffers is False else tuple(self.space.buffers)
+        held |= {name: tensors[name].clone() for name in buffers}
         before = [tensor._version for tensor in tensors_of(given)]
-        returned = functional_call(self._stepper, values, (given,))
+        found = self.columns(held, given)
         if self._writes_inputs is None:
             self._writes_inputs = before != [tensor._version for tensor in tensors_of(given)]
-        return _columns(returned)
+        if self._writes_buffers is None and not writable_buffers:
+            self._writes_buffers = any(held[name]._version for name in (*buffers, *self._own))
+        return found
+
+    def evaluate_parts(self, tensors: Mapping[str, Tensor], parts: Sequence[Any]) -> list[dict[str, Column]]:
+        """The same of several parts of a batch, the model given its tensors once; one by one where it writes to what it is given."""
+        if self._writes_inputs is not False or self._writes_buffers is not False:
+            return [self.evaluate(tensors, part) for part in parts]
+        values = {f"model.{name}": tensor for name, tensor in (dict(tensors) | self.own_tensors()).items()}
+        return [_columns(returned) for returned in functional_call(self._stepper, values, (parts,), {"several": True})]
+
+    def columns(self, tensors: Mapping[str, Tensor], batch: Any) -> dict[str, Column]:
+        """Score one batch with `tensors`, of all names, in the model's place; nothing is copied. Call it within `running`."""
+        return _columns(functional_call(self._stepper, {f"model.{name}": tensor for name, tensor in tensors.items()}, (batch,)))
+
+    def output(self, tensors: Mapping[str, Tensor], inputs: Any) -> Any:
+        """What the model alone gives, likewise."""
+        return functional_call(self.model, dict(tensors), (inputs,))
 
 
 def _tensors_of(model: nn.Module) -> dict[str, Tensor]:

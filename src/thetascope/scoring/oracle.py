@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from thetascope.geometry.points import PointSet
 from thetascope.scoring.fast.settings import Settings
+from thetascope.scoring.metrics import SupervisedStep
 from thetascope.scoring.point_tensors import PointTensors
 from thetascope.scoring.protocols import Scorable
+from thetascope.scoring.pytrees import cut, holds_images
 from thetascope.scoring.recalibration import recalibrated
 from thetascope.scoring.scores import Sums
+
+IMAGE_ROWS = 32
+"""So many images go through a network at once."""
 
 
 class EagerBackend:
@@ -29,7 +35,7 @@ class EagerBackend:
 
     def __init__(self, objective: Scorable, points: PointSet, *, as_recorded: bool = False, settings: Settings | None = None) -> None:
         self._objective, self._model = objective, objective.model
-        self.point_tensors = PointTensors(objective, points, as_recorded=as_recorded)
+        self.point_tensors = PointTensors.shared(objective, points, as_recorded=as_recorded)
         self._calibrates = objective.calibrates and not as_recorded
 
     def evaluate(self, rows: Sequence[int]) -> list[Sums]:
@@ -40,13 +46,20 @@ class EagerBackend:
             for k, total in zip(rows, sums, strict=True):
                 tensors = self._point(k)
                 for batch in batches:
-                    total.add(self._model.evaluate(tensors, batch))
+                    self._add(total, tensors, batch)
                 del tensors
         else:  # batches that are loaded anew on each walk are loaded once for all points
             for batch in batches:
                 for k, total in zip(rows, sums, strict=True):
-                    total.add(self._model.evaluate(self._point(k), batch))
+                    self._add(total, self._point(k), batch)
         return sums
+
+    def _add(self, total: Sums, tensors: dict[str, Tensor], batch: Any) -> None:
+        """Score a batch; images a few at a time where each has a value of its own, since what flows between layers is large."""
+        step = self._model.step
+        few = isinstance(step, SupervisedStep) and step.by_name and holds_images(batch)
+        for part in cut(batch, IMAGE_ROWS if few else None):
+            total.add(self._model.evaluate(tensors, part))
 
     def _point(self, k: int) -> dict[str, Tensor]:
         tensors = self.point_tensors.tensors(k)

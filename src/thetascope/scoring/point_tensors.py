@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from weakref import WeakValueDictionary
 
 import numpy as np
 from torch import Tensor
 
 from thetascope.geometry.points import PointSet
 from thetascope.scoring.protocols import Scorable
+
+_SHARED: WeakValueDictionary[tuple[int, int, bool], PointTensors] = WeakValueDictionary()
+"""By the objective, the points and whether they are scored as recorded, which each of them holds itself, so that no id is another's."""
 
 
 class PointTensors:
@@ -21,6 +25,7 @@ class PointTensors:
     """
 
     def __init__(self, objective: Scorable, points: PointSet, *, as_recorded: bool = False) -> None:
+        self._of = (objective, points)
         if objective.buffers == "final" and not as_recorded:
             points = points.holding_buffers()
         self.points, self._model = points, objective.model
@@ -28,7 +33,16 @@ class PointTensors:
         for name in self._model.space.tensors:
             for b in np.flatnonzero(points.uses(name) > 1):
                 kept.setdefault(int(b), []).append(name)
-        self._kept = {b: self._model.tensors_of(points.basis[b], names) for b, names in kept.items()}
+        self._kept = {b: self._model.tensors_of(points.basis[b], names, copy=False) for b, names in kept.items()}
+
+    @classmethod
+    def shared(cls, objective: Scorable, points: PointSet, *, as_recorded: bool = False) -> PointTensors:
+        """The same for all that score these points at a time: what is kept is several copies of the model."""
+        key = (id(objective), id(points), as_recorded)
+        found = _SHARED.get(key)
+        if found is None:
+            _SHARED[key] = found = cls(objective, points, as_recorded=as_recorded)
+        return found
 
     def tensors(self, k: int, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """The tensors of point `k` (all by default), none of them shared with a basis state."""

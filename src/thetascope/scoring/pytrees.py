@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,37 @@ def rows_of(batch: Any) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
+def holds_images(batch: Any) -> bool:
+    """Whether some tensor of a batch is of images, ``[N, C, H, W]``."""
+    return any(tensor.ndim == 4 and tensor.is_floating_point() for tensor in tensors_of(batch))
+
+
+def cut(batch: Any, rows: int | None) -> list[Any]:
+    """A batch in parts of so many rows, views of it; whole where its tensors do not share their first dimension.
+
+    No part is of a single row: several operations treat that as another shape.
+    """
+    total = rows_of(batch)
+    if rows is None or total is None or total <= rows:
+        return [batch]
+    bounds = [*range(0, total, rows), total]
+    if bounds[-1] - bounds[-2] == 1 and len(bounds) > 2:
+        del bounds[-2]
+    return [_part(batch, start, stop, total) for start, stop in pairwise(bounds)]
+
+
+def _part(batch: Any, start: int, stop: int, total: int) -> Any:
+    if isinstance(batch, Tensor):
+        return batch[start:stop] if batch.ndim else batch
+    if isinstance(batch, Mapping):
+        return like(batch, {key: _part(value, start, stop, total) for key, value in batch.items()})
+    if isinstance(batch, list | tuple):
+        if len(batch) == total and all(isinstance(value, str | int | float) for value in batch):
+            return like(batch, list(batch[start:stop]))
+        return like(batch, [_part(value, start, stop, total) for value in batch])
+    return batch[start:stop] if isinstance(batch, np.ndarray) and len(batch) == total else batch
+
+
 def select_rows(batch: Any, chosen: Tensor, size: int) -> Any:
     """Some rows of every tensor, array and list of `size` in a batch."""
     if isinstance(batch, Tensor):
@@ -70,7 +102,7 @@ class DataHash:
 
     def add(self, batch: Any) -> None:
         """Take one batch into account."""
-        for place, leaf in enumerate([*tensors_of(batch), *_plain_values(batch)]):
+        for place, leaf in enumerate([*tensors_of(batch), *plain_values(batch)]):
             if place == len(self._leaves):
                 self._leaves.append(hashlib.sha256())
                 self._shapes.append(None)
@@ -94,18 +126,18 @@ def _bytes_of(leaf: Any) -> bytes | memoryview:
     return repr(leaf).encode(errors="backslashreplace")
 
 
-def _plain_values(batch: Any) -> Iterator[Any]:
+def plain_values(batch: Any) -> Iterator[Any]:
     """What in a batch is no tensor: strings, numbers and arrays, the keys of mappings, what objects hold (a graph, say)."""
     if isinstance(batch, Mapping):
         yield from (repr(key) for key in batch)
         batch = list(batch.values())
     if isinstance(batch, list | tuple):
         for value in batch:
-            yield from _plain_values(value)
+            yield from plain_values(value)
     elif isinstance(batch, str | bytes | int | float | complex | np.ndarray | np.generic):
         yield batch
     elif not isinstance(batch, Tensor) and hasattr(batch, "__dict__"):
         for name, value in vars(batch).items():
             yield name
             yield from tensors_of(value)
-            yield from _plain_values(value)
+            yield from plain_values(value)

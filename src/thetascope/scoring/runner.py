@@ -18,13 +18,18 @@ from numpy.typing import NDArray
 
 from thetascope.geometry.edits import ScalarEdits
 from thetascope.geometry.points import PointSet
+from thetascope.scoring.arithmetic import arithmetic_of
 from thetascope.scoring.fast.choice import Backend, Engine
 from thetascope.scoring.memory import halve_batches, out_of_memory, problem_of
 from thetascope.scoring.objective import Objective
+from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.scores import Sums
 
 UNIT_SECONDS = 0.5
 """About how long a unit takes: what is lost at most when a run is stopped, against what storing it costs."""
+
+WALK_SECONDS = 4.0
+"""About so long the points that share layers are scored in one walk over the data, of which each computes what they share anew."""
 
 SHARING_POINTS = 48
 """So many points make a unit where they share layers, which each unit computes once."""
@@ -118,6 +123,19 @@ def pending_units(request: Request, sink: Sink) -> Iterator[range]:
             yield unit
 
 
+def stored_key(objective: Objective, request: Request, k: int) -> Hashable:
+    """What the values of a point that is a stored state depend on, whatever the engine."""
+    return (request.points.identity(k), "as stored", *_circumstances(objective, request))
+
+
+def _circumstances(objective: Objective, request: Request) -> tuple[Hashable, ...]:
+    space = objective.model.space
+    moves = objective.buffers != "path" and any(space.tensors[name].floating for name in space.buffers)
+    as_recorded = request.as_recorded and moves
+    arithmetic = tuple(arithmetic_of(objective.device).items())
+    return (as_recorded, objective.batches.batch_size, torch.get_num_threads(), arithmetic)
+
+
 class Runner:
     """Scores points with a backend and stores them. Call it within the model's `running`.
 
@@ -131,10 +149,23 @@ class Runner:
         self.notes: dict[str, Any] = {}
 
     def everything(self, request: Request) -> None:
-        """Score all that is not stored yet, unit by unit."""
-        for unit in pending_units(request, self._sink):
-            self._sink.write(request.prefix, unit.start, self.columns(request, unit))
-            self.advance(len(unit))
+        """Score all that is not stored yet, unit by unit, or a few units at once where their points share layers."""
+        together, waiting, units = 1, list[range](), list(pending_units(request, self._sink))
+        shares = len(units) > 1 and self._engine.backend is not EagerBackend and shares_layers(request)
+        for n, unit in enumerate(units, 1):
+            waiting.append(unit)
+            if len(waiting) < together and n < len(units):
+                continue
+            start, rows = time.perf_counter(), [k for each in waiting for k in each]
+            columns = self.columns(request, rows)
+            for each in waiting:
+                place = rows.index(each.start)
+                part = slice(place, place + len(each))
+                self._sink.write(request.prefix, each.start, {name: values[part] for name, values in columns.items()})
+                self.advance(len(each))
+            if shares:
+                together = max(1, round(WALK_SECONDS * len(waiting) / max(time.perf_counter() - start, 1e-9)))
+            waiting = []
 
     def cells(self, request: Request, cells: Sequence[int]) -> None:
         """Score these cells: one, then as many at a time as take about `UNIT_SECONDS`, which are stored together."""
@@ -211,10 +242,10 @@ class Runner:
         point = request.points.identity(k)
         if point is None:
             return None
-        stored, engine = request.points.is_stored(k), self._engine
-        scored = "as stored" if stored else (engine.backend.name, engine.settings, request.as_recorded)
-        as_recorded = request.as_recorded and self._objective.buffers != "path"
-        return (point, scored, as_recorded, self._objective.batches.batch_size, torch.get_num_threads())
+        if request.points.is_stored(k):
+            return stored_key(self._objective, request, k)
+        engine = self._engine
+        return (point, (engine.backend.name, engine.settings, request.as_recorded), *_circumstances(self._objective, request))
 
     def _scored(self, request: Request, rows: Sequence[int]) -> list[Sums]:
         while True:

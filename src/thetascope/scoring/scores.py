@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -43,13 +44,14 @@ def column(name: str, value: Any, weight: Any, samples: int | None) -> Column:
     """
     values = _float64(name, value)
     if values.ndim == 0:
-        count = samples if weight is None else float(_float64("weight", weight).sum())
-        if count is None:
+        if weight is not None:
+            return Column(values, _float64("weight", weight).sum())
+        if samples is None:
             raise ObjectiveError(
                 f'the step returned "{name}" as one mean and does not say for how many samples; return the per-sample '
                 f'values [N], or add "weight": how many samples the mean stands for'
             )
-        return Column(values, torch.tensor(float(count), dtype=torch.float64))
+        return Column(values, values.new_full((), samples))
     if values.ndim != 1 or (samples is not None and len(values) != samples):
         wanted = "[N]" if samples is None else f"[{samples}]"
         raise ObjectiveError(f'"{name}" must be per-sample values {wanted} or one mean. Got shape {list(values.shape)} instead.')
@@ -69,43 +71,56 @@ def _float64(name: str, value: Any) -> Tensor:
 
 @dataclass
 class _Sum:
-    """Weighted sums of one column, and with `spread` those of squares. Deviations are from the first batch's mean, so that they do
-    not cancel."""
+    """Weighted sums of one column, on the device, and with `spread` those of squares. Deviations are from the first batch's mean, so
+    that they do not cancel."""
 
     spread: bool
-    total: float = 0.0
-    weight: float = 0.0
+    parts: list[Tensor] = field(default_factory=list)
     count: int = 0
     per_sample: bool = True
-    reference: float | None = None
-    squares: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    reference: Tensor | None = None
 
     def add(self, part: Column) -> None:
-        self.total += float((part.values * part.weights).sum())
-        self.weight += float(part.weights.sum())
+        """Take one batch into account."""
         self.per_sample = self.per_sample and part.per_sample
-        self.count += part.values.numel() if part.per_sample else round(float(part.weights))
-        if self.spread and part.per_sample and part.values.numel():
+        self.count += part.values.numel() if part.per_sample else 0
+        total, weight = (part.values * part.weights).sum(), part.weights.sum().to(part.values.device)
+        sums = [total, weight]
+        if self.spread:
             if self.reference is None:
-                self.reference = float(part.values.mean())
-            deviation, square = part.values - self.reference, part.weights**2
-            for i in range(3):
-                self.squares[i] += float((square * deviation**i).sum())
+                self.reference = part.values.mean() if part.per_sample and part.values.numel() else torch.zeros_like(total)
+            deviation, square = part.values - self.reference, part.weights**2 * part.per_sample
+            sums += [(square * deviation**i).sum() for i in range(3)]
+        self.parts.append(torch.stack(sums))
+
+    @cached_property
+    def _totals(self) -> list[float]:
+        """The sums over all batches: of weighted values, of weights, and with `spread` of weighted powers of deviations."""
+        found: list[float] = torch.stack(self.parts).sum(0).tolist()
+        return found
+
+    @property
+    def samples(self) -> int:
+        """How many samples, or what the means stand for."""
+        return self.count if self.per_sample else round(self._totals[1])
 
     @property
     def mean(self) -> float:
-        return self.total / self.weight if self.weight else math.nan
+        """The weighted mean; nan where nothing counts."""
+        total, weight = self._totals[:2]
+        return total / weight if weight else math.nan
 
     @property
     def standard_error(self) -> float:
         """Of the mean: ``sqrt(Σ w²(v − mean)²) / Σ w``, with the correction N / (N − 1); nan under 2 samples."""
         if self.count < 2 or self.reference is None:
             return math.nan
-        shift = self.mean - self.reference
-        spread = self.squares[2] - 2 * shift * self.squares[1] + shift**2 * self.squares[0]
+        _, weight, zeroth, first, second = self._totals
+        shift = self.mean - float(self.reference)
+        spread = second - 2 * shift * first + shift**2 * zeroth
         if math.isnan(spread):
             return math.nan
-        return math.sqrt(max(spread, 0.0) * self.count / (self.count - 1)) / self.weight
+        return math.sqrt(max(spread, 0.0) * self.count / (self.count - 1)) / weight
 
 
 class Sums:
@@ -133,7 +148,7 @@ class Sums:
     @property
     def samples(self) -> int:
         """How many samples the loss was summed over."""
-        return self._sums["loss"].count if self._sums else 0
+        return self._sums["loss"].samples if self._sums else 0
 
     def means(self) -> dict[str, float]:
         """The loss and each metric; with `spread` the loss's standard error.

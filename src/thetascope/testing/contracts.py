@@ -21,14 +21,14 @@ from thetascope.scoring.fast.choice import Backend
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.state import State
-from thetascope.testing.models import CASES, Case, case
+from thetascope.testing.models import CASES, REAL_CASES, Case, case
 from thetascope.testing.snapshots import unchanged
 
 Scores = Mapping[str, float]
 TOLERANCES = {None: 1e-5, "float64": 1e-10}
 """How far a backend may be off, relatively, by the dtype that the objective asks for."""
 
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_case = pytest.mark.parametrize("case", [*CASES, *REAL_CASES], ids=lambda case: case.name)
 in_both_precisions = pytest.mark.parametrize("dtype", TOLERANCES, ids=["float32", "float64"])
 
 
@@ -40,7 +40,7 @@ class BackendContract:
 
     def objective_of(self, case: Case, **options: Any) -> Objective:
         """An objective for `case`, with batches of which the last is shorter."""
-        return Objective(case.model(), case.data(), loss=case.loss, device=self.device, **{"batch_size": 4, **options})
+        return case.objective(device=self.device, **options)
 
     def expected(self, case: Case, objective: Objective, points: Points) -> Sequence[Scores]:
         """What each point scores, by the oracle."""
@@ -89,7 +89,7 @@ class BackendContract:
         for number, module in enumerate(model.modules()):
             module.training = number % 2 == 0
         with unchanged(model):
-            objective = Objective(model, case.data(), loss=case.loss, device=self.device, batch_size=4)
+            objective = case.objective(model, device=self.device)
             scored(self.backend, objective, line(objective, case.states(2), alphas=(0.0, 0.3, 1.0)))
 
     def test_rows_come_in_the_order_asked_for(self) -> None:

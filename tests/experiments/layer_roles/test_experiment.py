@@ -93,7 +93,7 @@ def test_a_draw_changes_the_layer_and_nothing_else(chosen: Case) -> None:
             changed = fresh.draw(layer, number)
             assert changed.keys() == set(layer.parameters)
             score = objective.score({**objective.bind(trajectory[-1]), **changed})
-            assert float(found["rerandom_loss"].sel(layer=layer.name, draw=number)) == score["loss"]
+            assert float(found["rerandom_loss"].sel(layer=layer.name, draw=number)) == pytest.approx(score["loss"], rel=1e-6)
 
 
 def test_statistics_go_back_with_a_layer_but_stay_when_it_is_drawn() -> None:
@@ -103,12 +103,12 @@ def test_statistics_go_back_with_a_layer_but_stay_when_it_is_drawn() -> None:
     found = quick(objective, trajectory)
     put_back = {name: first[name] if name.startswith("norm1.") else tensor for name, tensor in last.items()}
     put_back["norm1.num_batches_tracked"] = last["norm1.num_batches_tracked"]
-    assert float(found["reinit_loss"].sel(layer="norm1")) == objective.score(put_back)["loss"]
+    assert float(found["reinit_loss"].sel(layer="norm1")) == pytest.approx(objective.score(put_back)["loss"], rel=1e-6)
     drawn = {**last, "norm1.weight": torch.ones(4), "norm1.bias": torch.zeros(4)}
-    assert found["rerandom_loss"].sel(layer="norm1").values.tolist() == [objective.score(drawn)["loss"]] * 2
+    assert found["rerandom_loss"].sel(layer="norm1").values.tolist() == pytest.approx([objective.score(drawn)["loss"]] * 2, rel=1e-6)
     held = quick(objective_of(chosen, buffers="final"), trajectory)
     weights_only = {**last, "norm1.weight": first["norm1.weight"], "norm1.bias": first["norm1.bias"]}
-    assert float(held["reinit_loss"].sel(layer="norm1")) == objective.score(weights_only)["loss"]
+    assert float(held["reinit_loss"].sel(layer="norm1")) == pytest.approx(objective.score(weights_only)["loss"], rel=1e-6)
     assert found.attrs["with_buffers"] == ["norm1", "norm2"]
     assert held.attrs["with_buffers"] == []
 

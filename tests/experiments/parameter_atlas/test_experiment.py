@@ -11,6 +11,7 @@ from torch import nn
 
 import thetascope as ts
 from thetascope.errors import GeometryError, ResultError, TrajectoryError
+from thetascope.experiments.framework.catalog import experiments
 from thetascope.experiments.shared.patterns import pattern
 from thetascope.testing.models import Case, trained_states
 
@@ -188,3 +189,11 @@ def test_bad_arguments() -> None:
             ts.parameter_atlas(objective, trajectory, progress=False, **options)
     with pytest.raises(GeometryError, match="name fewer layers"):
         ts.parameter_atlas(objective, trajectory, alphas=np.linspace(0, 1, 2_000_000), progress=False)
+
+
+@pytest.mark.parametrize(("hour", "said"), [(0.0, True), (1e9, False)])
+def test_what_takes_hours_is_said_with_what_takes_less(hour: float, said: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thetascope.experiments.parameter_atlas.experiment.HOUR", hour)
+    objective, trajectory = setting(steps=2, samples=20)
+    job = experiments()["parameter_atlas"].of(alphas=3).job(objective, trajectory, None)
+    assert ("layers= of fewer layers" in job.plan().engine) == said

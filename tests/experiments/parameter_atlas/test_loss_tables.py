@@ -9,7 +9,7 @@ from torch import nn
 
 from thetascope.experiments.parameter_atlas.loss_tables import NODES, Tabulation
 from thetascope.geometry.edits import Parameter, ScalarEdits
-from thetascope.scoring.fast.graph import TracedModel
+from thetascope.scoring.fast.graph import traced
 from thetascope.scoring.fast.single_edits import Routes
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
@@ -30,7 +30,7 @@ def test_a_table_gives_what_brute_force_gives(dtype: str | None, tolerance: floa
     delta = generator.normal(size=(7, 3, 9)) * np.linspace(0.01, 1.0, 7)[:, None, None]
     delta[:, :, 4] = 0.0
     with objective.model.running():
-        routes = Routes(TracedModel(objective.model), objective.model.tensors_of(state), objective.batches.first()[0])
+        routes = Routes(traced(objective.model), objective.model.tensors_of(state), objective.batches.first()[0])
         route = routes.of("0.weight")
         assert route is not None
         curves = Tabulation(objective, routes, route).curves([2, 5, 11], np.abs(delta).max(axis=(1, 2)))

@@ -31,7 +31,7 @@ def noise_floor(objective: Objective, edits: ScalarEdits, losses: Floats) -> flo
     places = np.unique(np.linspace(0, losses.shape[1] - 1, PLACES).round().astype(int))
     rows = [int(e * losses.shape[1] + a) for e in curves for a in places]
     with exact.model.running():
-        engine = chosen_engine("auto", exact)
+        engine = chosen_engine("auto", exact, "edits")
         same: dict[Hashable, int] = {}  # many curves go through the state itself, which one pass is enough for
         first = [same.setdefault(edits.identity(k), k) for k in rows]
         scored = dict.fromkeys(first)

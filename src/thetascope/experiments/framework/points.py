@@ -15,6 +15,7 @@ from thetascope.experiments.framework.plan import Plan, memory_of
 from thetascope.experiments.framework.source import Source, Variables
 from thetascope.experiments.framework.timing import Expected, Remaining, expected
 from thetascope.experiments.framework.tolerance import ROUND, TESTS, estimated, worth_estimating
+from thetascope.geometry.edits import ScalarEdits
 from thetascope.geometry.points import PointSet
 from thetascope.geometry.smooth import first_cells
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
@@ -23,7 +24,7 @@ from thetascope.results.store import Block, Store
 from thetascope.scoring.cache import FirstPoint
 from thetascope.scoring.determinism import check_determinism, recheck
 from thetascope.scoring.fast.choice import Engine, chosen_engine
-from thetascope.scoring.fast.tuning import tuned
+from thetascope.scoring.fast.tuning import Work, tuned
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.runner import Request, Runner, pending_units, shares_layers, unit_size, units_of
@@ -124,7 +125,9 @@ class PointsSource(Source):
 
     def engine(self, name: str) -> Engine:
         """The one that is named, else what suits points that share layers, or share none."""
-        return chosen_engine(name, self.objective, layers_are_shared=any(shares_layers(request) for request in self.requests))
+        if any(isinstance(request.points, ScalarEdits) for request in self.requests):
+            return chosen_engine(name, self.objective, "edits")
+        return chosen_engine(name, self.objective, "shared" if any(map(shares_layers, self.requests)) else "whole")
 
     def states(self) -> Sequence[State]:
         """All basis states."""
@@ -148,7 +151,7 @@ class PointsSource(Source):
 
     def tuned(self, engine: Engine, first: FirstPoint) -> Engine:
         """Tuned on the most points that are asked for at once."""
-        work = first.seconds * sum(len(request.points) for request in self.requests)
+        work = Work(sum(len(request.points) for request in self.requests), first.seconds, first.samples)
         return tuned(engine, self.objective, max(self.requests, key=lambda request: len(request.points)).points, work)
 
     def blocks(self, first: FirstPoint, engine: Engine) -> Sequence[Block]:

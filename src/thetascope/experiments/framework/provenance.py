@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from thetascope._version import __version__
+from thetascope.scoring.arithmetic import arithmetic_of
 from thetascope.scoring.objective import Objective
 
 
@@ -28,6 +29,7 @@ def provenance_attrs(objective: Objective, fingerprint: Mapping[str, Any], engin
         "platform": platform.platform(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": str(objective.device),
+        "arithmetic": arithmetic_of(objective.device),
         "threads": torch.get_num_threads(),
         "batch_size": objective.batches.batch_size,
         "samples_scored": samples,

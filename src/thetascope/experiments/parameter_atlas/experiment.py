@@ -35,6 +35,10 @@ from thetascope.trajectory import Trajectory
 STORED_ROWS = 512
 """So many parameters share a chunk of the store."""
 
+HOUR = 3600.0
+"""What takes longer is said together with what would make it shorter."""
+LESS = "; layers= of fewer layers, or an objective with samples=, takes less"
+
 
 def source(objective: Objective, trajectory: Trajectory, kind: str, alphas: int | ArrayLike, mode: Mode, layers: Layers) -> AtlasSource:
     """The paths of all single parameters."""
@@ -59,7 +63,7 @@ class AtlasSource(ReferenceSource):
 
     def engine(self, name: str) -> Engine:
         """What scores that which is not tabulated; the oracle tabulates nothing."""
-        return chosen_engine(name, self.objective)
+        return chosen_engine(name, self.objective, "edits")
 
     def states(self) -> Sequence[State]:
         """Those of both paths."""
@@ -88,7 +92,8 @@ class AtlasSource(ReferenceSource):
         seconds = projected_seconds(atlas, scorer, left) if left else 0.0
         shown = progress and seconds > LONG_SECONDS
         how = f"{tabulated:,} of them tabulated" if atlas.mode == "tabulated" else "each scored at every value"
-        say(f"{self.title}: {total:,} parameters, {how}, about {duration(seconds)} (measured on a few)", shown=shown)
+        less = LESS if seconds > HOUR else ""
+        say(f"{self.title}: {total:,} parameters, {how}, about {duration(seconds)} (measured on a few){less}", shown=shown)
         with progress_bar("parameters", total, shown=shown) as advance:
             for unit in left:
                 for piece, changes in zip(unit.pieces, _changes(atlas, scorer, unit), strict=True):
@@ -113,7 +118,8 @@ class AtlasSource(ReferenceSource):
         table, states = len(atlas.kinds) * atlas.count * width * 4, len({state.digest() for state in self.states()})
         memory = Memory(point.memory.states * states, point.memory.data, point.memory.point + table)
         time = Expected(seconds, seconds, seconds / max(left, 1), "measured on a few")
-        how = f"{engine.backend.name} on {self.objective.device}: {engine.reason}"
+        less = LESS if seconds > HOUR else ""
+        how = f"{engine.backend.name} on {self.objective.device}: {engine.reason}{less}"
         return Plan(self.title, left, left, "parameters", atlas.count - left, time, point.samples, how, memory)
 
     def _scorer(self, engine: Engine, store: Store, final_loss: float) -> SingleParameters:

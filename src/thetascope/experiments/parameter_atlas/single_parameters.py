@@ -15,7 +15,7 @@ from thetascope.experiments.parameter_atlas.adaptive_curves import Curve
 from thetascope.experiments.parameter_atlas.loss_tables import Tabulation, block_outputs
 from thetascope.geometry.edits import Parameter, ScalarEdits
 from thetascope.scoring.fast.choice import Engine
-from thetascope.scoring.fast.graph import NotTraceableError, TracedModel
+from thetascope.scoring.fast.graph import NotTraceableError, traced
 from thetascope.scoring.fast.shared import GraphBackend
 from thetascope.scoring.fast.single_edits import Routes
 from thetascope.scoring.metrics import SupervisedStep
@@ -74,7 +74,7 @@ class SingleParameters:
         """The linear layers that can be tabulated, by the name of their weight."""
         model, (inputs, targets) = self._objective.model, self._objective.batches.first()
         try:
-            routes = Routes(TracedModel(model), model.tensors_of(self._state), model.guarded(inputs))
+            routes = Routes(traced(model), model.tensors_of(self._state), model.guarded(inputs))
         except NotTraceableError:
             return
         step = model.step

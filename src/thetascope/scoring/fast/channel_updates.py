@@ -16,9 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from thetascope.scoring.fast.graph import Environment, TracedModel
+from thetascope.scoring.fast.graph import Environment, Graph
 from thetascope.scoring.fast.graph_passes import is_plain
-from thetascope.scoring.fast.patches import Patches, pooled
 from thetascope.scoring.pytrees import tensors_of
 
 CONVOLUTIONS: Mapping[type[nn.Module], Callable[..., Tensor]] = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
@@ -42,7 +41,6 @@ ELEMENTWISE: frozenset[Any] = frozenset(
 POOLS: frozenset[Any] = frozenset(
     [getattr(home, name) for home in (F, torch) for name in _POOLS if hasattr(home, name)]
     + [getattr(nn, f"{kind}Pool{dims}d") for kind in ("Max", "Avg", "AdaptiveAvg", "AdaptiveMax") for dims in (1, 2, 3)]
-    + [pooled]
 )
 """Steps that treat channels (dimension 1 of ``[N, C, …]``) apart."""
 
@@ -68,22 +66,20 @@ class Stretch:
 class Site:
     """The one layer that reads a parameter tensor: a linear layer or a convolution of which a single value changes one channel."""
 
-    def __init__(self, traced: TracedModel, node: fx.Node, tensor: str, role: str) -> None:
+    def __init__(self, traced: Graph, node: fx.Node, tensor: str, role: str) -> None:
         self.node, self.tensor, self.role = node, tensor, role
         self.module: Any = traced.module(node)
         self.inputs: fx.Node = node.all_input_nodes[0]
         self.is_linear = isinstance(self.module, nn.Linear)
         self.dim = -1 if self.is_linear else 1
 
-    def slope(self, inputs: Tensor | Patches, outputs: Tensor, index: Sequence[int]) -> Tensor:
+    def slope(self, inputs: Tensor, outputs: Tensor, index: Sequence[int]) -> Tensor:
         """By how much channel ``index[0]`` changes for a change of the value at `index` by 1: ``[N, …]`` without its dimension."""
         if self.role == "bias":
             return torch.ones_like(outputs.select(self.dim, 0))
-        conv = self.module
-        if isinstance(inputs, Patches):
-            return inputs.seen_by(index[1:], conv.kernel_size)
         if self.is_linear:
             return inputs.select(-1, index[1])
+        conv = self.module
         sizes, padding = outputs.shape[2:], _padding(conv)
         found = inputs[:, index[1]]
         found = F.pad(found, [p for pad in reversed(padding) for p in (pad, pad)])
@@ -93,7 +89,7 @@ class Site:
         return found
 
 
-def site_of(traced: TracedModel, tensor: str) -> Site | None:
+def site_of(traced: Graph, tensor: str) -> Site | None:
     """Where a parameter tensor changes one channel at a time; None where it does not, or that is not known."""
     users = [node for node in traced.nodes if tensor in traced.uses[node]]
     if len(users) != 1 or not _is_plain(traced, users[0]):
@@ -120,7 +116,7 @@ class ShortWay:
         stackable: whether several changed versions may go through at once.
     """
 
-    def __init__(self, traced: TracedModel, start: fx.Node, dim: int, example: Environment) -> None:
+    def __init__(self, traced: Graph, start: fx.Node, dim: int, example: Environment) -> None:
         self._traced, self.start, self._dim = traced, start, dim
         self._steps: list[fx.Node] = []
         self._places: dict[fx.Node, int] = {}
@@ -250,7 +246,7 @@ class ShortWay:
         return Stretch(value, stretch.start, stretch.dim)
 
 
-def _flattens(traced: TracedModel, node: fx.Node, example: Environment) -> bool:
+def _flattens(traced: Graph, node: fx.Node, example: Environment) -> bool:
     """Whether ``[N, C, …]`` becomes ``[N, C · …]``, so that a channel becomes as many neighbours as it has places."""
     what = type(traced.module(node)) if node.op == "call_module" else node.target
     before, after = example[node.all_input_nodes[0]], example[node]
@@ -269,7 +265,7 @@ def _is_shape(node: fx.Node) -> bool:
     )
 
 
-def _is_plain(traced: TracedModel, node: fx.Node) -> bool:
+def _is_plain(traced: Graph, node: fx.Node) -> bool:
     """Whether a node calls one of torch's modules on one value, without hooks."""
     return node.op == "call_module" and len(node.args) == 1 and not node.kwargs and is_plain(traced.module(node))
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from thetascope.errors import ObjectiveError
 from thetascope.geometry.points import PointSet
 from thetascope.scoring.fast.graph import NotTraceableError
 from thetascope.scoring.fast.settings import Settings
 from thetascope.scoring.memory import out_of_memory, problem_of
-from thetascope.scoring.metrics import SupervisedStep
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
+from thetascope.scoring.pytrees import cut, rows_of
 from thetascope.scoring.scores import Column, Sums
+
+CHECK_ROWS = 8
+"""So many rows of the first batch are enough to see whether two ways agree."""
 
 
 class CheckedBackend(ABC):
@@ -40,7 +46,7 @@ class CheckedBackend(ABC):
         self._eager = EagerBackend(objective, points, as_recorded=as_recorded)
         self._point_tensors = self._eager.point_tensors
         self._points = self._point_tensors.points
-        self._checked = False
+        self._checked, self._rows = False, self._settings.rows
         self.fallback = reason_against(objective, as_recorded=as_recorded)
 
     def evaluate(self, rows: Sequence[int]) -> list[Sums]:
@@ -54,29 +60,57 @@ class CheckedBackend(ABC):
             found |= zip(stored, self._eager.evaluate(stored), strict=True)
         return [found[k] for k in rows]
 
-    def ready(self, row: int, expected: Mapping[str, Column] | None = None) -> bool:
-        """Whether its own way gives what the model gives at `row` on the first batch, where it is `expected`; tried once."""
+    def ready(self, row: int) -> bool:
+        """Whether its own way gives what the model gives at `row`, on batches of two sizes; tried once.
+
+        Before it is tried the model itself is run at another point: what forward leaves on the model must not be read from there.
+        """
         if self._checked or self.fallback is not None:
             return self.fallback is None
+        checked = (self.name, type(self), self._settings.channels_last, self._rows is not None)
+        if checked in self._objective.cache.checked:
+            self.fallback, self._checked = self._objective.cache.checked[checked], True
+            return self.fallback is None
+        rows = [k for k in (0, len(self._points) - 1) if self._points.identity(k) != self._points.identity(row)]
+        other, first = next(iter(rows), row), self._objective.batches.first()
+        small = cut(first, CHECK_ROWS)[0]
+        if self._settings.rows is not None:
+            self._rows = min(self._settings.rows, CHECK_ROWS * 2 // 5)  # so that the few are in parts too
         try:
-            batch = self._objective.batches.first()
-            found = self._tried(row, batch)
-            if expected is None:
-                expected = self._model.evaluate(self._point_tensors.tensors(row), batch)
+            self._model.evaluate(self._point_tensors.tensors(other), small)
+            batches = (small, cut(small, max(2, (rows_of(small) or 0) * 2 // 3))[0])
+            found = list(map(self._scorer(row), batches))  # one copy of the model after the other
+            same = all(map(alike, found, map(partial(self._model.evaluate, self._point_tensors.tensors(row)), batches)))
         except NotTraceableError as error:
             self.fallback = str(error)
-        except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError, NotImplementedError) as error:
             if isinstance(error, ObjectiveError) or out_of_memory(error):
                 raise
             self.fallback = f"{self.fails} ({type(error).__name__}: {problem_of(error)})"
         else:
-            self.fallback = None if alike(found, expected) else self.differs
-        self._checked = True
+            self.fallback = None if same else self.differs
+        finally:
+            self._rows = self._settings.rows
+        self._checked, self._objective.cache.checked[checked] = True, self.fallback
         return self.fallback is None
 
+    def rehearse(self, row: int, batch: Any) -> float:
+        """How many seconds a batch takes at `row` alone."""
+        score = self._scorer(row)
+        self._wait()
+        start = time.perf_counter()
+        score(batch)
+        self._wait()
+        return time.perf_counter() - start
+
+    def _wait(self) -> None:
+        """Until the device has done what it was told."""
+        if self._model.device.type == "cuda":
+            torch.cuda.synchronize(self._model.device)
+
     @abstractmethod
-    def _tried(self, row: int, batch: Any) -> Mapping[str, Column]:
-        """What its own way gives at a point on one batch."""
+    def _scorer(self, row: int) -> Callable[[Any], Mapping[str, Column]]:
+        """What scores a batch at a point its own way."""
 
     @abstractmethod
     def _scored(self, rows: Sequence[int]) -> dict[int, Sums]:
@@ -90,16 +124,15 @@ class CheckedBackend(ABC):
                 total.add(columns)
         return dict(zip(rows, sums, strict=True))
 
-    @property
-    def _step(self) -> SupervisedStep:
-        assert isinstance(self._model.step, SupervisedStep)
-        return self._model.step
+    def _laid_out(self, value: Any) -> Any:
+        """Images, and the weights of convolutions, in the layout that is asked for."""
+        if self._settings.channels_last and isinstance(value, Tensor) and value.ndim == 4:
+            return value.contiguous(memory_format=torch.channels_last)
+        return value
 
 
 def reason_against(objective: Objective, *, as_recorded: bool = False) -> str | None:
     """Why an objective's points are left to the oracle; None where there is no reason to."""
-    if not isinstance(objective.model.step, SupervisedStep):
-        return "the step is the user's own, and what it does with the model is not known"
     if objective.calibrates and not as_recorded:
         return "buffers are recalibrated at each point, which takes whole passes"
     return None

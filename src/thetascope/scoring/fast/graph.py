@@ -1,33 +1,35 @@
-"""A model as a graph of its steps, so that what does not depend on a tensor need not be computed again.
+"""A pass as a graph of its steps, so that what does not depend on a tensor need not be computed again.
 
-Traced with torch.fx: data flows from node to node, modules of torch itself are single nodes. Which tensors a node depends
-on, directly or through what flows into it, is read off the graph.
+Data flows from node to node. Which tensors a node depends on, directly or through what flows into it, is read off the graph.
+`traced` writes down the model alone with torch.fx, in milliseconds: modules of torch itself are single nodes. What torch.export
+captures (see `thetascope.scoring.fast.captured`) is a graph of the same kind, of single operations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
 
 from thetascope.errors import ObjectiveError
-from thetascope.scoring.fast.blocked_layout import STEPS, Blocked
-from thetascope.scoring.fast.graph_passes import is_plain, kind_of, pooled_first, unfold
+from thetascope.scoring.fast.graph_passes import is_plain, kind_of, pooled_first
 from thetascope.scoring.fast.kernels import FUNCTIONS, MODULES
-from thetascope.scoring.fast.patches import Patches, Windowed
 from thetascope.scoring.memory import problem_of
 from thetascope.scoring.model import BoundModel
+from thetascope.scoring.untouched import untouched
 
 Environment = dict[fx.Node, Any]
+Call = Callable[[Sequence[Any]], Any]
 
 
 class NotTraceableError(ObjectiveError):
-    """The model's way through its layers cannot be written down as a graph; the message says why."""
+    """The way through the layers cannot be written down as a graph; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -45,30 +47,30 @@ class GraphSplit:
     cut: tuple[fx.Node, ...]
 
 
-class TracedModel:
-    """The graph of a bound model. Make and run it within the model's `running`.
+class Graph:
+    """The steps of a bound model's pass. Run it within the model's `running`.
 
     Args:
-        model: whose way through its layers is written down.
-        blocked: keep values in oneDNN's layout from convolution to convolution (see `thetascope.scoring.fast.blocked_layout`).
-        unfolded: lay out what convolutions see of the data, a step of its own (see `thetascope.scoring.fast.patches`).
-
-    Raises:
-        NotTraceableError: the way depends on values, or on hooks that a graph does not show.
+        model: whose way through its layers it is.
+        module: the steps.
+        inputs: the nodes that stand for the data, in order.
+        tensors: the nodes that stand for one of the model's tensors each, by its first name, where the graph has such.
     """
 
-    def __init__(self, model: BoundModel, *, blocked: bool = False, unfolded: bool = False) -> None:
-        self._model, self._blocked, self._unfolded = model, blocked, unfolded
-        self._graph_module = pooled_first(_traced(model.model))
-        if unfolded:
-            unfold(self._graph_module)
-        self.nodes = tuple(self._graph_module.graph.nodes)
-        inputs = [node for node in self.nodes if node.op == "placeholder"]
-        if not inputs:
-            raise NotTraceableError("the model's forward takes no input")
-        self.input = inputs[0]
+    def __init__(
+        self, model: BoundModel, module: fx.GraphModule, inputs: Sequence[fx.Node], tensors: Mapping[fx.Node, str] | None = None
+    ) -> None:
+        self._model, self._graph_module, self.inputs = model, module, tuple(inputs)
+        self._tensors = tensors or {}
+        self.nodes = tuple(module.graph.nodes)
         self.output = next(node for node in self.nodes if node.op == "output")
         self._own_tensors = model.own_tensors()
+        self._calls: dict[fx.Node, Call] = {}
+
+    @property
+    def input(self) -> fx.Node:
+        """The node that stands for the model's input."""
+        return self.inputs[0]
 
     def names(self, node: fx.Node) -> dict[str, str]:
         """The model's tensors that a node reads: local name to first name."""
@@ -94,26 +96,22 @@ class TracedModel:
     @cached_property
     def from_input(self) -> frozenset[fx.Node]:
         """The nodes whose values depend on the batch."""
-        found: set[fx.Node] = set()
+        found: set[fx.Node] = set(self.inputs)
         for node in self.nodes:
-            if node.op == "placeholder" or any(before in found for before in node.all_input_nodes):
+            if any(before in found for before in node.all_input_nodes):
                 found.add(node)
         return frozenset(found)
 
-    def leading_to(self, nodes: Iterable[fx.Node]) -> tuple[fx.Node, ...]:
-        """The steps that `nodes` need, themselves included."""
-        found, left = set(nodes), list(nodes)
+    def leading_to(self, nodes: Iterable[fx.Node], there: Container[fx.Node] = ()) -> tuple[fx.Node, ...]:
+        """The steps that `nodes` need, themselves included, beside those that are `there`."""
+        found = {node for node in nodes if node not in there}
+        left = list(found)
         while left:
             for before in left.pop().all_input_nodes:
-                if before not in found:
+                if before not in found and before not in there:
                     found.add(before)
                     left.append(before)
         return tuple(node for node in self.nodes if node in found)
-
-    def split_at(self, varying: Iterable[str]) -> GraphSplit:
-        """Split the steps for points that differ in the tensors `varying` only."""
-        wanted = set(varying)
-        return self.split(lambda node: bool(self.depends[node] & wanted))
 
     def after(self, start: fx.Node) -> GraphSplit:
         """Split the steps for values that replace what `start` gives; `start` itself counts as computed."""
@@ -121,12 +119,8 @@ class TracedModel:
         for node in self.nodes:
             if any(before in reached for before in node.all_input_nodes):
                 reached.add(node)
-        return self.split(lambda node: node in reached and node is not start)
-
-    def split(self, moves: Callable[[fx.Node], bool]) -> GraphSplit:
-        """Split the steps by a rule."""
-        fixed = [node for node in self.nodes if not moves(node) and node.op != "output"]
-        moving = [node for node in self.nodes if node.op == "output" or moves(node)]
+        moving = [node for node in self.nodes if node.op == "output" or (node in reached and node is not start)]
+        fixed = [node for node in self.nodes if node not in set(moving)]
         needed = {before for node in moving for before in node.all_input_nodes}
         return GraphSplit(tuple(fixed), tuple(moving), tuple(node for node in fixed if node in needed))
 
@@ -138,106 +132,99 @@ class TracedModel:
         Returns:
             The values that are left, the output's under `output`.
         """
-        kept, last = set(keep), self._last_uses(steps)
+        kept, last = set(keep), _last_uses(steps)
         values = dict(values)
         for node in steps:
-            values[node] = self._value(node, tensors, values)
+            if node not in values:
+                held = [tensors[name] for name in self.names(node).values()]
+                values[node] = self.call(node)([*(values[before] for before in node.all_input_nodes), *held])
             for before in last.get(node, ()):
                 if before not in kept:
                     values.pop(before, None)
-        return {node: _dense(value) for node, value in values.items()} if self._blocked or self._unfolded else values
+        return values
 
-    def _last_uses(self, steps: Sequence[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
-        """Which values each step is the last of `steps` to need; a step's own value where none does."""
-        last: dict[fx.Node, fx.Node] = {}
-        for node in steps:
-            last[node] = node
-            for before in node.all_input_nodes:
-                last[before] = node
-        found: dict[fx.Node, list[fx.Node]] = {}
-        for before, node in last.items():
-            if before.op != "output":
-                found.setdefault(node, []).append(before)
-        return found
+    def call(self, node: fx.Node) -> Call:
+        """What a node computes, of the values of its inputs, in order, followed by those of the tensors that it reads."""
+        if node not in self._calls:
+            self._calls[node] = self._made_call(node)
+        return self._calls[node]
 
-    def _value(self, node: fx.Node, tensors: Mapping[str, Tensor], values: Environment) -> Any:
+    def _made_call(self, node: fx.Node) -> Call:
+        if self.names(node) and node.op in ("placeholder", "get_attr"):
+            return lambda values: values[0]
         if node.op == "placeholder":
-            return values[node] if node in values else next(iter(node.args), None)
+            default = next(iter(node.args), None)
+            return lambda values: default
         if node.op == "get_attr":
-            names = self.names(node)
-            return tensors[names[""]] if names else self._constant(str(node.target))
-        if self._blocked:
-            in_blocks = self._in_blocks(node, tensors, values)
-            if in_blocks is not None:
-                return in_blocks
-            found = {before: values[before] for before in node.all_input_nodes}
-            values = {before: value.dense() if isinstance(value, Blocked) else value for before, value in found.items()}
-        args, kwargs = self._arguments(node, values)
+            return lambda values: self._constant(str(node.target))
+        before = node.all_input_nodes
         if node.op == "call_module":
-            return self._called(node, tensors, args, kwargs)
-        if node.op == "output":
-            return args[0]
-        return self._applied(node, args, kwargs)
+            return self._module_call(node, len(before))
+        function, plain = _function_of(node), fx.Node | int | float | str | bool | None
+        if not all(isinstance(arg, plain) for arg in [*node.args, *node.kwargs.values()]):
 
-    @staticmethod
-    def _applied(node: fx.Node, args: Any, kwargs: Any) -> Any:
-        """What a function or method gives."""
-        if node.op == "call_function" and node.target in FUNCTIONS:
-            found = FUNCTIONS[node.target](*args, **kwargs)
-            if found is not None:
-                return found
-        function = getattr(args[0], str(node.target)) if node.op == "call_method" else node.target
-        assert callable(function)
-        return function(*(args[1:] if node.op == "call_method" else args), **kwargs)
+            def call(values: Sequence[Any]) -> Any:
+                held = dict(zip(before, values, strict=False))
+                args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda argument: held[argument])
+                return function(*args, **kwargs)
 
-    def _in_blocks(self, node: fx.Node, tensors: Mapping[str, Tensor], values: Environment) -> Blocked | None:
-        """A node's value in oneDNN's layout; None where it has none."""
-        step, before = STEPS.get(self._kinds[node]), node.args[0] if node.args else None
-        if step is None or not isinstance(before, fx.Node) or node.all_input_nodes != [before]:
-            return None
-        module = self.module(node) if node.op == "call_module" else None
-        held = {local: tensors[name] for local, name in self.names(node).items()}
-        return step(values[before], module, held, *node.args[1:], **node.kwargs)
+            return call
+        spots = [(i, before.index(arg)) for i, arg in enumerate(node.args) if isinstance(arg, fx.Node)]
+        named = [(key, before.index(arg)) for key, arg in node.kwargs.items() if isinstance(arg, fx.Node)]
+        template, further = list(node.args), dict(node.kwargs)
 
-    @cached_property
-    def _kinds(self) -> dict[fx.Node, Any]:
-        return {node: kind_of(self._graph_module, node) for node in self.nodes}
+        def flat(values: Sequence[Any]) -> Any:
+            """Most take nodes and plain values only, which need no walk through what is nested."""
+            args: list[Any] = template.copy()
+            for i, j in spots:
+                args[i] = values[j]
+            return function(*args, **{**further, **{key: values[j] for key, j in named}} if named else further)
 
-    def _arguments(self, node: fx.Node, values: Environment) -> tuple[Any, Any]:
-        """What a node is called with. Most take nodes and plain values only, which need no walk through pytrees."""
-        if node in self._flat:
-            return tuple(values[arg] if isinstance(arg, fx.Node) else arg for arg in node.args), {}
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda before: values[before])
-        return args, kwargs
+        return flat
 
-    @cached_property
-    def _flat(self) -> frozenset[fx.Node]:
-        plain = fx.Node | int | float | str | bool | None
-        return frozenset(node for node in self.nodes if not node.kwargs and all(isinstance(arg, plain) for arg in node.args))
+    def _module_call(self, node: fx.Node, count: int) -> Call:
+        """What a module of torch's computes of its inputs, `count` nodes, and its tensors."""
+        module, names, before = self.module(node), self.names(node), node.all_input_nodes
+        if getattr(module, "inplace", False):  # what came before is needed for other points
+            module = copy.copy(module)
+            module.inplace = False  # type: ignore[assignment]
+        prefix, places = f"{node.target}.", {local: count + i for i, local in enumerate(names)}
+        buffers = {local for local, name in names.items() if self._model.space.tensors[name].kind == "buffer"}
+        own = {name.removeprefix(prefix): tensor for name, tensor in self._own_tensors.items() if name.startswith(prefix)}
 
-    def _called(self, node: fx.Node, tensors: Mapping[str, Tensor], args: Any, kwargs: Any) -> Any:
-        module = self.module(node)
-        held = {local: tensors[name] for local, name in self.names(node).items()}
-        if is_plain(module) and len(args) == 1 and not kwargs:
-            if type(module) is nn.Linear:
-                return F.linear(args[0], held["weight"], held.get("bias"))
-            if isinstance(args[0], Patches):
-                convolved = args[0].convolved(held["weight"], held.get("bias"))
-                if convolved is not None:
-                    return convolved
-                args = (args[0].inputs,)
-            if type(module) is nn.Conv2d:
-                return module._conv_forward(args[0], held["weight"], held.get("bias"))
-            if type(module) in MODULES:
-                found = MODULES[type(module)](module, args[0])
-                if found is not None:
+        def held(values: Sequence[Any], copied: Container[str]) -> dict[str, Any]:
+            """A pass that writes to a buffer spoils no other."""
+            found = {local: values[place].clone() if local in copied else values[place] for local, place in places.items()}
+            return {**found, **{local: tensor.clone() for local, tensor in own.items()}}
+
+        if is_plain(module) and node.args == (before[0],) and not node.kwargs and not list(module.children()):
+            kernel: Any = MODULES.get(type(module), lambda module, inputs: None)
+            layer: Any = copy.copy(module)
+            absent = {local: None for local, tensor in (*module._parameters.items(), *module._buffers.items()) if tensor is None}
+            if not isinstance(module, nn.RNNBase):  # which keeps its tensors in a second place
+                copied = frozenset[str]() if isinstance(module, _NormBase) else buffers
+
+                def alone(values: Sequence[Any]) -> Any:
+                    """One layer, given its tensors without the care that a module with others inside needs."""
+                    found = kernel(module, values[0])
+                    if found is None:
+                        layer.__dict__["_parameters"] = layer.__dict__["_buffers"] = {**absent, **held(values, copied)}
+                        found = layer.forward(values[0])
                     return found
-        for local, name in self.names(node).items():
-            if self._model.space.tensors[name].kind == "buffer":
-                held[local] = tensors[name].clone()  # a pass that writes to a buffer spoils no other
-        prefix = f"{node.target}."
-        held |= {name.removeprefix(prefix): tensor.clone() for name, tensor in self._own_tensors.items() if name.startswith(prefix)}
-        return functional_call(module, held, args, kwargs, tie_weights=True) if held else module(*args, **kwargs)
+
+                return alone
+
+        def call(values: Sequence[Any]) -> Any:
+            given = dict(zip(before, values[:count], strict=True))
+            args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda argument: given[argument])
+            tensors = held(values, buffers)
+            return functional_call(module, tensors, args, kwargs, tie_weights=True) if tensors else module(*args, **kwargs)
+
+        return call
+
+    def kind(self, node: fx.Node) -> Any:
+        """The function or method that a node calls, or the class of its module, where that is called without hooks."""
+        return kind_of(self._graph_module, node)
 
     def module(self, node: fx.Node) -> nn.Module:
         """The module that a node calls."""
@@ -252,6 +239,8 @@ class TracedModel:
         return found.to(self._model.device) if isinstance(found, Tensor) else found
 
     def _found_names(self, node: fx.Node) -> dict[str, str]:
+        if node in self._tensors:
+            return {"": self._tensors[node]}
         space, target = self._model.space, str(node.target)
         known = [*space.tensors, *space.ties]
         if node.op == "get_attr":
@@ -262,14 +251,53 @@ class TracedModel:
         return {name.removeprefix(prefix): space.ties.get(name, name) for name in known if name.startswith(prefix)}
 
 
-def _traced(model: nn.Module) -> fx.GraphModule:
-    if not is_plain(model):
+def traced(model: BoundModel) -> Graph:
+    """The model alone, by torch.fx. Nothing that the tracing leaves on the model stays.
+
+    Raises:
+        NotTraceableError: the way depends on values, or on hooks that a graph does not show.
+    """
+    if not is_plain(model.model):
         raise NotTraceableError("the model has forward hooks of its own, which a graph does not show")
     try:
-        return fx.GraphModule(model, fx.Tracer().trace(model))
+        with untouched(model.model):  # a forward that keeps something for the next pass would keep what stands for the data
+            module = pooled_first(fx.GraphModule(model.model, fx.Tracer().trace(model.model)))
     except Exception as error:  # a model's forward may raise anything when it is given proxies
         raise NotTraceableError(f"torch.fx cannot trace it ({type(error).__name__}: {problem_of(error)})") from error
+    inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
+    if not inputs:
+        raise NotTraceableError("the model's forward takes no input")
+    return Graph(model, module, inputs[:1])
 
 
-def _dense(value: Any) -> Any:
-    return value.dense() if isinstance(value, Blocked | Windowed) else value
+def _function_of(node: fx.Node) -> Callable[..., Any]:
+    """What is called for a function, a method or the output."""
+    target: Any = node.target
+    if node.op == "output":
+        return lambda value: value
+    if node.op == "call_method":
+        return lambda self, *args, **kwargs: getattr(self, target)(*args, **kwargs)
+    kernel = FUNCTIONS.get(target)
+    if kernel is None:
+        function: Callable[..., Any] = target
+        return function
+
+    def fast(*args: Any, **kwargs: Any) -> Any:
+        found = kernel(*args, **kwargs)
+        return target(*args, **kwargs) if found is None else found
+
+    return fast
+
+
+def _last_uses(steps: Sequence[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
+    """Which values each step is the last of `steps` to need; a step's own value where none does."""
+    last: dict[fx.Node, fx.Node] = {}
+    for node in steps:
+        last[node] = node
+        for before in node.all_input_nodes:
+            last[before] = node
+    found: dict[fx.Node, list[fx.Node]] = {}
+    for before, node in last.items():
+        if before.op != "output":
+            found.setdefault(node, []).append(before)
+    return found

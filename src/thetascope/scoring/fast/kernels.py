@@ -5,7 +5,6 @@ To add one: a function that answers `None` where it does not apply, and its plac
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -60,24 +59,11 @@ def _pooled(module: nn.Module, inputs: Any) -> Tensor | None:
     return max_pool2d(inputs, module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode)
 
 
-def _activated(module: nn.Module, inputs: Any) -> Tensor | None:
-    """An activation in place, as one that leaves its inputs alone: what came before is needed for other points."""
-    if not getattr(module, "inplace", False):
-        return None
-    own: Any = copy.copy(module)
-    own.inplace = False
-    found: Tensor = own(inputs)
-    return found
-
-
 def _max_pool2d(*args: Any, return_indices: bool = False, **kwargs: Any) -> Tensor | None:
     return None if return_indices or len(args) > 6 else max_pool2d(*args, **kwargs)
 
 
-FUNCTIONS: Mapping[Any, Callable[..., Tensor | None]] = {F.max_pool2d: _max_pool2d, torch.max_pool2d: _max_pool2d}
-MODULES: Mapping[type[nn.Module], Callable[[nn.Module, Any], Tensor | None]] = {
-    nn.MaxPool2d: _pooled,
-    **dict.fromkeys(
-        (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.SiLU, nn.Hardtanh, nn.Hardswish, nn.Mish, nn.Dropout), _activated
-    ),
-}
+FUNCTIONS: Mapping[Any, Callable[..., Tensor | None]] = {
+    F.max_pool2d: _max_pool2d, torch.max_pool2d: _max_pool2d, torch.ops.aten.max_pool2d.default: _max_pool2d
+}  # fmt: skip
+MODULES: Mapping[type[nn.Module], Callable[[nn.Module, Any], Tensor | None]] = {nn.MaxPool2d: _pooled}

@@ -18,7 +18,7 @@ from torch import Tensor, fx
 from thetascope.geometry.edits import Parameter, ScalarEdits
 from thetascope.scoring.batches import Batches
 from thetascope.scoring.fast.channel_updates import ShortWay, Site, site_of
-from thetascope.scoring.fast.graph import Environment, TracedModel
+from thetascope.scoring.fast.graph import Environment, Graph
 from thetascope.scoring.metrics import SupervisedStep
 from thetascope.scoring.pytrees import tensors_of
 from thetascope.scoring.scores import Column, Sums
@@ -50,7 +50,7 @@ class Routes:
         inputs: of some batch.
     """
 
-    def __init__(self, traced: TracedModel, tensors: Mapping[str, Tensor], inputs: Any) -> None:
+    def __init__(self, traced: Graph, tensors: Mapping[str, Tensor], inputs: Any) -> None:
         self.traced, self.tensors = traced, tensors
         self._inputs = inputs[:EXAMPLE_ROWS] if isinstance(inputs, Tensor) else inputs
         self._found: dict[str, Route | None] = {}

@@ -1,97 +1,173 @@
-"""Choosing how a fast backend computes, by a short measurement."""
+"""Choosing how points are scored, by a short measurement on the first batch.
+
+Every candidate is measured at the same point on the same rows: memory layouts on few rows, then how many rows go through at once. At most
+`SHARE` of the work ahead is spent, and what is not finished by then is left as it is known to do no harm.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-
-import torch
-from torch import Tensor, nn
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from thetascope.geometry.points import PointSet
+from thetascope.scoring.fast.captured import is_fine
+from thetascope.scoring.fast.checked import CheckedBackend
 from thetascope.scoring.fast.choice import Engine
-from thetascope.scoring.fast.patches import suits
+from thetascope.scoring.fast.graph import NotTraceableError, traced
+from thetascope.scoring.fast.plain import PlainBackend
 from thetascope.scoring.fast.settings import Settings
-from thetascope.scoring.fast.shared import GraphBackend
+from thetascope.scoring.fast.shared import GraphBackend, captured_step
+from thetascope.scoring.metrics import SupervisedStep
 from thetascope.scoring.objective import Objective
-from thetascope.scoring.point_tensors import PointTensors
+from thetascope.scoring.oracle import IMAGE_ROWS, EagerBackend
+from thetascope.scoring.pytrees import cut, holds_images, rows_of
 
-WORTH_SECONDS = 4.0
-"""Less work than this is not worth a measurement."""
+SHARE = 0.03
+"""So much of the work ahead is spent on choosing, at most."""
 
-ROWS = (64, 128, 256, 512)
-FIRST, ROUNDS, CLOSE = 2, 5, 1.25
-"""So many rounds of all candidates, so many further ones of those that were at most so many times as slow as the fastest: in one
-round alone a machine that others use is slow by chance."""
+CAPTURE_SECONDS = 6.0
+"""Less work than this does not repay the second or two that torch.export takes."""
 
-SIZES = 2
-"""With so many sizes, the fastest for images as they are, each layout is measured."""
+LAYOUT_ROWS = 16
+"""So many rows are enough to tell layouts apart."""
+
+ROWS, SMALLEST = (32, 64, 128, 256, 512), 16
+"""How many rows may go through at once. Where `SMALLEST` are as good as the first of these, few rows are enough; else more are tried, up
+to whole batches, as long as that gains."""
+
+ENOUGH = 1.1
+"""At most so many times as slow is as good."""
+
+ROUNDS, CLOSE = 3, 1.15
+"""So many times candidates are measured that are at most so many times as slow as the fastest, where there is work enough."""
 
 
-def tuned(engine: Engine, objective: Objective, points: PointSet, seconds: float) -> Engine:
-    """The engine with settings that were measured on the first batch, where it takes any and about `seconds` of work are ahead.
+@dataclass(frozen=True)
+class Work:
+    """What is ahead: so many points, whose full passes take `seconds` each, over so many samples."""
 
-    Candidates are run in turn, round by round, and their best times count: a machine that others use is slow at times, never fast
-    by chance.
+    points: int
+    seconds: float
+    samples: int
+
+    @property
+    def all_seconds(self) -> float:
+        """Of full passes over all points."""
+        return self.points * self.seconds
+
+    @property
+    def rows(self) -> float:
+        """How many samples may go through the network for choosing."""
+        return SHARE * self.points * self.samples
+
+
+@dataclass
+class _Race:
+    """Seconds a row of candidates at one point, as long as `rows` last.
+
+    `unfit`: those that gave other values than the model, or could not run.
     """
-    if engine.settings is not None or not issubclass(engine.backend, GraphBackend) or seconds < WORTH_SECONDS:
+
+    objective: Objective
+    points: PointSet
+    row: int
+    rows: float
+    best: dict[Settings, float] = field(default_factory=dict)
+    unfit: bool = False
+
+    def run(self, backend: type[CheckedBackend], candidates: Sequence[Settings], size: int | None) -> bool:
+        """Measure candidates in turn on so many rows, the close ones again if there is room; whether each was measured that can be."""
+        batch = cut(self.objective.batches.first(), size)[0]
+        rows, able = rows_of(batch) or 1, dict[Settings, CheckedBackend]()
+        if rows * len(candidates) > self.rows:
+            return False
+        for settings in candidates:
+            made = backend(self.objective, self.points, settings=settings)
+            if made.ready(self.row):
+                able[settings] = made
+            self.unfit = self.unfit or made.fallback is not None
+        for turn in range(ROUNDS):
+            for settings, scorer in able.items():
+                slow = turn and self.best[settings] > CLOSE * min(self.best.values())
+                if slow or rows > self.rows * (1.0 if not turn else 0.25):
+                    continue
+                self.rows -= rows
+                self.best[settings] = min(self.best.get(settings, math.inf), scorer.rehearse(self.row, batch) / rows)
+        return bool(able)
+
+    def fastest(self) -> Settings:
+        """The best candidate so far."""
+        return min(self.best, key=lambda candidate: self.best[candidate])
+
+
+def tuned(engine: Engine, objective: Objective, points: PointSet, work: Work) -> Engine:
+    """The engine for these points, with settings that were measured, where there is work enough. Call it within `running`."""
+    kind, asked = engine.open_for, engine.backend
+    if engine.settings is not None or (kind is None and not issubclass(asked, GraphBackend)):
         return engine
-    known = objective.cache.settings
+    known: Engine | None = objective.cache.measured.get(kind)
     if known is not None:
-        return replace(engine, settings=known, reason=f"{engine.reason}; {_described(known)}, measured before")
-    batch = objective.batches.first()
+        return known
     row = next((k for k in range(len(points)) if not points.is_stored(k)), None)
-    sizes, layouts = _sizes(objective, batch), _layouts(objective, batch)
-    if row is None or len(sizes) * len(layouts) == 1:
-        return engine
-    backend, expected = engine.backend, objective.model.evaluate(PointTensors(objective, points).tensors(row), batch)
-
-    def fastest_first(candidates: Sequence[Settings]) -> list[Settings]:
-        able = {s: own for s in candidates if (own := backend(objective, points, settings=s)).ready(row, expected)}
-        return _race(able, row, batch)
-
-    best_sizes = fastest_first([Settings(rows=rows) for rows in sizes])
-    best = fastest_first([replace(layout, rows=settings.rows) for settings in best_sizes[:SIZES] for layout in layouts])
-    if not best:
-        return engine
-    objective.cache.settings = best[0]
-    return replace(engine, settings=best[0], reason=f"{engine.reason}; {_described(best[0])} was fastest on the first batch")
+    if row is None:
+        return replace(engine, open_for=None)
+    backend, reason = (GraphBackend, engine.reason) if kind is None else _backend(objective, kind, work)
+    found, measured = _raced(_Race(objective, points, row, work.rows), backend, reason)
+    if measured:
+        objective.cache.measured[kind] = replace(found, reason=f"{found.reason} before")
+    return found
 
 
-def _race(backends: Mapping[Settings, GraphBackend], row: int, batch: object) -> list[Settings]:
-    """The settings of these backends, the fastest first. Nothing of an earlier race counts: the machine may have been faster then."""
-    best = dict.fromkeys(backends, math.inf)
-    for turn in range(FIRST + ROUNDS):
-        for settings, backend in backends.items():
-            if turn < FIRST or best[settings] <= CLOSE * min(best.values()):
-                best[settings] = min(best[settings], backend.rehearse(row, batch))
-    return sorted(best, key=lambda settings: best[settings])
+def _backend(objective: Objective, kind: str, work: Work) -> tuple[type[CheckedBackend], str]:
+    """Which backend comes into question for points of that kind, and why. A model of plain layers goes through its graph in any case:
+    that takes milliseconds to make, and folds normalisations."""
+    plain_layers = _plain_layers(objective)
+    if kind == "whole":
+        return GraphBackend if plain_layers else PlainBackend, "points share no layers"
+    if not plain_layers and work.all_seconds < CAPTURE_SECONDS:
+        return PlainBackend, "there is too little work to capture the step for"
+    try:
+        captured = captured_step(objective)
+    except NotTraceableError as error:
+        return PlainBackend, f"full passes, because {error}"
+    return GraphBackend, f"what points share is computed once{f' ({captured.reason})' if captured.reason else ''}"
 
 
-def _sizes(objective: Objective, batch: object) -> list[int | None]:
-    inputs = batch[0] if isinstance(batch, Sequence) else None
-    if not isinstance(inputs, Tensor) or objective.device.type != "cpu":
-        return [None]
-    return [None, *(rows for rows in ROWS if rows < len(inputs))]
+def _plain_layers(objective: Objective) -> bool:
+    """Whether the step is captured in milliseconds."""
+    step = objective.model.step
+    if not (isinstance(step, SupervisedStep) and step.by_name):
+        return False
+    try:
+        return is_fine(traced(objective.model))
+    except NotTraceableError:
+        return False
 
 
-def _layouts(objective: Objective, batch: object) -> list[Settings]:
-    """How images may be laid out; `_sizes` are measured as they are."""
-    inputs = batch[0] if isinstance(batch, Sequence) else None
-    convolutions = [module for module in objective.model.model.modules() if isinstance(module, nn.Conv2d)]
-    if not isinstance(inputs, Tensor) or inputs.ndim != 4 or not convolutions:
-        return [Settings()]
-    layouts = [Settings(), Settings(channels_last=True)]
-    if objective.device.type == "cpu":
-        further = [Settings(blocked=True)] if torch.backends.mkldnn.is_available() else []  # type: ignore[no-untyped-call]
-        if any(suits(module) for module in convolutions):
-            further += [replace(layout, unfolded=True) for layout in (Settings(), *further)]
-        layouts += further
-    return layouts
+def _raced(race: _Race, backend: type[CheckedBackend], reason: str) -> tuple[Engine, bool]:
+    """The fastest, and whether it was measured to be."""
+    batch = race.objective.batches.first()
+    images, total = holds_images(batch), rows_of(batch)
+    usual, layout, measured = IMAGE_ROWS if images and total is not None and total > IMAGE_ROWS else None, Settings(), False
+    if total is not None and images and race.run(backend, [Settings(), Settings(channels_last=True)], LAYOUT_ROWS):
+        layout, measured = race.fastest(), True
+        race.best.clear()
+    sizes: list[int | None] = [rows for rows in (ROWS[0], SMALLEST, *ROWS[1:]) if total is not None and rows < total]
+    for n, size in enumerate([*sizes, None] if sizes else ()):
+        settings = replace(layout, rows=size)
+        if not race.run(backend, [settings], size):
+            break
+        few = n == 1 and race.best[settings] < ENOUGH * min(race.best.values())
+        if few or (n > 1 and race.fastest() != settings):
+            break
+    settings = race.fastest() if race.best else replace(layout, rows=None if race.unfit else usual)
+    measured = measured or bool(race.best)
+    return _engine(backend, settings, f"{reason}; {settings}, measured" if measured else reason), measured
 
 
-def _described(settings: Settings) -> str:
-    rows = "whole batches" if settings.rows is None else f"{settings.rows} samples at once"
-    layout = " with channels last" if settings.channels_last else " in blocks of channels" if settings.blocked else ""
-    return f"{rows}{layout}{', the patches of the data laid out' if settings.unfolded else ''}"
+def _engine(backend: type[CheckedBackend], settings: Settings, reason: str) -> Engine:
+    """The oracle is the plain call with nothing set."""
+    if settings != Settings():
+        return Engine(backend, reason, settings)
+    return Engine(EagerBackend if backend is PlainBackend else backend, reason)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from thetascope.geometry.points import PointSet
 from thetascope.scoring.fast.checked import CheckedBackend
@@ -25,22 +24,26 @@ SMALL_MODEL = 2_000_000
 
 
 class BatchedBackend(CheckedBackend):
-    """Scores several points in one pass, where the model allows it. No settings apply."""
+    """Scores several points in one pass, the loss and the metrics with it, where the step allows it. No settings apply."""
 
     name = "batched"
-    fails = "the model cannot be run over several points at once"
+    fails = "the step cannot be run over several points at once"
     differs = "several points at once give other values than the model, which does something that depends on them"
 
     def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False, settings: Settings | None = None) -> None:
         super().__init__(objective, points, as_recorded=as_recorded, settings=settings)
         self._writes = False
 
-    def _tried(self, row: int, batch: Any) -> Mapping[str, Column]:
+    def _scorer(self, row: int) -> Callable[[Any], Mapping[str, Column]]:
         """Two points at once, of which the second is told."""
         stack, shared = self._stacked([row, row], apart=True)
-        _, found = self._batch(stack, shared, batch)
-        self._writes = any(tensor._version for tensor in (*stack.values(), *shared.values()))
-        return found
+
+        def score(batch: Any) -> Mapping[str, Column]:
+            _, found = self._batch(stack, shared, batch)
+            self._writes = any(tensor._version for tensor in (*stack.values(), *shared.values()))
+            return found
+
+        return score
 
     def _scored(self, rows: Sequence[int]) -> dict[int, Sums]:
         found: dict[int, Sums] = {}
@@ -63,19 +66,18 @@ class BatchedBackend(CheckedBackend):
 
     def _batch(self, stack: Mapping[str, Tensor], shared: Mapping[str, Tensor], batch: Any) -> list[Mapping[str, Column]]:
         """The values of one batch at each point."""
-        inputs, targets = batch
-        given, further = self._model.guarded(inputs), self._model.own_tensors()
+        given, further = self._model.guarded(batch), self._model.own_tensors()
         if self._writes:  # a pass that writes to its weights (Embedding with max_norm) gets copies
             stack, shared = ({name: tensor.clone() for name, tensor in own.items()} for own in (stack, shared))
 
-        def output(own: Mapping[str, Tensor]) -> Any:
-            return functional_call(self._model.model, {**further, **shared, **own}, (given,), tie_weights=True)
+        def columns(own: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+            found = self._model.columns({**further, **shared, **own}, given)
+            return {name: (column.values, column.weights) for name, column in found.items()}
 
         with _no_loops():
-            outputs = torch.func.vmap(output, randomness="error")(dict(stack))
-        if not isinstance(outputs, Tensor):
-            raise TypeError(f"the model returns a {type(outputs).__name__}, not a tensor")
-        return [self._step.measure(own, targets) for own in outputs]
+            found = torch.func.vmap(columns, randomness="error")(dict(stack))
+        count = len(next(iter(stack.values())))
+        return [{name: Column(values[i], weights[i]) for name, (values, weights) in found.items()} for i in range(count)]
 
 
 @contextmanager
