@@ -9,15 +9,14 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import GridInfo, grid_info
-from thetascope.drawing.layouts import check_holds
 from thetascope.drawing.scales import text_of, written
-from thetascope.drawing.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Bools, Ints
+from thetascope.drawing.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Bools, Ints, check_holds
 from thetascope.results.status import NOT_FINITE
 
 if TYPE_CHECKING:
     import xarray as xr
 
-COLORS, MARKERS = (VERMILION, SKY, PURPLE, ORANGE, GREEN, BLUE), ("o", "s", "^", "D", "v", "P")
+COLORS, MARKERS = (VERMILION, SKY, PURPLE, ORANGE, GREEN, BLUE), ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 """Of the trainings."""
 NEAR = (0.08, 0.055)
 """Of the plane's width and height: the number of an epoch closer than this to another is left out."""
@@ -43,6 +42,10 @@ class Walk:
         """State `k` in words."""
         when = f"epoch {self.epoch[k]:g}, step {self.step[k]:,}" if np.isfinite(self.epoch[k]) else f"step {self.step[k]:,}"
         return f"{when}: own {variable.replace('_', ' ')} {written(self.own[variable][k])}"
+
+    def told_below(self, k: int, variable: str) -> str:
+        """What the plane below state `k` is, in words."""
+        return f"{variable.replace('_', ' ')} on the plane below: {written(self.below[variable][k])}"
 
 
 @dataclass(frozen=True)
