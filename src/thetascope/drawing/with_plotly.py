@@ -120,9 +120,9 @@ def axes_of(panel: Panel, n: str = "") -> dict[str, Any]:
     for axis in "xy":
         ticks, limits, label, log = (getattr(panel, f"{axis}_{what}") for what in ("ticks", "range", "label", "log"))
         key = f"{axis}axis{n}"
-        axes |= {f"{key}.title.text": html(label).replace("&lt;br&gt;", "<br>"), f"{key}.type": "log" if log else "-"}
+        axes |= {f"{key}.title.text": _escaped(label), f"{key}.type": "log" if log else "-"}
         if ticks is not None and panel.scale is None:
-            axes |= {f"{key}.tickvals": list(ticks[0]), f"{key}.ticktext": [html(text).replace("\n", "<br>") for text in ticks[1]]}
+            axes |= {f"{key}.tickvals": list(ticks[0]), f"{key}.ticktext": _escaped(ticks[1])}
             axes[f"{key}.automargin"] = True
         if limits is not None:
             axes[f"{key}.range"] = [float(np.log10(end)) for end in limits] if log else list(limits)
@@ -141,7 +141,7 @@ def _share(figure: Figure, part: Parts, count: int) -> None:
     for number in range(1, count + 1) if part.shared and count > 1 else ():
         key, is_shown = ("xaxis", number == count) if part.down else ("yaxis", number == 1)
         axis = figure.layout[f"{key}{'' if number == 1 else number}"]
-        axis.update(matches=key[0], showticklabels=is_shown)
+        axis.update(matches=key[0] if number > 1 else None, showticklabels=is_shown)
         axis.title.text = axis.title.text if is_shown else ""
 
 

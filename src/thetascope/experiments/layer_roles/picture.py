@@ -89,7 +89,7 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
     return Panel(
         name=variable,
         marks=marks,
-        x_label=f"{label}<br>{', '.join(ends_told)}",
+        x_label=f"{label}\n{', '.join(ends_told)}",
         x_log=bool(threshold is not None and finite.min() > 0 and finite.max() - final > MANY_GAINS * gain),
         y_range=(len(rows) - 0.4, -0.6),
         y_ticks=(place.tolist(), [f"{name}\n{row.verdict}" for name, row in zip(labels_of(rows), rows, strict=True)]),

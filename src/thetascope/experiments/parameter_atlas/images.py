@@ -77,7 +77,7 @@ def image_panel(
         name=f"{layer.name} ({len(layer.members):,})",
         marks=[*marks, *([color_bar(found)] if bar else [])],
         title="" if form == "page" else clipped(found.sized(layer), max(int(inches[0] / CHARACTER), 12)),
-        x_label="<br>".join(["second index"] * across + [remark] * bool(remark)),
+        x_label="\n".join(["second index"] * across + [remark] * bool(remark)),
         y_label="first index" if down else "",
         x_range=(-shift, width - shift),
         y_range=(height - shift, -shift),

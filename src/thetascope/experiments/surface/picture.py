@@ -59,4 +59,4 @@ def _cuts(found: GridInfo, field: Field) -> Panel:
     marks = curve(found, field, (row, slice(None)), found.x, label=f"along x, at y = {found.y[row]:.3g}")
     along_y = f"along y, at x = {found.x[column]:.3g}"
     marks += curve(found, field, (slice(None), column), found.y, color=ORANGE, dash="dash", label=along_y)
-    return curve_panel(field, marks, f"x: {found.x_label}<br>y: {found.y_label}")
+    return curve_panel(field, marks, f"x: {found.x_label}\ny: {found.y_label}")

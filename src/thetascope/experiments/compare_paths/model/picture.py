@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.arrays import Floats
-from thetascope.drawing.spec import INK, Line, Mark, Panel, Parts, Picture, even_epochs
+from thetascope.drawing.spec import INK, Form, Line, Mark, Panel, Parts, Picture, even_epochs
 from thetascope.drawing.style import BLUE, ORANGE, VERMILION, knots_note, quantities, wants_log
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ CROSSINGS = {False: ("circle", "crosses what was measured"), True: ("square", "m
 """By whether it does so by construction: the marker, and what it says."""
 
 
-def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
-    """All variables, or only `variable`; the loss first, with its detail beside it."""
+def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Picture:
+    """All variables, or only `variable`; the loss first, but on a page, which zooms, with its detail beside it."""
     data, attrs = data.sortby("alpha"), data.attrs
     alphas, progress, gaps = data["alpha"].values, data["progress"].values, attrs["gaps"]
     panels = []
@@ -32,7 +32,7 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
         marks += _crossings(attrs["crossings"]) if name == "loss" else []
         log = name == "loss" and wants_log(*paths.values(), measured)
         panels.append(Panel(name=name, marks=marks, y_log=log, epochs=even_epochs(progress, data["epoch"].values), **shared))
-        if name == "loss":
+        if name == "loss" and form != "page":
             x_range, y_range = _detail(alphas, progress, paths, measured)
             panels.append(Panel(marks=marks, title="detail where they meet", x_range=x_range, y_range=y_range, **shared))
     told = ", ".join(f"{kind} {gaps[kind]:.2f}" for kind in STYLES)
