@@ -161,7 +161,8 @@ def _label(ax: Axes, panel: Panel) -> None:
             ax.tick_params(axis=axis, which="minor", length=0, labelsize=0)  # type: ignore[arg-type]
         if limits is not None:
             ax.set(**{f"{axis}lim": limits})
-        getattr(ax, f"set_{axis}label")(label, fontsize="small" if panel.small else None)
+        if label:
+            getattr(ax, f"set_{axis}label")(label, fontsize="small" if panel.small else None)
 
 
 def _epoch_axis(ax: Any, first: float, last: float) -> None:

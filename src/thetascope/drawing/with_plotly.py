@@ -26,7 +26,7 @@ from thetascope.drawing.spec import (
     Picture,
     Rule,
     Texts,
-)
+)  # fmt: skip
 from thetascope.drawing.style import VERMILION, html
 
 if TYPE_CHECKING:
@@ -74,10 +74,8 @@ def page_of(picture: Picture) -> Figure:
         starts = _draw(figure, panel, n, told, moving)
         if _is_plane(panel):
             plane_layout(figure, panel)
-            menus += [
-                *switched(panel, [_apart(view, n) for view in (panel, *(other for _, other in panel.others))]),
-                kind_menu(figure, panel),
-            ]
+            every = [panel, *(other for _, other in panel.others)]
+            menus += [*switched(panel, [_apart(view, n) for view in every]), kind_menu(figure, panel)]
         elif panel.others:
             views.append(_others(figure, panel, n, told, starts[0]))
         if picture.moving is not None:
@@ -121,13 +119,14 @@ def axes_of(panel: Panel, n: str = "") -> dict[str, Any]:
         ticks, limits, label, log = (getattr(panel, f"{axis}_{what}") for what in ("ticks", "range", "label", "log"))
         key = f"{axis}axis{n}"
         axes |= {f"{key}.title.text": _escaped(label), f"{key}.type": "log" if log else "-"}
+        axes[f"{key}.exponentformat"] = "power" if log else "e" if panel.small else "B"
         if ticks is not None and panel.scale is None:
             axes |= {f"{key}.tickvals": list(ticks[0]), f"{key}.ticktext": _escaped(ticks[1])}
             axes[f"{key}.automargin"] = True
         if limits is not None:
             axes[f"{key}.range"] = [float(np.log10(end)) for end in limits] if log else list(limits)
     if panel.small:
-        axes |= {f"{axis}axis{n}.nticks": 4 for axis in "xy"} | {f"yaxis{n}.exponentformat": "e"}
+        axes |= {f"{axis}axis{n}.nticks": 4 for axis in "xy"}
     if panel.aspect is not None:
         axes |= {f"yaxis{n}.scaleanchor": f"x{n}", f"yaxis{n}.scaleratio": panel.aspect, f"xaxis{n}.constrain": "domain"}
         axes |= {f"yaxis{n}.constrain": "domain", f"yaxis{n}.constraintoward": "top", f"xaxis{n}.constraintoward": "left"}
@@ -191,7 +190,7 @@ def _dressed(trace: Any, mark: Mark, panel: Panel, n: str, told: set[str], *, mo
         trace.update(name=name, legendgroup=name or None, showlegend=bool(name) and known not in told)
         told.add(known)
     if mark.layer or mark.layers:
-        trace.update({"meta": {"layer": mark.layer}} if mark.layer else {"ids": list(mark.layers)})
+        trace.update(meta={"layer": mark.layer} if mark.layer else {"layers": list(mark.layers)})
     return trace.update(meta="3d" if deep else "flat", visible=not deep) if _is_plane(panel) else trace
 
 
@@ -298,12 +297,8 @@ def _image(mark: Image, panel: Panel) -> list[Any]:
         down, across = np.nonzero(cells & ~np.isfinite(mark.values))
         if len(down):
             x, y = ((edges[:-1] + edges[1:]) / 2 for edges in (mark.x, mark.y))
-            marker = {
-                "symbol": "x" if color == VERMILION else "square",
-                "color": color,
-                "size": 7,
-                "line": {"color": "black", "width": 0.5},
-            }
+            symbol = {"symbol": "x" if color == VERMILION else "square", "color": color}
+            marker = {**symbol, "size": 7, "line": {"color": "black", "width": 0.5}}
             at = {"x": x[across].tolist(), "y": y[down].tolist(), "text": _escaped(texts), "hovertemplate": "%{text}<extra></extra>"}
             traces.append(Scatter(**at, mode="markers", marker=marker, name=html(label), cliponaxis=False, hoverinfo="text"))
     return traces
@@ -367,14 +362,8 @@ def _views(figure: Figure, panel: Panel, n: str, ends: list[int]) -> dict[str, A
     for place, (name, view) in enumerate([(panel.name, panel), *panel.others]):
         visible = [not ends[0] <= i < ends[-1] or ends[place] <= i < ends[place + 1] for i in range(len(figure.data))]
         buttons.append({"label": html(name), "method": "update", "args": [{"visible": visible}, axes_of(view, n)]})
-    return {
-        **BUTTONS,
-        "type": "buttons" if len(buttons) < FEW else "dropdown",
-        "buttons": buttons,
-        "x": 0.0,
-        "xanchor": "left",
-        "active": 0,
-    }
+    kind = "buttons" if len(buttons) < FEW else "dropdown"
+    return {**BUTTONS, "type": kind, "buttons": buttons, "x": 0.0, "xanchor": "left", "active": 0}
 
 
 def _legend(figure: Figure, picture: Picture) -> None:

@@ -50,7 +50,7 @@ MADE: dict[str, Callable[..., ts.Result]] = {
     "study_train_size": lambda o, t: ts.study_train_size(training(), [5, 20], 1, progress=False),
     "study_test_size": lambda o, t: ts.study_test_size(o, t[-1], [5, 20], 3, progress=False),
 }
-UNSEEN = ("layer", "ids")
+UNSEEN = ("layer", "layers")
 """What scripts compare, and plotly shows nobody."""
 OPTIONS = {"trajectory_plane": {"variable": HOSTILE}}  # its page shows one variable at a time
 

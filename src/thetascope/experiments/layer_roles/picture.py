@@ -35,36 +35,27 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
 def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[RolesRow]) -> Panel:
     """Bars from the final state's value on: their length is what the change of the layer costs. Values that are not finite are marked."""
     reinit, every = data[f"reinit_{variable}"].values[order], data[f"rerandom_{variable}"].values[order]
-    bad, bad_draws = (
-        ~np.isfinite(v) & (data[f"{kind}_status"].values[order] != MISSING) for v, kind in ((reinit, "reinit"), (every, "rerandom"))
-    )
+    scored = {kind: data[f"{kind}_status"].values[order] != MISSING for kind in ("reinit", "rerandom")}
+    bad, bad_draws = ~np.isfinite(reinit) & scored["reinit"], (~np.isfinite(every) & scored["rerandom"]).sum(axis=1)
     initial, final = (float(data[f"end_{variable}"].sel(end=end)) for end in ("initial", "final"))
     gain, base, count = initial - final, final if np.isfinite(final) else 0.0, every.shape[1]
     threshold = final + data.attrs["threshold"] * gain if variable == "loss" and np.isfinite(gain) and gain > 0 else None
     known = np.concatenate([reinit, every.ravel(), [initial, final]])
     finite, place, ends = known[np.isfinite(known)], np.arange(len(rows), dtype=np.float64), [-0.6, len(rows) - 0.4]
     mean = np.array([draws.mean() if np.isfinite(draws).all() else np.nan for draws in every])
-    told = [
-        f"{row.name}\n{row.verdict}\ndistance {row.distance:.4g}\ndrawn by {row.redraw}".replace("by both", "by both ways") for row in rows
-    ]
-    names = [row.name for row in rows]
+    ways = [row.redraw.replace("both", "both ways") for row in rows]
+    told = [f"{row.name}\n{row.verdict}\ndistance {row.distance:.4g}\ndrawn by {way}" for row, way in zip(rows, ways, strict=True)]
+    names, anew = [row.name for row in rows], f"mean of {count} draws" if count > 1 else "one draw"
     bar: dict[str, Any] = {"width": BAR, "across": True, "base": base, "edge": INK, "told": told, "layers": names}
     marks: list[Mark] = [
-        _bars(place - BAR / 2, reinit, "re-initialised: its first values", BLUE, "", bar),
-        _bars(
-            place + BAR / 2,
-            mean,
-            f"re-randomised: mean of {count} draws" if count > 1 else "re-randomised: one draw",
-            LIGHT_ORANGE,
-            "////",
-            bar,
-        ),
+        _bars(place - BAR / 2, reinit, "re-initialised: its first values", color=BLUE, **bar),
+        _bars(place + BAR / 2, mean, f"re-randomised: {anew}", color=LIGHT_ORANGE, hatch="////", **bar),
     ]
     if count > 1:
         drawn, at = np.where(np.isfinite(every), every, np.nan), np.repeat(place + BAR / 2, count)
         some = np.isfinite(drawn).any(axis=1)
-        spans = [np.stack([reach(drawn[some], axis=1) for reach in (np.nanmin, np.nanmax)] + [place[some] * np.nan], axis=1).ravel()]
-        marks.append(Line(x=spans[0], y=np.repeat(place[some] + BAR / 2, 3), color=INK, width=1.0, hover="", level=3))
+        spans = np.stack([np.nanmin(drawn[some], axis=1), np.nanmax(drawn[some], axis=1), np.full(some.sum(), np.nan)], axis=1).ravel()
+        marks.append(Line(x=spans, y=np.repeat(place[some] + BAR / 2, 3), color=INK, width=1.0, hover="", level=3))
         each = [f"{name}\ndraw {d}: {drawn[i, d]:.5g}" for i, name in enumerate(names) for d in range(count)]
         dot: dict[str, Any] = {"dash": "", "marker": "circle", "size": 3.2, "face": "white", "edge": "#333333", "level": 4}
         owners = [name for name in names for _ in range(count)]
@@ -75,16 +66,13 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
         (f"threshold: {100 * data.attrs['threshold']:g} % of the gain in loss", threshold, {"color": VERMILION, "dash": "dashdot"}),
     ]
     marks += [Line(x=[at] * 2, y=ends, label=name, about=name, hover="%{x:.5g}", **style) for name, at, style in lines if at is not None]
-    counts = bad_draws.sum(axis=1)
-    edges, said = np.flatnonzero(bad), np.flatnonzero(counts)
-    if len(edges) or len(said):
-        texts = [f"{names[i]}\nre-initialised: not finite" for i in edges]
-        texts += [f"{names[i]}\nre-randomised: {counts[i]} of {count} draws not finite" for i in said]
-        beside = [*[""] * len(edges), *(f"{counts[i]} of {count}" for i in said)]
-        at = np.concatenate([edges - BAR / 2, said + BAR / 2])
-        marks.append(
-            Edge(at=at, upright=False, marker="x", label="not finite (with how many of the draws)", told=texts, hover="", texts=beside)
-        )
+    edges, said = np.flatnonzero(bad), np.flatnonzero(bad_draws)
+    texts = [f"{names[i]}\nre-initialised: not finite" for i in edges]
+    texts += [f"{names[i]}\nre-randomised: {bad_draws[i]} of {count} draws not finite" for i in said]
+    beside = [*[""] * len(edges), *(f"{bad_draws[i]} of {count}" for i in said)]
+    label_ = "not finite (with how many of the draws)"
+    at = np.concatenate([edges - BAR / 2, said + BAR / 2])
+    marks.append(Edge(at=at, upright=False, marker="x", label=label_, told=texts, hover="", texts=beside))
     ends_told = [f"final {final:.3g}", f"initial {initial:.3g}", *([f"threshold {threshold:.3g}"] if threshold is not None else [])]
     return Panel(
         name=variable,
@@ -98,8 +86,7 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
     )
 
 
-def _bars(place: Any, values: Any, label: str, color: str, hatch: str, style: dict[str, Any]) -> Bars:
+def _bars(place: Any, values: Any, label: str, **style: Any) -> Bars:
     """An edge shows a bar without length too."""
     shown = np.where(np.isfinite(values), values, np.nan) - style["base"]
-    hover = f"{label.partition(':')[0]}: %{{customdata:.5g}}"
-    return Bars(at=place, lengths=shown, label=label, color=color, hatch=hatch, data=values, hover=hover, **style)
+    return Bars(at=place, lengths=shown, label=label, data=values, hover=f"{label.partition(':')[0]}: %{{customdata:.5g}}", **style)

@@ -79,7 +79,7 @@ def scatter_panel(found: AtlasInfo, layers: Sequence[AtlasLayer], form: Form) ->
             own = drawn[(drawn >= start) & (drawn < start + int(np.prod(shape)))]
             hover = _indices(tensor, shape, own - start) if form == "page" else {}
             x, y = (values[own].astype(np.float32) for values in (found.distance, found.impact))
-            style: dict[str, Any] = {"size": float(np.clip(40 / max(count, 1) ** 0.4, 1.5, 5)), "level": 1 if color == LIGHT else 2}
+            style: dict[str, Any] = {"size": float(np.clip(30 / max(count, 1) ** 0.4, 1.3, 4.5)), "level": 1 if color == LIGHT else 2}
             style["opacity"] = float(np.clip(60 / max(count, 1) ** 0.5, 0.2, 0.9))
             name = "other layers" if color == LIGHT else called[layer.name]
             marks.append(Line(x=x, y=y, label=name, color=color, dash="", marker=marker_of(color), listed=False, **style, **hover))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +51,8 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
 def plane_of(found: PlaneInfo, field: Field, form: Form = "figure") -> Panel:
     """The field below, as wide as the paths need."""
     grid = found.grid
-    whole = grid.is_line or field.scale.flat
-    x, y = (np.concatenate([getattr(walk, name) for walk in found.walks]) for name in ("x", "y"))
-    x, y = (
-        np.append(at, ends)
-        for at, ends in ((x, edges(grid.x, grid.y) if whole else grid.x), (y, edges(grid.y, grid.x) if whole else grid.y))
-    )
+    ends = (edges(grid.x, grid.y), edges(grid.y, grid.x)) if grid.is_line or field.scale.flat else (grid.x, grid.y)
+    x, y = (np.concatenate([at, *(getattr(walk, name) for walk in found.walks)]) for name, at in zip("xy", ends, strict=True))
     panel = plane_panel(grid, field, "contour", form, opacity=0.85)  # paths may lie below the surface
     # the axes are often wide and low
     return replace(panel, y_label=wrapped([grid.y_label], 32), x_range=(x.min(), x.max()), y_range=(y.min(), y.max()))
@@ -108,20 +105,23 @@ def _values(found: PlaneInfo, field: Field) -> Panel:
     """At the states themselves, and on the plane below them."""
     marks: list[Mark] = []
     for i, walk in enumerate(found.walks):
-        at, style = found.clock(walk), {**_style(i), "size": 3.5}
+        at, style = found.clock(walk), {**_style(i), "size": 3.5, "listed": i == 0}
         own, below = (np.where(np.isfinite(values), values, np.nan) for values in (walk.own[field.name], walk.below[field.name]))
-        marks.append(Line(x=at, y=own, label="at the states themselves", listed=i == 0, **style))
-        marks.append(Line(x=at, y=below, label="on the plane below them", dash="dash", face="white", listed=i == 0, **style))
+        marks.append(Line(x=at, y=own, label="at the states themselves", **style))
+        marks.append(Line(x=at, y=below, label="on the plane below them", dash="dash", face="white", **style))
         marks.append(Edge(at=at[walk.not_finite & np.isnan(own)], marker="x-thin"))
     every = np.concatenate([values[field.name] for walk in found.walks for values in (walk.own, walk.below)])
-    log = field.name == "loss" and scale_of(every).log
-    return Panel(marks=marks, x_label=found.clock_label, y_label=field.label, y_log=log, grid=True, legend=True)
+    return _over_time(found, marks, field.label, y_log=field.name == "loss" and scale_of(every).log)
 
 
 def _distances(found: PlaneInfo) -> Panel:
     marks = [Line(x=found.clock(walk), y=walk.off_plane, size=3.5, **_style(i)) for i, walk in enumerate(found.walks)]
     top = 1.05 * max(float(walk.off_plane.max()) for walk in found.walks) or 1.0
-    return Panel(marks=marks, x_label=found.clock_label, y_label="distance off the plane", y_range=(0.0, top), grid=True, legend=True)
+    return _over_time(found, marks, "distance off the plane", y_range=(0.0, top))
+
+
+def _over_time(found: PlaneInfo, marks: Sequence[Mark], y_label: str, **axes: Any) -> Panel:
+    return Panel(marks=marks, x_label=found.clock_label, x_whole=found.by_epoch, y_label=y_label, grid=True, legend=True, **axes)
 
 
 def _walked(found: PlaneInfo, field: Field) -> tuple[Panel, Moving]:
@@ -135,11 +135,9 @@ def _walked(found: PlaneInfo, field: Field) -> tuple[Panel, Moving]:
         places += range(len(marks), len(marks) + 3)
         marks += _moved(found, i, field, 1.0)
         for name, values, dash in (("at the states themselves", walk.own, "solid"), ("on the plane below them", walk.below, "dot")):
-            z, deep = (
-                field.scale.position(values[field.name]) + 0.01,
-                {"color": style["color"], "dash": dash, "label": f"{walk.label}, {name}"},
-            )
-            marks.append(Line(x=walk.x, y=walk.y, z=z, width=3.7, marker="circle", size=3, told=told, hover="", **deep))
+            z, label = field.scale.position(values[field.name]) + 0.01, f"{walk.label}, {name}"
+            deep: dict[str, Any] = {"color": style["color"], "dash": dash, "label": label, "marker": "circle", "size": 3}
+            marks.append(Line(x=walk.x, y=walk.y, z=z, width=3.7, told=told, hover="", **deep))
     times = np.unique(np.concatenate([times_of(walk) for walk in found.walks]))
     times = times[np.diff(times, append=np.inf) > 1e-9]
     times = times[np.unique(np.linspace(0, len(times) - 1, LONGEST).round().astype(int))]

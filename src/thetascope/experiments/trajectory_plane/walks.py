@@ -57,11 +57,6 @@ class PlaneInfo:
     shares: dict[str, Floats]
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What must be said beside the picture of the loss."""
-        return (*self.grid.notes, self.note("loss"))
-
-    @property
     def by_epoch(self) -> bool:
         """Whether states are called by their epochs; else by their steps."""
         return all(np.isfinite(walk.epoch).all() and np.ptp(walk.epoch) > 0 for walk in self.walks)
@@ -121,23 +116,15 @@ def _walks(data: Any, names: list[str]) -> tuple[Walk, ...]:
     training = data["training"].values if "training" in data.variables else np.zeros(data.sizes["state"], np.int64)
     told = data.attrs.get("trainings", [])
     walks = []
-    for i in np.unique(training):
+    for i in np.unique(training).tolist():
         part = data.isel(state=np.flatnonzero(training == i))
-        own = {name: np.asarray(part[f"path_{name}"].values, np.float64) for name in names}
-        walks.append(
-            Walk(
-                label=str(told[int(i)]["label"]) if int(i) < len(told) else f"training {i}",
-                x=np.asarray(part["path_x"].values, np.float64),
-                y=np.asarray(part["path_y"].values, np.float64),
-                step=np.asarray(part["step"].values),
-                epoch=np.asarray(part["epoch"].values, np.float64),
-                progress=np.asarray(part["progress"].values, np.float64),
-                off_plane=np.asarray(part["off_plane"].values, np.float64),
-                own=own,
-                below={name: np.asarray(part[f"plane_{name}"].values, np.float64) for name in names},
-                not_finite=np.asarray(part["path_status"].values == NOT_FINITE),
-            )
+        label = str(told[i]["label"]) if i < len(told) else f"training {i}"
+        x, y, epoch, progress, off_plane = (
+            np.asarray(part[name].values, np.float64) for name in ("path_x", "path_y", "epoch", "progress", "off_plane")
         )
+        own, below = ({name: np.asarray(part[f"{of}_{name}"].values, np.float64) for name in names} for of in ("path", "plane"))
+        not_finite = np.asarray(part["path_status"].values == NOT_FINITE)
+        walks.append(Walk(label, x, y, part["step"].values, epoch, progress, off_plane, own, below, not_finite))
     return tuple(walks)
 
 

@@ -50,7 +50,10 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, parameter
         for i in chosen:
             said: dict[str, Any] = {"name": name, "title": clipped(names[i], LONGEST), "small": True}
             is_first, is_last = i == chosen[0], name == list(examples)[-1]
-            said |= {"y_label": f"{name}\n{shares[name]:.1%}" if is_first else "", "x_label": "α of the parameter" if is_last else ""}
+            said |= {
+                "y_label": f"{name}\n{shares[name]:.1%}" if is_first and form == "figure" else "",
+                "x_label": "α of the parameter" if is_last else "",
+            }
             panels.append(_panel(data, i, variable, final, **said))
         panels += [Panel(marks=())] * (columns - len(chosen))
     parts = Parts(parts=panels, columns=columns)
