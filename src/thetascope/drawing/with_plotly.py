@@ -119,7 +119,7 @@ def axes_of(panel: Panel, n: str = "") -> dict[str, Any]:
         ticks, limits, label, log = (getattr(panel, f"{axis}_{what}") for what in ("ticks", "range", "label", "log"))
         key = f"{axis}axis{n}"
         axes |= {f"{key}.title.text": _escaped(label), f"{key}.type": "log" if log else "-"}
-        axes[f"{key}.exponentformat"] = "power" if log else "e" if panel.small else "B"
+        axes[f"{key}.exponentformat"] = "e" if log or panel.small else "B"
         if ticks is not None and panel.scale is None:
             axes |= {f"{key}.tickvals": list(ticks[0]), f"{key}.ticktext": _escaped(ticks[1])}
             axes[f"{key}.automargin"] = True
@@ -203,17 +203,17 @@ def _line(mark: Line, panel: Panel) -> list[Any]:
 
     kinds = ["lines"] * bool(mark.dash) + ["markers"] * bool(mark.marker)
     hollow = "-open" if mark.face == "none" or mark.marker in THIN else ""
-    dots: dict[str, Any] = {"symbol": (mark.marker or "circle") + hollow, "size": SIZE * mark.size}
+    dots: dict[str, Any] = {"symbol": (mark.marker or "circle") + hollow, "size": mark.size * (1.0 if mark.marker == "star" else SIZE)}
     dots["color"] = mark.color if hollow else mark.face or mark.color
     if mark.face or mark.edge or hollow:
-        dots["line"] = {"color": mark.edge or mark.color, "width": 1}
+        dots["line"] = {"color": mark.edge or mark.color, "width": 1.5 if mark.edge == "black" else 1}
     style: dict[str, Any] = {"x": _plain(mark.x), "y": _plain(mark.y), "mode": "+".join(kinds), "marker": dots, "opacity": mark.opacity}
     if mark.dash:
         style["line"] = {"color": mark.color, "dash": mark.dash, "width": 1.35 * mark.width}
     if mark.spread is not None:
         style["error_y"] = {"type": "data", "array": _plain(mark.spread), "visible": True}
     if mark.z is not None:
-        return [Scatter3d(**{**style, "z": _plain(mark.z), "marker": {**dots, "size": 0.8 * mark.size, "symbol": "circle"}})]
+        return [Scatter3d(**{**style, "z": _plain(mark.z), "marker": {**dots, "size": 0.65 * mark.size, "symbol": "circle"}})]
     return [(Scattergl if len(mark.x) > MANY and not mark.dash else Scatter)(**style)]
 
 

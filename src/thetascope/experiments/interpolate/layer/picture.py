@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetascope.drawing.spec import Line, Mark, Panel, Parts, Picture, style_of, unbounded
+from thetascope.drawing.spec import Form, Line, Mark, Panel, Parts, Picture, style_of, unbounded
 from thetascope.drawing.style import GREY, quantities, title_of
 from thetascope.experiments.interpolate.curves import ends_of, note_of, one_of
 
@@ -15,32 +15,27 @@ if TYPE_CHECKING:
 
 NAMED = 12
 """So many layers are named in a figure's legend, those whose curves vary most; more are drawn thin and grey."""
+FAINT: dict[str, Any] = {"color": GREY, "width": 0.6, "listed": False, "level": 1}
+X_LABEL = "α of the layer (0: its first values, 1: its last)"
+TOLD = "in brackets: the distance that a layer travelled"
 
 
-def picture(data: xr.Dataset, variable: str | None = None, layer: str | None = None) -> Picture:
+def picture(data: xr.Dataset, form: Form, variable: str | None = None, layer: str | None = None) -> Picture:
     """All layers, or only `layer`: all variables side by side, or only `variable`."""
     data = data.sortby("alpha") if layer is None else one_of(data.sortby("alpha"), "layer", layer)
     names, alphas, shown = data["layer"].values.astype(str).tolist(), data["alpha"].values, quantities(data.attrs, variable)
     called = [f"{name} ({distance:.3g})" for name, distance in zip(names, data["distance"].values, strict=True)]
     finite = [curve[np.isfinite(curve)] for curve in data[next(iter(shown))].values]
     named = np.sort(np.argsort([np.ptp(curve) if len(curve) else np.inf for curve in finite])[::-1][:NAMED]).tolist()
+    styles = [style_of(named.index(i)) if i in named else FAINT for i in range(len(names))]
+    title = TOLD if form == "axes" else ""
     panels = []
-    for variable_, label in shown.items():
-        curves = data[variable_].values
+    for name, label in shown.items():
+        curves = data[name].values
         marks: list[Mark] = [
-            Line(x=alphas, y=curve, label=called[i], about=names[i], layer=names[i], **style_of(named.index(i)))
-            if i in named
-            else Line(x=alphas, y=curve, label=called[i], about=names[i], layer=names[i], color=GREY, width=0.6, listed=False, level=1)
-            for i, curve in enumerate(curves)
+            Line(x=alphas, y=curve, label=called[i], about=names[i], layer=names[i], **styles[i]) for i, curve in enumerate(curves)
         ]
-        marks += [unbounded(alphas, curves[i]) for i in named]
-        x_label = "α of the layer (0: its first values, 1: its last)"
-        panels.append(Panel(name=variable_, marks=[*marks, *ends_of(alphas)], x_label=x_label, y_label=label, hover=HOVER))
-    told = "in brackets: the distance that a layer travelled"
-    title = title_of(data.attrs) if layer is None else f"{title_of(data.attrs)}: {layer}"
-    return Picture(
-        title=title, notes=(note_of(data.attrs, buffers=True), told), parts=Parts(parts=panels), width=5.2 * len(panels), height=4.8
-    )
-
-
-HOVER = "α = %{x:.3f}<br>%{y:.5g}"
+        marks += [*(unbounded(alphas, curves[i]) for i in named), *ends_of(alphas)]
+        panels.append(Panel(name=name, marks=marks, title=title, x_label=X_LABEL, y_label=label, hover="α = %{x:.3f}<br>%{y:.5g}"))
+    notes, called_ = (note_of(data.attrs, buffers=True), TOLD), f": {layer}" if layer is not None else ""
+    return Picture(title=title_of(data.attrs) + called_, notes=notes, parts=Parts(parts=panels), width=5.2 * len(panels), height=4.8)
