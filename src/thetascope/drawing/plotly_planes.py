@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 MARKS = (("not finite", "x", VERMILION), ("not scored", "square", GREY))
 """Of cells without a finite value."""
 _HOVER = "x = %{x:.4g}, y = %{y:.4g}<br>%{text}<extra></extra>"
-_BUTTONS = {"type": "buttons", "direction": "right", "y": 1.02, "yanchor": "bottom"}
+BUTTONS = {"direction": "right", "y": 1.02, "yanchor": "bottom"}
 _SWITCHED = ("x", "y", "z", "text", "name", "showlegend", "showscale", "marker", "colorscale", "colorbar")
 KINDS = {"contour": "contours", "flat": "heat map", "3d": "3-D"}
+"""What buttons call what traces have as their `meta`."""
 
 
 def field_traces(mark: FieldMark, panel: Panel) -> list[Any]:
@@ -79,7 +80,7 @@ def _plain(text: str) -> str:
 
 def plane_layout(figure: Figure, panel: Panel) -> None:
     """Axes of the plane and of the space above it, whose heights are written as values."""
-    found, field = _shown(panel)
+    found, field = _shown(panel).grid, _shown(panel).field
     for name, at in (("xaxis", found.x), ("yaxis", found.y)):
         figure.layout[name].update(range=sorted(at[[0, -1]].tolist()), constrain="domain")
     if found.equal:
@@ -90,9 +91,8 @@ def plane_layout(figure: Figure, panel: Panel) -> None:
     figure.update_layout(scene={**axes, "camera": camera, "aspectmode": "manual", "aspectratio": ratio, "zaxis": _scales(field)["heights"]})
 
 
-def _shown(panel: Panel) -> tuple[GridInfo, Field]:
-    mark = next(mark for mark in panel.marks if isinstance(mark, FieldMark))
-    return mark.grid, mark.field
+def _shown(panel: Panel) -> FieldMark:
+    return next(mark for mark in panel.marks if isinstance(mark, FieldMark))
 
 
 def _scales(field: Field) -> dict[str, Any]:
@@ -104,16 +104,22 @@ def _scales(field: Field) -> dict[str, Any]:
 
 
 def kind_menu(figure: Figure, panel: Panel) -> dict[str, Any]:
-    """Buttons that show the figure's traces of one kind; a trace is of the kind in its `meta`, or flat."""
-    found, present, buttons = _shown(panel)[0], [trace.meta for trace in figure.data], []
-    for kind in (kind for kind in KINDS if kind in present):
+    """Buttons that show the figure's traces of one kind, its own to begin with; a trace is of the kind in its `meta`, or flat."""
+    mark, present, buttons = _shown(panel), [trace.meta for trace in figure.data], list[dict[str, Any]]()
+    for kind, name in KINDS.items():
         flat = kind != "3d"
         visible = [meta == kind or (flat and meta == "flat") for meta in present]
-        across, down = (edges(found.x, found.y), edges(found.y, found.x)) if kind == "flat" else (found.x, found.y)
+        at = mark.grid.x, mark.grid.y
+        across, down = (edges(*at), edges(*reversed(at))) if kind == "flat" else at
         axes: dict[str, Any] = {"xaxis.visible": flat, "yaxis.visible": flat}
         axes |= {"xaxis.range": sorted(across[[0, -1]].tolist()), "yaxis.range": sorted(down[[0, -1]].tolist())}
-        buttons.append({"label": KINDS[kind], "method": "update", "args": [{"visible": visible}, axes]})
-    return {**_BUTTONS, "buttons": buttons, "x": 1.0, "xanchor": "right"}
+        buttons.append({"label": name, "method": "update", "args": [{"visible": visible}, axes]})
+    active = list(KINDS).index("flat" if mark.kind == "heatmap" else mark.kind)
+    seen, axes = buttons[active]["args"]
+    for trace, is_shown in zip(figure.data, seen["visible"], strict=True):
+        trace.visible = is_shown
+    figure.update_layout(axes)
+    return {**BUTTONS, "type": "buttons", "active": active, "buttons": buttons, "x": 1.0, "xanchor": "right"}
 
 
 def switched(panel: Panel, families: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
@@ -122,6 +128,6 @@ def switched(panel: Panel, families: Sequence[Sequence[Any]]) -> list[dict[str, 
     for (name, shown), made in zip([(panel.name, panel), *panel.others], families, strict=True):
         traces = [trace.to_plotly_json() for trace in made]
         new = {key: [trace.get(key) for trace in traces] for key in _SWITCHED if any(key in trace for trace in traces)}
-        axes = {"scene.zaxis": _scales(_shown(shown)[1])["heights"]}
+        axes = {"scene.zaxis": _scales(_shown(shown).field)["heights"]}
         buttons.append({"label": html(name), "method": "update", "args": [new, axes]})
-    return [{**_BUTTONS, "buttons": buttons, "x": 0.0, "xanchor": "left"}] if panel.others else []
+    return [{**BUTTONS, "type": "buttons", "buttons": buttons, "x": 0.0, "xanchor": "left"}] if panel.others else []

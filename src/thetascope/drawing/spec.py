@@ -287,7 +287,8 @@ def unbounded(x: Any, y: Any, label: str = "not finite", marker: str = "x") -> E
 def even_epochs(progress: Floats, epochs: Floats) -> tuple[float, float] | None:
     """The first epoch and the last, where they rise evenly with the steps."""
     first, last = float(epochs[0]), float(epochs[-1])
-    even = first != last and np.allclose(epochs, first + progress * (last - first), atol=1e-6 * abs(last - first))
+    line = first + progress * (last - first)
+    even = first != last and np.isfinite(epochs).all() and np.allclose(epochs, line, atol=1e-6 * abs(last - first))
     return (first, last) if even else None
 
 

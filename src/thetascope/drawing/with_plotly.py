@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.drawing.legends import wrapped
-from thetascope.drawing.plotly_planes import field_traces, kind_menu, plane_layout, switched
+from thetascope.drawing.plotly_planes import BUTTONS, field_traces, kind_menu, plane_layout, switched
 from thetascope.drawing.scales import COLOR_MAP, Scale
 from thetascope.drawing.spec import (
     THIN,
@@ -45,7 +45,6 @@ MANY = 500
 SIZE = 1.5
 """Pixels of a marker for each point of its size."""
 HATCHES = {"/": "/", ".": ".", "x": "x", "\\": "\\", "o": "."}
-BUTTONS = {"direction": "right", "y": 1.02, "yanchor": "bottom"}
 STOPS = 64
 ENTRY, NARROWEST, CHARACTER = 50, 320, 7
 """Pixels of an entry of a legend that changes: beside its text, at least, and of each character."""

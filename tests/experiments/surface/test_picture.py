@@ -301,6 +301,16 @@ def test_plotly_switches_kinds_and_variables() -> None:
     assert list(figure.data[0].colorbar.ticktext) == found.fields[0].scale.tick_texts
 
 
+@pytest.mark.parametrize(("kind", "place", "type_"), [("contour", 0, "contour"), ("heatmap", 1, "heatmap"), ("3d", 2, "surface")])
+def test_a_page_begins_with_the_kind_that_is_asked_for(kind: str, place: int, type_: str) -> None:
+    figure = draw_plotly(surface(bowl()), kind=kind)
+    (kinds,) = figure.layout.updatemenus
+    assert kinds.active == place
+    assert [trace.visible for trace in figure.data] == list(kinds.buttons[place].args[0]["visible"])
+    assert type_ in {trace.type for trace in figure.data if trace.visible}
+    assert figure.layout.xaxis.visible is (kind != "3d")
+
+
 def test_plotly_marks_cells_without_a_value() -> None:
     loss = bowl()
     loss[0, 2], loss[5, 1] = np.nan, np.inf
