@@ -284,6 +284,11 @@ def unbounded(x: Any, y: Any, label: str = "not finite", marker: str = "x") -> E
     return Edge(at=np.asarray(x)[~np.isfinite(y)], label=label, marker=marker)
 
 
+def ends_of(alphas: Floats) -> list[Rule]:
+    """The first and the last state, where α goes beyond them."""
+    return [Rule(at=end) for end in (0.0, 1.0)] if alphas.min() < 0 or alphas.max() > 1 else []
+
+
 def even_epochs(progress: Floats, epochs: Floats) -> tuple[float, float] | None:
     """The first epoch and the last, where they rise evenly with the steps."""
     first, last = float(epochs[0]), float(epochs[-1])

@@ -68,6 +68,18 @@ def known_variable(variable: str, there: Iterable[str]) -> str:
     return variable
 
 
+def one_of(data: xr.Dataset, dim: str, label: str) -> xr.Dataset:
+    """Only the curve of that label.
+
+    Raises:
+        ResultError: there is none.
+    """
+    labels = data[dim].values.astype(str).tolist()
+    if label not in labels:
+        raise ResultError(f'no {dim} "{label}" in this result; there are: {", ".join(labels[:20])}')
+    return data.isel({dim: [labels.index(label)]})
+
+
 def check_holds(data: xr.Dataset, names: Iterable[str], shown: str) -> None:
     """Whether the data hold what the picture needs.
 

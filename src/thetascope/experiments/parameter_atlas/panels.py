@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from thetascope.drawing.legends import wrapped
 from thetascope.drawing.scales import text_of
-from thetascope.drawing.spec import CYCLE, INK, Bars, Edge, Form, Line, Mark, Panel, Rule, style_of
+from thetascope.drawing.spec import CYCLE, INK, Bars, Edge, Form, Line, Mark, Panel, Rule, ends_of, style_of
 from thetascope.drawing.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, Ints, html
 from thetascope.errors import ResultError
 from thetascope.experiments.parameter_atlas.images import MOST
@@ -206,9 +206,8 @@ def curves_panel(found: AtlasInfo, chosen: Sequence[int]) -> Panel:
         label, shown = found.short_label(i), np.where(scored & np.isfinite(curve), curve, np.nan)
         marks.append(Line(x=found.alphas, y=shown, label=label, about=label, **style_of(place)))
         marks.append(Edge(at=found.alphas[scored & ~np.isfinite(curve)], marker="x-thin"))
-    marks += [Rule(at=end) for end in (0.0, 1.0)] if found.alphas.min() < 0 or found.alphas.max() > 1 else []
     return Panel(
-        marks=marks,
+        marks=[*marks, *ends_of(found.alphas)],
         title="the parameters with the largest impacts" if chosen else "no parameter has an impact",
         x_label="α of the parameter (0: its first value, 1: its last)",
         y_label=f"change of {found.loss_label}",

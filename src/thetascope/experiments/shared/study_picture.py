@@ -33,7 +33,7 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
     attrs, study = data.attrs, str(data.attrs["experiment"])
     if study not in UNITS:
         raise ResultError(f'this figure is of a study; got a result of "{study}"')
-    x = data[values_over(study)].values.astype(np.int64)
+    x = data["epochs" if study == "study_epochs" else "size"].values.astype(np.int64)
     has_boxes, sizes = study == "study_test_size", study != "study_epochs"
     places = np.arange(len(x), dtype=np.float64) if has_boxes else x.astype(np.float64)
     found = np.flatnonzero(x == attrs.get("recommendation"))
@@ -42,7 +42,7 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
     panels = [
         Panel(
             name=name,
-            marks=[*_marks(data, name, places, study), *advice],
+            marks=[*_marks(data, name, places, [f"{number:,} {UNITS[study]}" for number in x]), *advice],
             x_label=UNITS[study] + {"study_epochs": " of training", "study_test_size": " in a subset (not to scale)"}.get(study, ""),
             y_label=label_,
             x_log=sizes and not has_boxes,
@@ -78,11 +78,10 @@ def tick_labels(x: Ints, *, every: bool) -> list[str]:
     return labels
 
 
-def _marks(data: xr.Dataset, name: str, places: Floats, study: str) -> list[Mark]:
+def _marks(data: xr.Dataset, name: str, places: Floats, told: list[str]) -> list[Mark]:
     """The values: themselves for epochs, with their medians for training sizes, as boxes for test sizes; and what the rule allows."""
     values, limit = np.asarray(data[name].values, np.float64).reshape(len(places), -1), data.attrs.get("limit")
-    repeats, told = values.shape[1], [f"{size:,} {UNITS[study]}" for size in data[values_over(study)].values]
-    marks: list[Mark] = []
+    repeats, study, marks = values.shape[1], data.attrs["experiment"], list[Mark]()
     if study == "study_test_size":
         marks.append(Boxes(at=places, values=values, label=f"{repeats} random subsets (box: quartiles)", color=BLUE, face=SKY))
         full = float(data[f"full_{name}"])
@@ -103,8 +102,3 @@ def _marks(data: xr.Dataset, name: str, places: Floats, study: str) -> list[Mark
             marks.append(Rule(at=limit, upright=False, label=f"within tolerance: at most {limit:.4g}", color=GREY, width=1.2))
     bad = ~np.isfinite(values).all(axis=1)
     return [*marks, Edge(at=places[bad], label="not finite, or missing", marker="x-thin")]
-
-
-def values_over(study: str) -> str:
-    """The dimension of the numbers that a study compares."""
-    return "epochs" if study == "study_epochs" else "size"

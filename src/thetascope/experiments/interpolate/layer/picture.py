@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetascope.drawing.spec import Form, Line, Mark, Panel, Parts, Picture, style_of, unbounded
-from thetascope.drawing.style import GREY, quantities, title_of
-from thetascope.experiments.interpolate.curves import ends_of, note_of, one_of
+from thetascope.drawing.spec import Form, Line, Mark, Panel, Parts, Picture, ends_of, style_of, unbounded
+from thetascope.drawing.style import GREY, knots_note, one_of, quantities, title_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,5 +36,5 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, layer: st
         ]
         marks += [*(unbounded(alphas, curves[i]) for i in named), *ends_of(alphas)]
         panels.append(Panel(name=name, marks=marks, title=title, x_label=X_LABEL, y_label=label, hover="α = %{x:.3f}<br>%{y:.5g}"))
-    notes, called_ = (note_of(data.attrs, buffers=True), TOLD), f": {layer}" if layer is not None else ""
+    notes, called_ = (f"the rest stays final; {knots_note(data.attrs)}", TOLD), f": {layer}" if layer is not None else ""
     return Picture(title=title_of(data.attrs) + called_, notes=notes, parts=Parts(parts=panels), width=5.2 * len(panels), height=4.8)

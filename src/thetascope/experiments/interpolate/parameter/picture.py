@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.arrays import Floats
-from thetascope.drawing.spec import Form, Line, Mark, Panel, Parts, Picture, unbounded
-from thetascope.drawing.style import BLUE, VERMILION, quantities, title_of
+from thetascope.drawing.spec import Form, Line, Mark, Panel, Parts, Picture, ends_of, unbounded
+from thetascope.drawing.style import BLUE, VERMILION, knots_note, one_of, quantities, title_of
 from thetascope.errors import ResultError
-from thetascope.experiments.interpolate.curves import ends_of, note_of, one_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,7 +24,8 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, layer: st
     One `parameter` is drawn closely, with all variables side by side where none is named.
     """
     data, farthest = data.sortby("alpha"), float(data["distance"].max())
-    owners, note = data["layer"].values.astype(str), note_of(data.attrs, buffers=False)  # single parameters move no buffers
+    owners = data["layer"].values.astype(str)
+    note = f"the rest stays final; {knots_note(data.attrs, buffers=False)}"  # single parameters move no buffers
     if layer is not None and layer not in owners:
         raise ResultError(f'no parameters of the layer "{layer}" in this result; there are: {", ".join(dict.fromkeys(owners.tolist()))}')
     if parameter is not None:
