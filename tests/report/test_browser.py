@@ -129,7 +129,9 @@ def test_a_chosen_layer_filters_pictures_and_tables(opened: Opened) -> None:
         assert all(is_shown == (layer == "out") for layer, is_shown in shown)
     opened.show(ROLES)
     opened.wait_for(ROLES, "picture.layer", "out")
-    assert opened.of(ROLES, "plot.data.filter((t) => t.ids).every((t) => t.selectedpoints.every((i) => t.ids[i] === 'out'))")
+    assert opened.of(
+        ROLES, "plot.data.filter((t) => t.meta?.layers).every((t) => t.selectedpoints.every((i) => t.meta.layers[i] === 'out'))"
+    )
     opened.show(PATTERNS)
     opened.wait_for(PATTERNS, "picture.layer", "out")
     assert opened.of(PATTERNS, "Array.from(plot.data[0].x)") == opened.of(PATTERNS, "plot.data[0].meta.x_of_layers.out")

@@ -9,37 +9,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.arrays import Floats
-from thetascope.drawing.layouts import Panel, PictureInfo
-from thetascope.drawing.legends import legend_text
 from thetascope.drawing.scales import Scale, drawable, scale_of
-from thetascope.drawing.style import VERMILION, Bools, quantities, title_of
+from thetascope.drawing.style import Bools, known_variable, quantities, title_of
 from thetascope.errors import ResultError
 from thetascope.results.status import ESTIMATED, MISSING
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.axes import Axes
 
 OBLIQUE = 0.1
 """A cosine of the two directions that a reader must know."""
-MARKERS = ("*", "o", "s", "^", "D", "v")
-MARKED: dict[str, dict[str, Any]] = {
-    "not finite": {"facecolor": "white", "edgecolor": VERMILION, "hatch": "xxxxx"},
-    "not scored": {"facecolor": "#ECECEC", "edgecolor": "#8C8C8C", "hatch": "...."},
-}
 
 
 @dataclass(frozen=True)
-class Field(Panel):
+class Field:
     """One quantity over the grid ``[ny, nx]``.
 
     Attributes:
+        name, label: the variable's name, and what an axis calls it.
+        log: whether a logarithmic axis shows it better.
         values: as stored; what is not finite stays so.
         missing: cells without a value.
         not_finite: cells that were scored and have no finite value.
         evaluated: cells that were scored, where others are estimated; None where nothing is.
     """
 
+    name: str
+    label: str
+    log: bool
     values: Floats
     missing: Bools
     not_finite: Bools
@@ -67,9 +64,11 @@ class Field(Panel):
 
 
 @dataclass(frozen=True)
-class GridInfo(PictureInfo):
+class GridInfo:
     """All that a picture shows of a plane. `marks`: x, y and label of stored states that lie in it."""
 
+    title: str
+    notes: tuple[str, ...]
     x: Floats
     y: Floats
     x_label: str
@@ -77,6 +76,11 @@ class GridInfo(PictureInfo):
     fields: tuple[Field, ...]
     standard_error: Floats | None
     marks: tuple[tuple[float, float, str], ...]
+
+    def field(self, variable: str | None) -> Field:
+        """The one of that variable, or of the loss where none is named."""
+        by_name = {field.name: field for field in self.fields}
+        return by_name[known_variable(variable or "loss", by_name)]
 
     @property
     def equal(self) -> bool:
@@ -184,77 +188,7 @@ def lonely(heights: Floats) -> Bools:
     return finite & ~covered
 
 
-def height_at(found: GridInfo, heights: Floats, x: float, y: float) -> float:
-    """Of the cell nearest to a point; the floor where it has none."""
-    height = heights[np.abs(found.y - y).argmin(), np.abs(found.x - x).argmin()]
-    return float(height) if np.isfinite(height) else 0.0
-
-
 def open_corner(heights: Floats) -> tuple[int, int]:
     """The lowest corner of a surface ``[ny, nx]`` as signs of (x, y): seen from there no wall hides the basin."""
     corners = {(x, y): float(heights[-1 if y > 0 else 0, -1 if x > 0 else 0]) for y in (-1, 1) for x in (1, -1)}
     return min(corners, key=lambda corner: corners[corner] if np.isfinite(corners[corner]) else np.inf)
-
-
-def draw_field(ax: Axes, grid: GridInfo, field: Field, *, contours: bool) -> None:
-    """Contours or a heat map with its colour bar and the marks; cells without a finite value are hatched, evaluated ones dotted."""
-    scale, across, down = field.scale, edges(grid.x, grid.y), edges(grid.y, grid.x)
-    contours = contours and not scale.flat and not grid.is_line
-    if not contours or field.marked:  # below contours: up to the edge of each cell without a value
-        ax.pcolormesh(across, down, np.ma.masked_invalid(field.shown), norm=scale.norm(), cmap=field.color_map, zorder=0)
-    if contours:
-        shown = np.ma.masked_invalid(field.shown)
-        ax.contourf(grid.x, grid.y, shown, levels=scale.levels, norm=scale.norm(), cmap=field.color_map, zorder=0.5)
-        ax.contour(grid.x, grid.y, shown, levels=scale.levels[1:-1], colors="white", linewidths=0.5, alpha=0.6, zorder=0.6)
-        across, down = grid.x, grid.y
-    ax.set(xlim=sorted(across[[0, -1]]), ylim=sorted(down[[0, -1]]))
-    if grid.equal:
-        ax.set_aspect("equal")
-        ax.locator_params(nbins=6)
-    _hatch(ax, grid, field)
-    if field.evaluated is not None:
-        y, x = np.nonzero(field.evaluated)
-        ax.plot(grid.x[x], grid.y[y], ".", color="black", markersize=1.6, alpha=0.6, zorder=1.5, label="evaluated cell")
-    ax.set_xlabel(grid.x_label, parse_math=False)
-    ax.set_ylabel(grid.y_label, parse_math=False)
-    _color_bar(ax, field)
-    draw_marks(ax, grid)
-
-
-def _hatch(ax: Axes, grid: GridInfo, field: Field) -> None:
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path
-
-    across, down = edges(grid.x, grid.y), edges(grid.y, grid.x)
-    for kind, cells in field.marked.items():
-        corners = [
-            [(across[i], down[j]), (across[i + 1], down[j]), (across[i + 1], down[j + 1]), (across[i], down[j + 1]), (across[i], down[j])]
-            for j, i in zip(*np.nonzero(cells), strict=True)
-        ]
-        outline = Path.make_compound_path(*(Path(corner, closed=True) for corner in corners))
-        ax.add_patch(PathPatch(outline, linewidth=0, zorder=1, label=field.count_text(kind), **MARKED[kind]))
-
-
-def _color_bar(ax: Axes, field: Field) -> None:
-    """With round numbers; none where nothing is finite."""
-    from matplotlib.cm import ScalarMappable
-
-    scale = field.scale
-    if not len(scale.levels):
-        ax.text(0.5, 0.75, "no finite value", transform=ax.transAxes, ha="center", va="center", bbox={"facecolor": "white"}, zorder=5)
-        return
-    bar = ax.figure.colorbar(ScalarMappable(scale.norm(), field.color_map), cax=ax.inset_axes((1.03, 0.0, 0.05, 1.0)))
-    bar.set_ticks(scale.ticks.tolist(), labels=scale.tick_texts)
-    bar.ax.minorticks_off()
-    bar.set_label(f"{field.label}{scale.remark}{': all cells equal' if scale.flat else ''}", parse_math=False)
-
-
-def draw_marks(ax: Any, grid: GridInfo, height: Any = None) -> None:
-    """The stored states that lie in the plane, each with its own sign, many with one; at a `height` in 3-D."""
-    few = len(grid.marks) <= len(MARKERS)
-    style = {"linestyle": "", "markerfacecolor": "white", "markeredgecolor": "black", "zorder": 6}
-    for place, (x, y, label) in enumerate(grid.marks):
-        at = (x, y) if height is None else (x, y, height(x, y))
-        shown = legend_text(label) if few else f"{len(grid.marks)} stored states" if place == 0 else "_"
-        size = 12 if few and place == 0 else 7
-        ax.plot(*([value] for value in at), MARKERS[place if few else 1], markersize=size, label=shown, **style)

@@ -4,74 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from thetascope.arrays import Floats
-from thetascope.drawing.curves import CYCLE, PAGE_DASHES
-from thetascope.drawing.layouts import LEGEND_ABOVE, Panel, PictureInfo, framed, stacked_page
-from thetascope.drawing.style import html, wants_log
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure as PlotlyFigure
+from thetascope.drawing.spec import Line, Panel, Picture, stacked, style_of
+from thetascope.drawing.style import wants_log
 
 MOST_PANELS = 4
 """More kinds of metrics than this are left out, and named."""
 
 
 @dataclass(frozen=True)
-class MetricPanel(Panel):
-    """Metrics whose names end alike, such as ``train_loss`` and ``validation_loss``, each ``[T]``, nan where not recorded."""
+class History:
+    """Recorded metrics over epochs, where all records have rising ones, or steps; by the last word of their names, the loss first.
 
-    curves: dict[str, Floats]
-
-
-@dataclass(frozen=True)
-class HistoryInfo(PictureInfo):
-    """All that the picture shows."""
+    Each is ``[T]``, nan where not recorded: ``train_loss`` and ``validation_loss`` stand together.
+    """
 
     x_label: str
     x: Floats
-    panels: tuple[MetricPanel, ...]
+    kinds: dict[str, dict[str, Floats]]
 
 
-def info(steps: Sequence[int], epochs: Sequence[float | None], metrics: Sequence[Mapping[str, float]]) -> HistoryInfo:
-    """Gather recorded metrics by the last word of their names, the loss first; over epochs where all records have rising ones."""
+def history(steps: Sequence[int], epochs: Sequence[float | None], metrics: Sequence[Mapping[str, float]]) -> History:
+    """Gather what was recorded."""
     known = [np.nan if epoch is None else float(epoch) for epoch in epochs]
     by_epoch = bool(np.isfinite(known).all()) and bool((np.diff(known) > 0).all())
     kinds: dict[str, dict[str, Floats]] = {}
     for name in dict.fromkeys(name for of_one in metrics for name in of_one):
         values = np.array([float(of_one.get(name, np.nan)) for of_one in metrics])
         kinds.setdefault(name.rsplit("_", 1)[-1], {})[name] = values
-    ordered = sorted(kinds.items(), key=lambda item: item[0] != "loss")
-    return HistoryInfo(
-        title="Metrics recorded during the training",
-        notes=(f"not drawn: {', '.join(name for _, curves in ordered[MOST_PANELS:] for name in curves)}",) if ordered[MOST_PANELS:] else (),
-        x_label="epoch" if by_epoch else "step",
-        x=np.array(known if by_epoch else steps, np.float64),
-        panels=tuple(MetricPanel(kind, kind, kind == "loss" and wants_log(*of.values()), of) for kind, of in ordered[:MOST_PANELS]),
-    )
+    ordered = dict(sorted(kinds.items(), key=lambda item: item[0] != "loss"))
+    return History("epoch" if by_epoch else "step", np.array(known if by_epoch else steps, np.float64), ordered)
 
 
-def draw_plotly(found: HistoryInfo) -> PlotlyFigure:
+def picture(found: History) -> Picture:
     """All kinds of metrics below one another, what was measured on the same data in one colour."""
-    from plotly.graph_objects import Scatter
-
-    measured_on = {name: name.rsplit("_", 1)[0].replace("_", " ") for panel in found.panels for name in panel.curves}
-    kinds, told = list(dict.fromkeys(measured_on.values())), set[str]()
-
-    def traces(panel: MetricPanel, _first: bool) -> list[Any]:
-        made = []
-        for name, values in panel.curves.items():
-            recorded, kind = np.isfinite(values), measured_on[name]
-            place = kinds.index(kind)
-            line = {"color": CYCLE[place % len(CYCLE)], "dash": PAGE_DASHES[place % len(PAGE_DASHES)]}
-            hover = f"{html(name.replace('_', ' '))}<br>{found.x_label} %{{x:,}}<br>%{{y:.5g}}<extra></extra>"
-            named: dict[str, Any] = {"name": html(kind), "legendgroup": str(place), "showlegend": kind not in told, "hovertemplate": hover}
-            made.append(Scatter(x=found.x[recorded], y=values[recorded], mode="lines+markers", line=line, marker={"size": 5}, **named))
-            told.add(kind)
-        return made
-
-    figure = stacked_page(found.panels, found.x_label, traces, spacing=0.07)
-    return framed(figure, found, 10_000, height=140 + 190 * len(found.panels), legend=LEGEND_ABOVE, margin={"t": 110})
+    shown, rest = list(found.kinds.items())[:MOST_PANELS], list(found.kinds.items())[MOST_PANELS:]
+    measured_on = {name: name.rsplit("_", 1)[0].replace("_", " ") for _, curves in shown for name in curves}
+    kinds, panels = list(dict.fromkeys(measured_on.values())), []
+    for kind, curves in shown:
+        marks = []
+        for name, values in curves.items():
+            recorded, on = np.isfinite(values), measured_on[name]
+            style = style_of(kinds.index(on)) | {"marker": "circle", "about": name.replace("_", " ")}
+            marks.append(Line(x=found.x[recorded], y=values[recorded], label=on, **style))
+        log, hover = kind == "loss" and wants_log(*curves.values()), f"{found.x_label} %{{x:,}}<br>%{{y:.5g}}"
+        panels.append(Panel(name=kind, marks=marks, x_label=found.x_label, y_label=kind, y_log=log, hover=hover))
+    notes = (f"not drawn: {', '.join(name for _, curves in rest for name in curves)}",) if rest else ()
+    title = "Metrics recorded during the training"
+    return Picture(title=title, notes=notes, parts=stacked(panels), width=6.4, height=1.2 + 1.9 * len(panels))

@@ -12,8 +12,7 @@ from thetascope.drawing.scales import text_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
-    from matplotlib.legend import Legend
+    from matplotlib.figure import Figure
 
 
 def wrapped(notes: Sequence[str], width: int) -> str:
@@ -37,42 +36,31 @@ def legend_text(label: str) -> str:
     return f" {label}" if label.startswith("_") else label
 
 
-def entries(axes: Iterable[Axes]) -> tuple[list[Any], list[str]]:
-    """What is drawn, each kind once."""
+def entries(axes: Iterable[Axes], order: Sequence[str] = ()) -> tuple[list[Any], list[str]]:
+    """What is drawn, each kind once, in that order of their labels."""
     found: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    return list(found.values()), list(found)
+    places = {label: place for place, label in enumerate(order)}
+    labels = sorted(found, key=lambda label: places.get(label, len(places)))
+    return [found[label] for label in labels], labels
 
 
-def legend_on(ax: Axes, *, inside: bool = False, note: str = "") -> None:
+def legend_on(ax: Axes, order: Sequence[str], *, inside: bool = False, note: str = "") -> None:
     """A legend above the axes, where it covers nothing; or inside, beside curves."""
-    handles, labels = entries([ax])
+    handles, labels = entries([ax], order)
     fits = 0.16 * max(map(len, labels), default=0) < ax.get_window_extent().width / ax.figure.dpi
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0, "alignment": "left", "frameon": False}
     style: dict[str, Any] = {"loc": "best", "ncols": 1} if inside else {**place, "ncols": 2 if fits else 1}
-    as_text(ax.legend(handles, labels, fontsize="small", title=note or None, title_fontsize="small", **style))
+    ax.legend(handles, labels, fontsize="small", title=note or None, title_fontsize="small", **style)
 
 
-def legend_below(figure: Figure | SubFigure, axes: Sequence[Axes] | None = None, *, beside: bool = False, most: int = 5) -> None:
-    """One legend for all `axes` below them in at most so many columns, or `beside` them."""
-    axes = figure.axes if axes is None else axes
-    width = figure.bbox.width / figure.figure.dpi
-    ncols = int(np.clip(width // (0.085 * max(map(len, entries(axes)[1]), default=0) + 0.6), 1, most))
-    legend_of_all(figure, axes, **({"loc": "outside right center"} if beside else {"ncols": ncols}))
-
-
-def legend_of_all(figure: Figure | SubFigure, axes: Iterable[Axes], **place: Any) -> None:
-    """One legend of what is drawn on `axes`, below them unless another place is named."""
-    as_text(figure.legend(*entries(axes), fontsize="small", **{"loc": "outside lower center", **place}))
-
-
-def as_text(legend: Legend) -> Legend:
-    """The same legend; its labels are names, also with dollar signs, and no formulas."""
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    return legend
+def legend_below(figure: Figure, axes: Sequence[Axes], order: Sequence[str], most: int = 5) -> None:
+    """One legend for all `axes` below them, in at most so many columns."""
+    handles, labels = entries(axes, order)
+    ncols = int(np.clip(figure.get_figwidth() // (0.07 * max(map(len, labels), default=0) + 0.5), 1, most))
+    figure.legend(handles, labels, fontsize="small", loc="outside lower center", ncols=ncols)
 
 
 def clipped(name: str, length: int) -> str:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
 
 
+COLOR_MAP = "viridis"
+"""Of the loss and of impacts."""
 LEVELS = 17
 UNEVEN = 0.2
 """Where the middle 80 % of the values take less than this of their range, colours follow quantiles too."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thetascope.arrays import Floats
+from thetascope.errors import ResultError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -43,9 +47,51 @@ def quantity_label(name: str, loss_name: str = "") -> str:
     return LOSSES.get(loss_name, "loss") if name == "loss" else name.replace("_", " ")
 
 
-def quantities(attrs: Mapping[str, Any]) -> dict[str, str]:
-    """What was scored, but for standard errors, each with what an axis calls it."""
-    return {name: quantity_label(name, attrs["loss_name"]) for name in attrs["scored"] if name != "loss_standard_error"}
+def quantities(attrs: Mapping[str, Any], variable: str | None = None) -> dict[str, str]:
+    """What was scored, but for standard errors, each with what an axis calls it; only `variable` where one is named.
+
+    Raises:
+        ResultError: there is no such variable.
+    """
+    labels = {name: quantity_label(name, attrs["loss_name"]) for name in attrs["scored"] if name != "loss_standard_error"}
+    return labels if variable is None else {known_variable(variable, labels): labels[variable]}
+
+
+def known_variable(variable: str, there: Iterable[str]) -> str:
+    """The variable, which must be there.
+
+    Raises:
+        ResultError: it is not.
+    """
+    if variable not in (names := list(there)):
+        raise ResultError(f'there is no variable "{variable}"; there are: {", ".join(names)}')
+    return variable
+
+
+def one_of(data: xr.Dataset, dim: str, label: str) -> xr.Dataset:
+    """Only the curve of that label.
+
+    Raises:
+        ResultError: there is none.
+    """
+    labels = data[dim].values.astype(str).tolist()
+    if label not in labels:
+        raise ResultError(f'no {dim} "{label}" in this result; there are: {", ".join(labels[:20])}')
+    return data.isel({dim: [labels.index(label)]})
+
+
+def check_holds(data: xr.Dataset, names: Iterable[str], shown: str) -> None:
+    """Whether the data hold what the picture needs.
+
+    Raises:
+        ResultError: they do not.
+    """
+    absent = sorted(set(names) - set(map(str, data.variables)))
+    if absent:
+        raise ResultError(
+            f'this figure is of {shown}; the result of "{data.attrs["experiment"]}" lacks {", ".join(absent)}; '
+            "if it is not finished, repeat the call with the same out= to go on with it"
+        )
 
 
 def title_of(attrs: Mapping[str, Any]) -> str:

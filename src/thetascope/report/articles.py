@@ -16,7 +16,7 @@ from thetascope.experiments.framework.pictures import notes_of
 from thetascope.experiments.framework.tables import Table
 from thetascope.experiments.framework.words import CHAPTERS, Words
 from thetascope.report.found import Found
-from thetascope.report.pictures import LARGEST, LARGEST_TOTAL, SMALL, Picture, drawn_for_print, picture_of, table_for_download
+from thetascope.report.pictures import LARGEST, LARGEST_TOTAL, SMALL, PagePicture, drawn_for_print, picture_of, table_for_download
 from thetascope.report.provenance import Origin, origin_of
 from thetascope.report.run import Run
 from thetascope.report.training import training_article_parts
@@ -40,7 +40,7 @@ class Article:
     how: str = ""
     shows: tuple[str, ...] = ()
     does_not_show: str = ""
-    picture: Picture | None = None
+    picture: PagePicture | None = None
     table: Table | None = None
     origin: Origin | None = None
     result: Result | None = None
@@ -175,10 +175,8 @@ def _tried(make: Callable[[], T], otherwise: T, problems: list[str]) -> T:
         return otherwise
 
 
-def _picture(result: Result, name: str, words: Words | None) -> Picture:
+def _picture(result: Result, name: str, words: Words | None) -> PagePicture:
     figure = result.figure()
-    if words is not None and words.tag is not None:
-        words.tag(figure, result.data)
     start, over_alpha = (words.start, words.over_alpha) if words else ("", False)
     picture = picture_of(figure, name, notes_of(result.data), over_alpha=over_alpha, start=start)
     csv, note = table_for_download(result, name)

@@ -34,7 +34,7 @@ ENTRY_WIDTH = 430
 
 
 @dataclass(frozen=True)
-class Picture:
+class PagePicture:
     """A picture of the page.
 
     Attributes:
@@ -65,7 +65,7 @@ class Picture:
         return len(self.data) + len(self.image) + len(self.csv)
 
 
-def picture_of(figure: Figure, name: str, notes: tuple[str, ...] = (), *, over_alpha: bool = False, start: str = "") -> Picture:
+def picture_of(figure: Figure, name: str, notes: tuple[str, ...] = (), *, over_alpha: bool = False, start: str = "") -> PagePicture:
     """An interactive picture of a plotly figure; its title, notes, menus and slider are the page's matter."""
     content = json.loads(figure.to_json())
     layout = content["layout"]
@@ -79,7 +79,7 @@ def picture_of(figure: Figure, name: str, notes: tuple[str, ...] = (), *, over_a
     _without_eval(content["data"])
     _fitted_to_page(layout)
     drawn = {"data": content["data"], "layout": layout, "frames": content.get("frames", []), **controls}
-    return Picture(name, title, notes, height, data=safe_json(drawn), over_alpha=over_alpha, start=start)
+    return PagePicture(name, title, notes, height, data=safe_json(drawn), over_alpha=over_alpha, start=start)
 
 
 def _without_eval(traces: list[dict[str, Any]]) -> None:
@@ -102,7 +102,7 @@ def _fitted_to_page(layout: dict[str, Any]) -> None:
             title["text"] = title["text"].split(", ")[0]  # the flat kinds say it whole
 
 
-def drawn_for_print(result: Result, picture: Picture) -> Picture:
+def drawn_for_print(result: Result, picture: PagePicture) -> PagePicture:
     """The same picture as an image, with a note on why."""
     from matplotlib.figure import Figure
 
@@ -112,7 +112,7 @@ def drawn_for_print(result: Result, picture: Picture) -> Picture:
     drawn.savefig(content, format="png", dpi=110)
     note = f"Too large to be interactive here ({len(picture.data) / 1e6:.1f} MB); result.figure() shows it so."
     image = data_uri(content.getvalue(), "image/png")
-    return Picture(
+    return PagePicture(
         picture.name, picture.title, (*picture.notes, note), picture.height, image=image, csv=picture.csv, csv_note=picture.csv_note
     )
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from thetascope.drawing.history import HistoryInfo, draw_plotly, info
+from thetascope.drawing.history import MOST_PANELS, History, history
+from thetascope.drawing.history import picture as history_picture
+from thetascope.drawing.with_plotly import page_of
 from thetascope.experiments.framework.phrases import number, plural, step_of
 from thetascope.recording.log import Record
 from thetascope.report.embedding import packed
-from thetascope.report.pictures import Picture, picture_of
+from thetascope.report.pictures import PagePicture, picture_of
 from thetascope.report.run import Run
 
 QUESTION = "What was measured while it trained?"
@@ -28,7 +30,7 @@ def training_article_parts(run: Run) -> dict[str, Any]:
     if not measured:
         told = "No metrics were recorded. A training loop gives them with recorder.record(step=…, metrics={“train_loss”: …})."
         return {"name": "training", "question": QUESTION, "problems": (told,)}
-    found = info([r.step for r in measured], [r.epoch for r in measured], [r.metrics for r in measured])
+    found = history([r.step for r in measured], [r.epoch for r in measured], [r.metrics for r in measured])
     first, last = run.records[0], run.records[-1]
     places = [step_of({"step": record.step, "epoch": record.epoch}) for record in (first, last)]
     return {
@@ -44,8 +46,8 @@ def training_article_parts(run: Run) -> dict[str, Any]:
     }
 
 
-def _curves(found: HistoryInfo) -> dict[str, Any]:
-    return {name: values for panel in found.panels for name, values in panel.curves.items()}
+def _curves(found: History) -> dict[str, Any]:
+    return {name: values for curves in list(found.kinds.values())[:MOST_PANELS] for name, values in curves.items()}
 
 
 def _ends(values: Any) -> tuple[float, float] | None:
@@ -53,12 +55,12 @@ def _ends(values: Any) -> tuple[float, float] | None:
     return (float(known[0]), float(known[-1])) if len(known) else None
 
 
-def _headline(found: HistoryInfo) -> str:
+def _headline(found: History) -> str:
     told = [(name, _ends(values)) for name, values in _curves(found).items()]
     return ", ".join(f"{name.replace('_', ' ')} {number(ends[0])} → {number(ends[1])}" for name, ends in told[:3] if ends)
 
 
-def _shows(found: HistoryInfo) -> list[str]:
+def _shows(found: History) -> list[str]:
     told = []
     for name, values in _curves(found).items():
         if not np.isfinite(values).any():
@@ -75,10 +77,10 @@ def _shows(found: HistoryInfo) -> list[str]:
     return told
 
 
-def _picture(found: HistoryInfo, records: Sequence[Record]) -> Picture:
+def _picture(found: History, records: Sequence[Record]) -> PagePicture:
     names = list(dict.fromkeys(name for record in records for name in record.metrics))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["step", "epoch", *names])
     writer.writerows([record.step, record.epoch, *(record.metrics.get(name) for name in names)] for record in records)
-    return replace(picture_of(draw_plotly(found), "training"), csv=packed(text.getvalue().encode()))
+    return replace(picture_of(page_of(history_picture(found)), "training"), csv=packed(text.getvalue().encode()))

@@ -177,16 +177,12 @@ def test_names_of_strangers_lead_nowhere(attrs: dict[str, Any]) -> None:
 
 
 PICTURE = """
-from types import SimpleNamespace
-from matplotlib.figure import Figure
+from thetascope.drawing.spec import Line, Panel, Parts, Picture
 
-def info(data):
-    return SimpleNamespace(title="a title", notes=("a note",), value=float(data["loss"]))
-
-def draw_matplotlib(found, ax=None, size=5.0):
-    figure = Figure()
-    figure.suptitle(f"{found.title}: {found.value:g} at {size:g}")
-    return figure
+def picture(data, size=5.0):
+    title = f"a title: {float(data['loss']):g} at {size:g}"
+    panel = Panel(marks=[Line(x=[0, 1], y=[0, size])])
+    return Picture(title=title, notes=("a note",), parts=Parts(parts=[panel]), width=4, height=3)
 """
 
 

@@ -12,11 +12,15 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import nn
 
 import thetascope as ts
+from thetascope.drawing.spec import Bars, Line, Panel
 from thetascope.errors import ResultError
-from thetascope.experiments.layer_roles.picture import BAR, draw_matplotlib, draw_plotly, info
+from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly, notes_of
+from thetascope.experiments.layer_roles.picture import BAR, picture
+from thetascope.experiments.layer_roles.ranking import ranked
 from thetascope.testing.models import case
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -39,10 +43,26 @@ def data() -> xr.Dataset:
 
 
 def drawn(data: xr.Dataset) -> Figure:
-    figure = draw_matplotlib(info(data))
+    figure = draw_matplotlib(data)
     assert isinstance(figure, Figure)
     figure.savefig(BytesIO())
     return figure
+
+
+def panels(data: xr.Dataset) -> list[Panel]:
+    return list(picture(data).parts.panels)
+
+
+def ends(panel: Panel) -> list[list[float]]:
+    """Where the bars of both kinds end."""
+    return [(bars.base + bars.lengths).tolist() for bars in panel.marks if isinstance(bars, Bars)]
+
+
+def lines(panel: Panel) -> dict[str, float]:
+    """Where the lines across all rows stand, by the first word of what they are called."""
+    return {
+        mark.label.split()[0].rstrip(":"): mark.x[0] for mark in panel.marks if isinstance(mark, Line) and len(mark.x) == 2 and mark.label
+    }
 
 
 def altered(data: xr.Dataset, **variables: Any) -> xr.Dataset:
@@ -57,24 +77,24 @@ def renamed(data: xr.Dataset, names: list[str]) -> xr.Dataset:
 
 
 def test_layers_are_ranked_by_share(data: xr.Dataset) -> None:
-    found = info(data)
-    assert [row.name for row in found.rows] == ["fc2", "conv2", "conv1", "fc1"]
-    assert [row.role for row in found.rows] == ["robust", "robust", "ambient", "ambient"]
-    assert [row.verdict for row in found.rows] == ["● robust  75 %", "● robust  50 %", "○ ambient  5.0 %", "○ ambient  −5.0 %"]
-    loss, accuracy = found.panels
-    assert loss.reinit.tolist() == [2.0, 1.5, 0.6, 0.4]
-    assert loss.rerandom_mean.tolist() == pytest.approx([2.0, 2.0, 2.0, 0.6])
-    assert (loss.initial, loss.final, loss.threshold, loss.log) == (2.5, 0.5, 1.0, False)
-    assert accuracy.threshold is None
-    assert accuracy.reinit.tolist() == data["reinit_accuracy"].values[[3, 1, 0, 2]].tolist()
-    assert "10 samples" in found.notes[0]
+    _, rows = ranked(data)
+    assert [row.name for row in rows] == ["fc2", "conv2", "conv1", "fc1"]
+    assert [row.role for row in rows] == ["robust", "robust", "ambient", "ambient"]
+    assert [row.verdict for row in rows] == ["● robust  75 %", "● robust  50 %", "○ ambient  5.0 %", "○ ambient  −5.0 %"]
+    loss, accuracy = panels(data)
+    assert ends(loss) == [pytest.approx([2.0, 1.5, 0.6, 0.4]), pytest.approx([2.0, 2.0, 2.0, 0.6])]
+    assert lines(loss) == {"initial": 2.5, "final": 0.5, "threshold": 1.0}
+    assert not loss.x_log
+    assert "threshold" not in lines(accuracy)
+    assert ends(accuracy)[0] == pytest.approx(data["reinit_accuracy"].values[[3, 1, 0, 2]].tolist())
+    assert "10 samples" in notes_of(data)[0]
 
 
 def test_undecided_layers_come_last_in_their_own_order(data: xr.Dataset) -> None:
-    some = info(altered(data, share=[np.nan, 0.5, np.nan, 0.75]))
-    assert [row.name for row in some.rows] == ["fc2", "conv2", "conv1", "fc1"]
-    none = info(altered(data, share=[np.nan] * 4))
-    assert [row.name for row in none.rows] == ["conv1", "conv2", "fc1", "fc2"]
+    _, some = ranked(altered(data, share=[np.nan, 0.5, np.nan, 0.75]))
+    assert [row.name for row in some] == ["fc2", "conv2", "conv1", "fc1"]
+    _, none = ranked(altered(data, share=[np.nan] * 4))
+    assert [row.name for row in none] == ["conv1", "conv2", "fc1", "fc2"]
 
 
 def test_bars_start_at_the_final_value_and_end_at_the_layers(data: xr.Dataset) -> None:
@@ -101,12 +121,12 @@ def test_all_panels_or_one_on_an_axis(data: xr.Dataset, tmp_path: Path) -> None:
     assert figure.axes[0].get_yticklabels()[0].get_text() == "fc2\n● robust  75 %"
     figure.savefig(tmp_path / "a.svg")
     own = Figure().subplots()
-    axis = draw_matplotlib(info(data), own, variable="accuracy")
+    axis = draw_matplotlib(data, own, variable="accuracy")
     assert axis is own
     assert isinstance(axis, Axes)
     assert axis.get_xlabel().startswith("accuracy")
     with pytest.raises(ResultError, match="loss, accuracy"):
-        draw_matplotlib(info(data), own, variable="recall")
+        draw_matplotlib(data, own, variable="recall")
 
 
 @pytest.mark.parametrize("size", [(3.3, 3.0), (6.4, 4.8), (10, 12)])
@@ -114,12 +134,21 @@ def test_the_legend_on_an_axis_covers_no_row(data: xr.Dataset, size: tuple[float
     figure = Figure(figsize=size, layout="constrained")
     axis = figure.subplots()
     figure.savefig(BytesIO())
-    draw_matplotlib(info(data), axis)
+    draw_matplotlib(data, axis)
     figure.savefig(BytesIO())
     legend = axis.get_legend()
     assert legend is not None
-    lowest = axis.transData.transform((0, len(info(data).rows) - 1 + BAR))[1]
-    assert legend.get_window_extent().y1 <= lowest
+    highest = axis.transData.transform((0, -BAR))[1]
+    assert legend.get_window_extent().y0 >= highest
+    assert legend.get_window_extent().y1 <= figure.bbox.y1  # not cut off
+
+
+def headings(figure: Figure) -> list[Text]:
+    """The title and the notes."""
+    texts: list[Any] = figure.findobj(Text)
+    found = [text for text in texts if text.get_text().startswith(("Robust and", "one layer changed"))]
+    assert len(found) == 2
+    return found
 
 
 def test_the_figure_s_parts_do_not_overlap(data: xr.Dataset) -> None:
@@ -131,7 +160,7 @@ def test_the_figure_s_parts_do_not_overlap(data: xr.Dataset) -> None:
         around = axis.get_tightbbox()
         assert around is not None
         assert not legend.overlaps(around)
-    for text in (*figure.axes[0].get_yticklabels(), *figure.axes[0].findobj(lambda artist: artist.get_gid() == "heading")):
+    for text in (*figure.axes[0].get_yticklabels(), *headings(figure)):
         extent = text.get_window_extent()
         assert extent.x0 >= canvas.x0
         assert extent.x1 <= canvas.x1
@@ -166,14 +195,13 @@ def test_values_that_are_not_finite_are_marked_and_not_averaged_away(data: xr.Da
         data, rerandom_loss=draws, rerandom_status=status, reinit_loss=[np.nan, 1.5, 0.4, 2.0], reinit_status=[2, 1, 1, 1],
         share=[np.nan, 0.5, -0.05, 0.75],
     )  # fmt: skip
-    panel = info(bad).panels[0]
-    assert np.isnan(panel.rerandom_mean[0])  # fc2 has 2 draws that are not finite
+    assert np.isnan(ends(panels(bad)[0])[1][0])  # fc2 has 2 draws that are not finite
     axis = drawn(bad).axes[0]
     (marks,) = (line for line in axis.lines if str(line.get_label()).startswith("not finite"))
     np.testing.assert_allclose(np.asarray(marks.get_ydata()), [3 - BAR / 2, 0 + BAR / 2])
     assert [text.get_text() for text in axis.texts] == ["2 of 3"]
-    figure = draw_plotly(info(bad))
-    (trace,) = (t for t in figure.data if t.name == "not finite" and len(t.x))
+    figure = draw_plotly(bad)
+    (trace,) = (t for t in figure.data if t.name.startswith("not finite") and len(t.x))
     assert list(trace.text) == ["conv1<br>re-initialised: not finite", "fc2<br>re-randomised: 2 of 3 draws not finite"]
 
 
@@ -182,7 +210,7 @@ def test_nothing_finite_at_all_still_draws(data: xr.Dataset) -> None:
     twos = {name: np.full(data[name].shape, 2) for name in ("reinit_status", "rerandom_status", "end_status")}
     broken = altered(data, **nans, **twos, role=["undecided"] * 4)
     drawn(broken)
-    draw_plotly(info(broken)).to_json()
+    draw_plotly(broken).to_json()
 
 
 def test_a_final_state_that_is_not_finite_still_shows_the_layers(data: xr.Dataset) -> None:
@@ -193,47 +221,46 @@ def test_a_final_state_that_is_not_finite_still_shows_the_layers(data: xr.Datase
 
 def test_losses_far_beyond_the_gain_are_drawn_on_a_logarithmic_axis(data: xr.Dataset) -> None:
     far = data["rerandom_loss"].values * 100
-    assert info(altered(data, rerandom_loss=far)).panels[0].log
+    assert panels(altered(data, rerandom_loss=far))[0].x_log
     assert drawn(altered(data, rerandom_loss=far)).axes[0].get_xscale() == "log"
-    assert draw_plotly(info(altered(data, rerandom_loss=far))).layout.xaxis.type == "log"
+    assert draw_plotly(altered(data, rerandom_loss=far)).layout.xaxis.type == "log"
     negative = altered(data, rerandom_loss=far, reinit_loss=[-1.0, 1.5, 0.4, 2.0])
-    assert not info(negative).panels[0].log
+    assert not panels(negative)[0].x_log
 
 
 def test_what_a_reader_must_know_stands_below_the_title() -> None:
     chosen = case("tied attention")
     objective = ts.Objective(chosen.model(), chosen.data(), loss=chosen.loss)
-    found = info(ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(2)), draws=2, progress=False).data)
-    assert any("never called" in note and "attention.out_proj" in note for note in found.notes)
-    assert any("normal distribution" in note and "attention.in_proj_weight" in note for note in found.notes)
+    notes = notes_of(ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(2)), draws=2, progress=False).data)
+    assert any("never called" in note and "attention.out_proj" in note for note in notes)
+    assert any("normal distribution" in note and "attention.in_proj_weight" in note for note in notes)
     normed = case("BatchNorm ResNet block")
     objective = ts.Objective(normed.model(), normed.data(), loss=normed.loss)
-    statistics = info(ts.layer_roles(objective, ts.Trajectory.from_states(normed.states(2)), draws=2, progress=False).data)
-    assert "re-initialised with their running statistics, re-randomised without: norm1, norm2" in statistics.notes
+    statistics = notes_of(ts.layer_roles(objective, ts.Trajectory.from_states(normed.states(2)), draws=2, progress=False).data)
+    assert "re-initialised with their running statistics, re-randomised without: norm1, norm2" in statistics
     objective = ts.Objective(chosen.model(), chosen.data(), loss=chosen.loss)
-    same = info(ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(1) * 2), draws=2, progress=False).data)
-    assert any(note.startswith("undecided: the training gained nothing") for note in same.notes)
-    assert {row.role for row in same.rows} == {"undecided"}
+    same = ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(1) * 2), draws=2, progress=False).data
+    assert any(note.startswith("undecided: the training gained nothing") for note in notes_of(same))
+    assert {row.role for row in ranked(same)[1]} == {"undecided"}
 
 
 def test_an_unfinished_result_says_how_to_go_on(data: xr.Dataset) -> None:
     with pytest.raises(ResultError, match=r"not finished.*same out="):
-        info(data.drop_vars(["share", "role"]))
+        draw_matplotlib(data.drop_vars(["share", "role"]))
 
 
 def test_standard_errors_are_no_panel() -> None:
     chosen = case("linear")
     objective = ts.Objective(chosen.model(), chosen.data(20), samples=12)
-    found = info(ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(2)), draws=2, progress=False).data)
-    assert [panel.name for panel in found.panels] == ["loss", "accuracy"]
+    data = ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(2)), draws=2, progress=False).data
+    assert [panel.name for panel in panels(data)] == ["loss", "accuracy"]
 
 
 def test_plotly_draws_the_same_values(data: xr.Dataset) -> None:
-    found = info(data)
-    figure = draw_plotly(found)
-    reinit, mean, dots = figure.data[:3]
-    np.testing.assert_allclose(np.asarray(reinit.base, float) + np.asarray(reinit.x, float), found.panels[0].reinit)
-    np.testing.assert_allclose(np.asarray(mean.base, float) + np.asarray(mean.x, float), found.panels[0].rerandom_mean)
+    figure = draw_plotly(data)
+    reinit, mean, _, dots = figure.data[:4]
+    np.testing.assert_allclose(np.asarray(reinit.base, float) + np.asarray(reinit.x, float), [2.0, 1.5, 0.6, 0.4])
+    np.testing.assert_allclose(np.asarray(mean.base, float) + np.asarray(mean.x, float), [2.0, 2.0, 2.0, 0.6])
     assert sorted(dots.x) == sorted(data["rerandom_loss"].values.ravel())
     assert figure.layout.yaxis.ticktext[0] == "fc2<br>● robust  75 %"
     assert len([trace for trace in figure.data if trace.showlegend]) == 6
@@ -241,7 +268,7 @@ def test_plotly_draws_the_same_values(data: xr.Dataset) -> None:
 
 def test_hostile_names_are_shown_as_text(data: xr.Dataset) -> None:
     strange = renamed(data, [HOSTILE, "$a_{b}$", "%{x} & <b>", "_hidden"])
-    figure = draw_plotly(info(strange))
+    figure = draw_plotly(strange)
     everything = [*figure.layout.yaxis.ticktext, *(text for trace in figure.data for text in (trace.text or ()))]
     assert not any("<img" in text or "<b>" in text for text in everything)
     assert any("&lt;img src=x onerror=alert(1)&gt;" in text for text in everything)
@@ -255,7 +282,7 @@ def test_hostile_names_are_shown_as_text(data: xr.Dataset) -> None:
     chosen = case("linear")
     objective = ts.Objective(chosen.model(), chosen.data(), metrics={HOSTILE: "accuracy"})
     named = ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(2)), draws=2, progress=False).data
-    assert "<img" not in draw_plotly(info(named)).layout.xaxis2.title.text
+    assert "<img" not in draw_plotly(named).layout.xaxis2.title.text
 
 
 def test_one_draw_has_no_spread(data: xr.Dataset) -> None:

@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.stats import spearmanr
 
+import thetascope as ts
 from thetascope.errors import ResultError
-from thetascope.experiments.framework import pictures
-from thetascope.experiments.framework.pictures import save_figure
+from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly, save_figure
 from thetascope.experiments.parameter_atlas.images import marks_of, packed, urgency
 from thetascope.experiments.parameter_atlas.panels import PATTERN_STYLES, colors_of, left_out
-from thetascope.experiments.parameter_atlas.picture import KINDS, draw_matplotlib, draw_plotly, info
-from thetascope.experiments.parameter_atlas.picture_info import AtlasInfo, correlation
+from thetascope.experiments.parameter_atlas.picture import KINDS
+from thetascope.experiments.parameter_atlas.picture_info import AtlasInfo, correlation, info
 from thetascope.experiments.parameter_atlas.tensor_images import ImageBlock
 from thetascope.experiments.shared.patterns import PATTERNS
 
@@ -86,8 +86,8 @@ def altered(data: xr.Dataset, **variables: Any) -> xr.Dataset:
     return data
 
 
-def drawn(found: AtlasInfo, **options: Any) -> Figure:
-    figure = draw_matplotlib(found, **options)
+def drawn(data: xr.Dataset, **options: Any) -> Figure:
+    figure = draw_matplotlib(data, **options)
     assert isinstance(figure, Figure)
     figure.savefig(BytesIO(), dpi=40)
     return figure
@@ -141,7 +141,8 @@ def test_the_correlation_is_spearmans_over_what_moved() -> None:
     rng = np.random.default_rng(1)
     impact, distance = rng.integers(0, 9, 200).astype(float), rng.integers(1, 9, 200).astype(float)
     assert correlation(impact, distance) == pytest.approx(spearmanr(impact, distance).statistic)
-    found = info(with_bad_values())
+    data = with_bad_values()
+    found = info(data)
     known = np.isfinite(found.impact) & (found.distance > 0)
     assert known.sum() == 50
     expected = spearmanr(found.impact[known], found.distance[known]).statistic
@@ -151,7 +152,8 @@ def test_the_correlation_is_spearmans_over_what_moved() -> None:
 
 
 def test_what_is_not_finite_or_not_scored_has_no_impact_and_is_told() -> None:
-    found = info(with_bad_values())
+    data = with_bad_values()
+    found = info(data)
     assert np.flatnonzero(found.not_finite).tolist() == [4]
     assert np.flatnonzero(found.missing).tolist() == [30]
     assert np.flatnonzero(np.isnan(found.impact)).tolist() == [4, 30]
@@ -162,10 +164,10 @@ def test_what_is_not_finite_or_not_scored_has_no_impact_and_is_told() -> None:
     }
     assert "1 of 53 parameters have a value that is not finite; they are marked and take no part in what is reckoned" in found.notes
     assert left_out(found, found.everything) == "; not drawn: 1 unmoved, 1 of impact 0, 2 without a value"
-    figure = drawn(found)
+    figure = drawn(data)
     for said in ("not finite: 1", "not scored: 1", "impact 0: 2", "; not drawn: 1 unmoved, 1 of impact 0, 2 without a value"):
         assert said in texts(figure)
-    points = sum(len(np.asarray(part.get_offsets())) for part in titled(figure, "Spearman").collections)
+    points = sum(len(np.asarray(line.get_xdata())) for line in titled(figure, "Spearman").lines)
     assert points == 49
 
 
@@ -183,7 +185,7 @@ def test_shares_of_patterns() -> None:
     found = info(data)
     assert found.shares(found.everything)["flat"] == pytest.approx(26 / 46)
     assert found.shares(found.layers[1].members) == {name: float(name == "wave") for name in NAMES}
-    axis = draw_matplotlib(found, Figure().subplots(), kind="patterns")
+    axis = draw_matplotlib(data, Figure().subplots(), kind="patterns")
     assert isinstance(axis, Axes)
     assert [label.get_text() for label in axis.get_yticklabels()] == ["all (53)", "conv (26)", "fc (27)"]
     widths = {bars.get_label(): [bar.get_width() for bar in bars.patches] for bars in axis.containers if isinstance(bars, BarContainer)}
@@ -192,12 +194,13 @@ def test_shares_of_patterns() -> None:
 
 
 def test_without_patterns_there_is_no_such_panel() -> None:
-    found = info(atlas(patterns=False))
+    data = atlas(patterns=False)
+    found = info(data)
     assert not found.has_patterns
-    assert "patterns" not in texts(drawn(found))
-    assert not any(trace.type == "bar" for trace in draw_plotly(found).data)
+    assert "patterns" not in texts(drawn(data))
+    assert not any(trace.type == "bar" for trace in draw_plotly(data).data)
     with pytest.raises(ResultError, match="no patterns: they need a state in the middle"):
-        draw_matplotlib(found, kind="patterns")
+        draw_matplotlib(data, kind="patterns")
 
 
 def test_every_known_pattern_has_a_style_of_its_own() -> None:
@@ -248,7 +251,8 @@ def test_kernels_are_tiles_with_gaps() -> None:
     ids=lambda tensors: next(iter(tensors)),
 )
 def test_every_parameter_has_one_cell_and_no_two_share_one(tensors: dict[str, tuple[int, ...]]) -> None:
-    found = info(atlas(tensors))
+    data = atlas(tensors)
+    found = info(data)
     blocks = [block for layer in found.layers for block in layer.picture.blocks]
     places = np.concatenate([block.index[block.index >= 0] for block in blocks])
     assert sorted(places.tolist()) == list(range(len(found.labels)))
@@ -260,14 +264,15 @@ def test_every_parameter_has_one_cell_and_no_two_share_one(tensors: dict[str, tu
     for i, (left, right, up, down) in enumerate(corners):
         for other in corners[i + 1 :]:
             assert left >= other[1] or right <= other[0] or up >= other[3] or down <= other[2]
-    drawn(found)
-    drawn(found, layer=found.layers[0].name)
-    draw_plotly(found).to_json()
+    drawn(data)
+    drawn(data, layer=found.layers[0].name)
+    draw_plotly(data).to_json()
 
 
 def test_a_picture_has_the_impacts_at_their_places() -> None:
-    found = info(atlas())
-    axis = draw_matplotlib(found, Figure().subplots(), kind="images", layer="fc")
+    data = atlas()
+    found = info(data)
+    axis = draw_matplotlib(data, Figure().subplots(), kind="images", layer="fc")
     assert isinstance(axis, Axes)
     weights, biases = (mesh for mesh in axis.collections if isinstance(mesh, QuadMesh))
     np.testing.assert_allclose(np.asarray(weights.get_array()), found.impact[26:50].reshape(3, 8))
@@ -278,7 +283,7 @@ def test_a_picture_has_the_impacts_at_their_places() -> None:
 
 
 def test_layers_share_one_scale_of_colours() -> None:
-    figure = drawn(info(atlas()), kind="images")
+    figure = drawn(atlas(), kind="images")
     limits = {
         (mesh.norm.vmin, mesh.norm.vmax)
         for mesh in figure.findobj(QuadMesh)
@@ -288,7 +293,8 @@ def test_layers_share_one_scale_of_colours() -> None:
 
 
 def test_thinning_keeps_the_largest_impact_and_what_is_not_finite() -> None:
-    found = info(atlas({"fc.weight": (40, 30)}))
+    data = atlas({"fc.weight": (40, 30)})
+    found = info(data)
     (block,) = found.layers[0].picture.blocks
     small = block.thinned(urgency(found), 10, 7)
     assert small.index.shape == (10, 6)
@@ -306,7 +312,8 @@ def test_thinning_keeps_the_largest_impact_and_what_is_not_finite() -> None:
 
 
 def test_rows_of_pictures_fill_the_width() -> None:
-    found = info(atlas(LENET))
+    data = atlas(LENET)
+    found = info(data)
     rows = packed(found, found.layers, 9.7)
     assert [layer.name for row in rows for layer in row.layers] == ["conv1", "conv2", "fc1", "fc2", "fc3"]
     assert len(rows) == 2
@@ -316,8 +323,9 @@ def test_rows_of_pictures_fill_the_width() -> None:
 
 
 def test_the_ranking_and_the_largest() -> None:
-    found = info(with_bad_values())
-    figure = drawn(found, top=4)
+    data = with_bad_values()
+    found = info(data)
+    figure = drawn(data, top=4)
     best = np.argsort(-np.nan_to_num(found.impact), kind="stable")[:4]
     top = titled(figure, "the 4 largest impacts")
     assert [label.get_text() for label in top.get_yticklabels()] == found.labels[best].tolist()
@@ -330,46 +338,47 @@ def test_the_ranking_and_the_largest() -> None:
 
 
 def test_one_layer_tensor_or_parameter() -> None:
-    found = info(atlas())
-    figure = drawn(found, layer="fc", top=3)
+    data = atlas()
+    found = info(data)
+    figure = drawn(data, layer="fc", top=3)
     (curves,) = (axis for axis in figure.axes if axis.get_title(loc="left") == "the parameters with the largest impacts")
     best = found.ranked(found.layers[1].members)[:3]
     lines = {str(line.get_label()): line for line in curves.lines}
     for i in best:
         np.testing.assert_allclose(np.asarray(lines[found.labels[i]].get_ydata()), found.curves[i])
-    assert "fc.weight (24)" in texts(drawn(found, layer="fc.weight"))
-    assert "fc (27)" not in texts(drawn(found, layer="fc.weight"))
-    one = texts(drawn(found, parameter="conv.bias[1]"))
+    assert "fc.weight (24)" in texts(drawn(data, layer="fc.weight"))
+    assert "fc (27)" not in texts(drawn(data, layer="fc.weight"))
+    one = texts(drawn(data, parameter="conv.bias[1]"))
     i = found.place("conv.bias[1]")
     assert "conv.bias[1]\n" in one
     assert found.patterns[i] in one
     assert "middle state at 0.481 of its way" in one
-    assert [label.get_text() for label in titled(drawn(found, layer="fc", kind="top", top=2), "the 2").get_yticklabels()] == found.labels[
+    assert [label.get_text() for label in titled(drawn(data, layer="fc", kind="top", top=2), "the 2").get_yticklabels()] == found.labels[
         best[:2]
     ].tolist()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_alone_or_on_an_axis(kind: str) -> None:
-    found = info(atlas())
-    drawn(found, kind=kind)
+    data = atlas()
+    drawn(data, kind=kind)
     own = Figure().subplots()
-    assert draw_matplotlib(found, own, kind=kind, layer="fc") is own
+    assert draw_matplotlib(data, own, kind=kind, layer="fc") is own
     own.figure.savefig(BytesIO(), dpi=40)  # type: ignore[union-attr]
 
 
 def test_wrong_options_say_what_there_is() -> None:
-    found = info(atlas())
+    data = atlas()
     with pytest.raises(ResultError, match="images, scatter, ranking, top, patterns"):
-        draw_matplotlib(found, kind="3d")
+        draw_matplotlib(data, kind="3d")
     with pytest.raises(ResultError, match='no layer or tensor "fc9" in this result; there are: conv, fc'):
-        draw_matplotlib(found, layer="fc9")
+        draw_matplotlib(data, layer="fc9")
     with pytest.raises(ResultError, match=r"there are 53, such as .conv.weight\[0,0,0,0\]"):
-        draw_matplotlib(found, parameter="fc.weight[9,9]")
+        draw_matplotlib(data, parameter="fc.weight[9,9]")
     with pytest.raises(ResultError, match=r"name the layer of the image.*conv, fc"):
-        draw_matplotlib(found, Figure().subplots(), kind="images")
+        draw_matplotlib(data, Figure().subplots(), kind="images")
     with pytest.raises(ResultError, match="top must be at least 1; got 0"):
-        draw_matplotlib(found, top=0)
+        draw_matplotlib(data, top=0)
 
 
 def test_a_result_that_is_no_atlas_or_not_whole() -> None:
@@ -384,46 +393,46 @@ def test_a_result_that_is_no_atlas_or_not_whole() -> None:
 
 def test_nothing_to_show_still_draws() -> None:
     data = atlas()
-    zero = info(altered(data, impact=np.zeros(53), loss_change=np.zeros((53, 11))))
-    assert zero.color_range is None
+    zero = altered(data, impact=np.zeros(53), loss_change=np.zeros((53, 11)))
+    assert info(zero).color_range is None
     assert "no impact above 0" in texts(drawn(zero))
-    nothing = info(altered(data, impact=np.full(53, np.nan), loss_change=np.full((53, 11), np.nan), status=np.full((53, 11), 2)))
+    nothing = altered(data, impact=np.full(53, np.nan), loss_change=np.full((53, 11), np.nan), status=np.full((53, 11), 2))
     assert "not finite: 53" in texts(drawn(nothing))
-    for found in (zero, nothing):
-        drawn(found, layer="fc")
+    for bad in (zero, nothing):
+        drawn(bad, layer="fc")
         for kind in KINDS:
-            drawn(found, kind=kind)
-        draw_plotly(found).to_json()
-    unmoved = info(altered(data, distance=np.zeros(53)))
+            drawn(bad, kind=kind)
+        draw_plotly(bad).to_json()
+    unmoved = altered(data, distance=np.zeros(53))
     assert "nothing above 0" in texts(drawn(unmoved, kind="scatter"))
 
 
 def test_of_many_layers_those_with_the_largest_impacts_are_shown() -> None:
-    found = info(
-        atlas({f"encoder.layers.{i}.linear.{kind}": shape for i in range(20) for kind, shape in (("weight", (3, 4)), ("bias", (3,)))})
-    )
+    data = atlas({f"encoder.layers.{i}.linear.{kind}": shape for i in range(20) for kind, shape in (("weight", (3, 4)), ("bias", (3,)))})
+    found = info(data)
     layers = found.prominent
     assert len(layers) == 12
     least = min(found.impact[layer.members].max() for layer in layers)
     assert all(found.impact[layer.members].max() <= least for layer in found.layers if layer not in layers)
     assert [layer.name for layer in layers] == [layer.name for layer in found.layers if layer in layers]
-    figure = drawn(found)
+    figure = drawn(data)
     assert "images and patterns show 12 of 20 layers, those with the largest impacts" in texts(figure)
     assert "other layers" in texts(figure)
     assert len(set(colors_of(found).values())) == 7  # seven and the grey of the rest
-    assert sum(trace.name == "other layers" and trace.showlegend for trace in draw_plotly(found).data) == 1
+    assert sum(trace.name == "other layers" and trace.showlegend for trace in draw_plotly(data).data) == 1
 
 
 def test_short_names_are_told_apart() -> None:
     names: Tensors = {f"encoder.layers.{i}.self_attention.output.dense.weight": (2, 3) for i in range(12)}
-    found = info(atlas(names))
+    data = atlas(names)
+    found = info(data)
     assert len({found.short_names[layer.name] for layer in found.layers}) == 12
     assert len({found.short_label(i) for i in range(72)}) == 72
 
 
 def test_panels_do_not_overlap_and_stay_inside() -> None:
     names: Tensors = {f"encoder.layers.{i}.self_attention.output.dense.weight": (6, 5) for i in range(4)}
-    figure = drawn(info(atlas(names)))
+    figure = drawn(atlas(names))
     boxes = [box for axis in figure.axes if (box := axis.get_tightbbox()) is not None]
     for i, box in enumerate(boxes):
         assert box.x0 >= figure.bbox.x0 - 1
@@ -432,23 +441,24 @@ def test_panels_do_not_overlap_and_stay_inside() -> None:
 
 
 def test_hostile_names_are_shown_as_text() -> None:
-    found = info(atlas({f"{HOSTILE}.weight": (3, 4), "$a_{b}$.weight": (60, 50), "_%{x}.bias": (5,)}))
-    page = draw_plotly(found)
+    data = atlas({f"{HOSTILE}.weight": (3, 4), "$a_{b}$.weight": (60, 50), "_%{x}.bias": (5,)})
+    page = draw_plotly(data)
     assert "<img" not in page.to_html(include_plotlyjs=False)
     templates = [str(trace.hovertemplate) for trace in page.data] + [str(trace.name) for trace in page.data]
     assert not any("%{x}." in text for text in templates)
     assert any("&lt;img src=x onerror=alert(1)&gt;" in text for text in templates)
-    figure = drawn(found)
-    drawn(found, layer="$a_{b}$")
-    drawn(found, parameter="$a_{b}$.weight[1,2]")
+    figure = drawn(data)
+    drawn(data, layer="$a_{b}$")
+    drawn(data, parameter="$a_{b}$.weight[1,2]")
     assert not any(text.get_parse_math() for text in figure.findobj(Text) if isinstance(text, Text) and "$a_" in text.get_text())
     assert f"{HOSTILE}.weight[" in texts(figure)
     assert " _%{x}: ρ" in texts(figure)  # matplotlib hides what begins with an underscore
 
 
 def test_plotly_shows_one_layer_at_a_time_with_its_values() -> None:
-    found = info(with_bad_values())
-    figure = draw_plotly(found)
+    data = with_bad_values()
+    found = info(data)
+    figure = draw_plotly(data)
     maps = [trace for trace in figure.data if trace.type == "heatmap"]
     assert [trace.visible for trace in maps] == [True, True, False, False]
     np.testing.assert_allclose(
@@ -470,8 +480,9 @@ def test_plotly_shows_one_layer_at_a_time_with_its_values() -> None:
 
 
 def test_a_large_matrix_is_labelled_by_its_axes() -> None:
-    found = info(atlas({"fc.weight": (60, 50), "fc.bias": (60,)}))
-    weight, bias = (trace for trace in draw_plotly(found).data if trace.type == "heatmap")
+    data = atlas({"fc.weight": (60, 50), "fc.bias": (60,)})
+    found = info(data)
+    weight, bias = (trace for trace in draw_plotly(data).data if trace.type == "heatmap")
     assert weight.hovertemplate.startswith("fc.weight[%{y},%{x}]<br>")
     assert (weight.x0, weight.dx, weight.y0, weight.dy) == (0, 1, 0, 1)
     assert weight.text[3][4] == found.patterns[3 * 50 + 4]
@@ -479,10 +490,10 @@ def test_a_large_matrix_is_labelled_by_its_axes() -> None:
 
 
 def test_points_of_the_scatter_tell_their_indices() -> None:
-    found = info(with_bad_values())
-    scatter = next(
-        trace for trace in draw_plotly(found).data if trace.type == "scattergl" and trace.hovertemplate.startswith("conv.weight[")
-    )
+    data = with_bad_values()
+    found = info(data)
+    dots = [trace for trace in draw_plotly(data).data if trace.type.startswith("scatter")]
+    scatter = next(trace for trace in dots if str(trace.hovertemplate).startswith("conv.weight["))
     assert scatter.hovertemplate.startswith(",".join(f"%{{customdata[{k}]}}" for k in range(4)).join(("conv.weight[", "]")))
     assert len(scatter.x) == 21  # 24, but for one unmoved, one of impact 0, one not finite
     for x, y, index in zip(scatter.x, scatter.y, np.asarray(scatter.customdata), strict=True):
@@ -491,9 +502,9 @@ def test_points_of_the_scatter_tell_their_indices() -> None:
 
 
 def test_a_page_of_lenet_stays_small(tmp_path: Path) -> None:
-    page = draw_plotly(info(atlas(LENET, alphas=41))).to_html(include_plotlyjs=False)
+    page = draw_plotly(atlas(LENET, alphas=41)).to_html(include_plotlyjs=False)
     assert len(page.encode()) < 4_000_000
-    many = draw_plotly(info(atlas({"fc.weight": (700, 600)}, alphas=2)))
+    many = draw_plotly(atlas({"fc.weight": (700, 600)}, alphas=2))
     (image,) = (trace for trace in many.data if trace.type == "heatmap")
     assert np.asarray(image.z).size <= 110_000
     assert sum(len(trace.x) for trace in many.data if trace.type == "scattergl") == 100_000
@@ -503,16 +514,17 @@ def test_a_page_of_lenet_stays_small(tmp_path: Path) -> None:
 def test_the_result_draws_itself(tmp_path: Path) -> None:
     data = atlas()
     assert save_figure(data, tmp_path / "atlas.png").stat().st_size > 10_000
-    assert len(pictures.draw_plotly(data).data) == len(draw_plotly(info(data)).data)
+    assert ts.Result(data).figure().to_json() == draw_plotly(data).to_json()
 
 
 def test_cells_smaller_than_dots_are_drawn_together_and_it_is_said() -> None:
-    found = info(atlas({"embedding.weight": (2000, 3)}))
-    figure = drawn(found, kind="images", layer="embedding")
+    data = atlas({"embedding.weight": (2000, 3)})
+    found = info(data)
+    figure = drawn(data, kind="images", layer="embedding")
     rows, columns = np.asarray(figure.axes[0].collections[0].get_array()).shape
     assert rows < 700
     assert columns == 3
     assert f"a cell: the largest of {-(-2000 // rows)} × 1" in texts(figure)
     shown = np.asarray(figure.axes[0].collections[0].get_array())
     assert shown.max() == found.impact.max()
-    assert "a cell:" not in texts(drawn(info(atlas()), kind="images"))
+    assert "a cell:" not in texts(drawn(atlas(), kind="images"))

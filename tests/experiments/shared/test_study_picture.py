@@ -9,11 +9,14 @@ import torch
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import nn
 
 import thetascope as ts
+from thetascope.drawing.spec import Boxes, Line, Picture, Rule
 from thetascope.errors import ResultError
-from thetascope.experiments.shared.study_picture import draw_matplotlib, draw_plotly, info
+from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly
+from thetascope.experiments.shared.study_picture import UNITS, picture, tick_labels
 
 STUDIES = ("study_epochs", "study_train_size", "study_test_size")
 
@@ -44,7 +47,7 @@ def results() -> dict[str, xr.Dataset]:
 
 
 def figure_of(data: xr.Dataset) -> Figure:
-    figure = draw_matplotlib(info(data))
+    figure = draw_matplotlib(data)
     assert isinstance(figure, Figure)
     return figure
 
@@ -53,17 +56,32 @@ def lines_of(ax: Axes) -> dict[str, Any]:
     return {str(line.get_label()): line for line in ax.lines}
 
 
+def marks_of(found: Picture, panel: int = 0) -> dict[str, Any]:
+    return {mark.label: mark for mark in list(found.parts.panels)[panel].marks}
+
+
+def recommended(data: xr.Dataset) -> tuple[str, float]:
+    """What the recommended number is called, and where it stands."""
+    number = data.attrs["recommendation"]
+    numbers = data["epochs" if "epochs" in data.dims else "size"].values
+    place = float(np.flatnonzero(numbers == number)[0]) if data.attrs["experiment"] == "study_test_size" else float(number)
+    return f"recommended: {number:,} {UNITS[data.attrs['experiment']]}", place
+
+
 @pytest.mark.parametrize("name", STUDIES)
-def test_info_holds_what_the_result_holds(results: dict[str, xr.Dataset], name: str) -> None:
+def test_the_picture_holds_what_the_result_holds(results: dict[str, xr.Dataset], name: str) -> None:
     result = results[name]
-    found = info(result)
-    assert [panel.name for panel in found.panels] == ["loss", "accuracy"]
-    np.testing.assert_array_equal(found.panels[0].values, result["loss"].values.reshape(len(found.x), -1))
-    assert found.recommendation == result.attrs["recommendation"]
+    found = picture(result)
+    assert [panel.name for panel in found.parts.panels] == ["loss", "accuracy"]
+    every: Any = list(marks_of(found).values())
+    drawn = next(mark.values if isinstance(mark, Boxes) else mark.y for mark in (every if name != "study_train_size" else every[1:]))
+    np.testing.assert_array_equal(np.ravel(drawn), result["loss"].values.ravel())
+    assert marks_of(found)[recommended(result)[0]].at == recommended(result)[1]
     assert found.notes == (result.attrs["rule"],)
-    assert found.panels[0].band is not None
-    assert found.panels[0].band[1] >= result.attrs["limit"]
-    assert found.panels[1].band is None  # the rule is about the loss
+    loss, other = ([mark for mark in marks_of(found, i).values() if isinstance(mark, Rule) and "toleran" in mark.label] for i in (0, 1))
+    (allowed,) = loss
+    assert (allowed.at if allowed.to is None else allowed.to) >= result.attrs["limit"]
+    assert other == []  # the rule is about the loss
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -73,12 +91,12 @@ def test_figures_name_their_axes_and_mark_what_is_recommended(results: dict[str,
     assert [ax.get_ylabel() for ax in figure.axes] == ["loss (cross-entropy, nats)", "accuracy"]
     expected = {"study_epochs": "epochs of training", "study_train_size": "training samples"}
     assert figure.axes[-1].get_xlabel() == expected.get(name, "test samples in a subset (not to scale)")
-    found = info(results[name])
+    label, place = recommended(results[name])
     for ax in figure.axes:
-        marked = lines_of(ax)[found.recommended_label]
-        assert marked.get_xdata()[0] == found.recommended_place
+        marked = lines_of(ax)[label]
+        assert marked.get_xdata()[0] == place
     entries = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert found.recommended_label in entries
+    assert label in entries
     assert len(set(entries)) == len(entries)
 
 
@@ -94,12 +112,12 @@ def test_the_legend_stands_beside_the_data(results: dict[str, xr.Dataset], name:
 @pytest.mark.parametrize("name", STUDIES)
 def test_one_variable_is_drawn_on_an_axis(results: dict[str, xr.Dataset], name: str) -> None:
     own = Figure().subplots()
-    assert draw_matplotlib(info(results[name]), own, variable="accuracy") is own
+    assert draw_matplotlib(results[name], own, variable="accuracy") is own
     assert own.get_ylabel() == "accuracy"
     assert own.get_xlabel()
     assert own.get_legend() is not None
     with pytest.raises(ResultError, match="loss, accuracy"):
-        draw_matplotlib(info(results[name]), own, variable="recall")
+        draw_matplotlib(results[name], own, variable="recall")
 
 
 def test_the_curves_are_the_values(results: dict[str, xr.Dataset]) -> None:
@@ -124,23 +142,22 @@ def test_boxes_stand_beside_the_full_value(results: dict[str, xr.Dataset]) -> No
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_plotly_draws_the_same_values(results: dict[str, xr.Dataset], name: str) -> None:
-    found = info(results[name])
-    figure = draw_plotly(found)
-    last = {trace.legendgroup: trace for trace in figure.data if trace.yaxis == "y"}
-    if name != "study_test_size":
-        assert found.panels[0].line is not None
-        assert list(last["line"].y) == found.panels[0].line.tolist()
-    if name != "study_epochs":
-        assert list(last["points"].y) == found.panels[0].values.ravel().tolist()
+    found = picture(results[name])
+    figure = draw_plotly(results[name])
+    traces = {trace.name: trace for trace in figure.data if trace.yaxis == "y"}
+    drawn = [mark for mark in marks_of(found).values() if isinstance(mark, Line | Boxes)]
+    assert len(drawn) == (2 if name == "study_train_size" else 1)
+    for mark in drawn:
+        assert list(traces[mark.label].y) == np.ravel(mark.y if isinstance(mark, Line) else mark.values).tolist()
     assert figure.layout.title.text.startswith(found.title)
     vertical = [shape.x0 for shape in figure.layout.shapes if shape.line.dash == "dash"]
-    assert vertical == [found.recommended_place] * 2
+    assert vertical == [recommended(results[name])[1]] * 2
     figure.to_html(include_plotlyjs=False)
 
 
 def test_a_logarithmic_plotly_axis_marks_the_recommended_number() -> None:
     result = study("study_train_size")
-    figure = draw_plotly(info(result))
+    figure = draw_plotly(result)
     assert figure.layout.xaxis.type == "log"
     # a shape on a logarithmic axis stands at the number itself, unlike an annotation
     assert next(shape.x0 for shape in figure.layout.shapes if shape.line.dash == "dash") == result.attrs["recommendation"]
@@ -149,14 +166,15 @@ def test_a_logarithmic_plotly_axis_marks_the_recommended_number() -> None:
 @pytest.mark.parametrize("name", STUDIES)
 def test_what_is_not_finite_is_marked_and_nothing_recommended_is_no_line(results: dict[str, xr.Dataset], name: str) -> None:
     data = results[name].copy(deep=True)
-    data["loss"].values.reshape(len(info(results[name]).x), -1)[1, 0] = np.nan
+    data["loss"].values.reshape(len(data["loss"]), -1)[1, 0] = np.nan
     data.attrs.update(recommendation=None, limit=None)
     result = data
     figure = figure_of(result)
     lines = lines_of(figure.axes[0])
-    assert lines["not finite, or missing"].get_xdata().tolist() == [info(result).places[1]]
+    second = 1.0 if name == "study_test_size" else float(data["epochs" if name == "study_epochs" else "size"][1])
+    assert lines["not finite, or missing"].get_xdata().tolist() == [second]
     assert not any(label.startswith(("recommended", "within")) for label in lines)
-    draw_plotly(info(result))
+    draw_plotly(result)
 
 
 def test_an_unfinished_study_is_drawn(tmp_path: Path) -> None:
@@ -167,18 +185,19 @@ def test_an_unfinished_study_is_drawn(tmp_path: Path) -> None:
         del data.attrs[name]
     figure = figure_of(data)
     figure.savefig(tmp_path / "a.png")
-    assert "unfinished" in figure.axes[0].get_title()
+    assert any("unfinished" in text.get_text() for text in figure.findobj(Text))
 
 
 def test_close_numbers_are_not_all_labelled() -> None:
     model, data_ = nn.Linear(4, 3), data(40)
     described = ts.Training(lambda: model, data_, data_, lambda p: torch.optim.SGD(p, lr=0.05), 1, 40)
-    found = info(ts.study_train_size(described, range(4, 41, 4), 1, progress=False).data)
-    labels = found.tick_labels
+    made = ts.study_train_size(described, range(4, 41, 4), 1, progress=False).data
+    labels = list((next(picture(made).parts.panels).x_ticks or ((), ()))[1])
+    assert labels == tick_labels(made["size"].values, every=False)
     assert (labels[0], labels[-1]) == ("4", "40")
     assert "" in labels
 
 
 def test_other_results_are_refused() -> None:
     with pytest.raises(ResultError, match='got a result of "interpolate"'):
-        info(xr.Dataset(attrs={"experiment": "interpolate"}))
+        picture(xr.Dataset(attrs={"experiment": "interpolate"}))

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from thetascope.arrays import Floats
-from thetascope.drawing.fields import GridInfo
+from thetascope.drawing.fields import grid_info as info
 from thetascope.errors import ResultError
-from thetascope.experiments.surface.picture import KINDS, draw_matplotlib, draw_plotly, info
+from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly
+from thetascope.experiments.surface.picture import KINDS
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 ATTRS: dict[str, Any] = {
@@ -53,8 +54,8 @@ def accuracy(loss: Floats) -> Floats:
     return np.clip(1 - 0.2 * loss, 0.1, 0.95)
 
 
-def drawn(found: GridInfo, **options: Any) -> Figure:
-    figure = draw_matplotlib(found, **options)
+def drawn(data: xr.Dataset, **options: Any) -> Figure:
+    figure = draw_matplotlib(data, **options)
     assert isinstance(figure, Figure)
     figure.savefig(BytesIO(), dpi=40)
     return figure
@@ -125,7 +126,7 @@ def test_cells_that_are_missing_or_not_finite_are_told_apart() -> None:
     assert field.count_text("not finite") == "not finite: 4 of 63 cells"
     assert field.count_text("not scored") == "not scored: 3 of 63 cells"
     assert np.isnan(field.shown[1, 1])
-    legend = legend_of(drawn(info(surface(loss, status))))
+    legend = legend_of(drawn(surface(loss, status)))
     assert {"not finite: 4 of 63 cells", "not scored: 3 of 63 cells"} <= set(legend)
 
 
@@ -144,15 +145,16 @@ def test_estimated_cells_are_told_apart() -> None:
     status[::2, ::2] = 1
     estimate = {"tolerance": 0.01, "evaluated": 20, "cells": 63, "error": 0.005, "held_out": 5, "full_grid": False, "reason": ""}
     metric = np.where(status == 1, accuracy(loss), np.nan)
-    found = info(surface(loss, status, metrics={"accuracy": metric}, estimate=estimate))
+    data = surface(loss, status, metrics={"accuracy": metric}, estimate=estimate)
+    found = info(data)
     assert "20 of 63 cells evaluated, the rest estimated within 0.5 %" in found.notes
     assert found.fields[0].evaluated is not None
     assert found.fields[0].evaluated.sum() == 20
     assert found.fields[1].missing.sum() == 43  # an estimate without a value is none
     assert not found.fields[1].not_finite.any()
-    assert "evaluated cell" in legend_of(drawn(found))
-    assert "evaluated cell" in [trace.name for trace in draw_plotly(found).data]
-    assert "(estimated)" in draw_plotly(found).data[0].text[0][1]
+    assert "evaluated cell" in legend_of(drawn(data))
+    assert "evaluated cell" in [trace.name for trace in draw_plotly(data).data]
+    assert "(estimated)" in draw_plotly(data).data[0].text[0][1]
     own = info(
         surface(loss, status, metrics={"accuracy": metric}, extra={"accuracy_status": np.where(status == 1, 1, 0)}, estimate=estimate)
     )
@@ -171,10 +173,10 @@ def test_what_a_reader_must_know_is_said() -> None:
 @pytest.mark.parametrize("name", hard_cases())
 def test_every_kind_of_values_is_drawn(name: str) -> None:
     loss = hard_cases()[name]
-    found = info(surface(loss, metrics={"accuracy": accuracy(np.nan_to_num(loss, posinf=9, neginf=9))}))
-    drawn(found)
-    drawn(found, kind="contour")
-    figure = draw_plotly(found)
+    data = surface(loss, metrics={"accuracy": accuracy(np.nan_to_num(loss, posinf=9, neginf=9))})
+    drawn(data)
+    drawn(data, kind="contour")
+    figure = draw_plotly(data)
     figure.to_json()
     finite = int(np.isfinite(loss).sum())
     assert np.isfinite(np.asarray(figure.data[0].z, np.float64)).sum() == finite  # nothing is filled in, nothing left out
@@ -184,17 +186,17 @@ def test_every_kind_of_values_is_drawn(name: str) -> None:
 def test_one_kind_on_axes_or_alone(kind: str) -> None:
     loss = bowl()
     loss[0, 0] = np.nan
-    found = info(surface(loss, metrics={"accuracy": accuracy(bowl())}))
+    data = surface(loss, metrics={"accuracy": accuracy(bowl())})
     figure = Figure()
     own = figure.add_subplot(projection="3d" if kind == "3d" else None)
-    assert draw_matplotlib(found, own, kind=kind) is own
+    assert draw_matplotlib(data, own, kind=kind) is own
     figure.savefig(BytesIO(), dpi=40)
-    drawn(found, kind=kind, variable="accuracy")
+    drawn(data, kind=kind, variable="accuracy")
 
 
 def test_without_a_kind_axes_get_contours_of_the_loss() -> None:
     own = Figure().subplots()
-    axis = draw_matplotlib(info(surface(bowl(), metrics={"accuracy": accuracy(bowl())})), own)
+    axis = draw_matplotlib(surface(bowl(), metrics={"accuracy": accuracy(bowl())}), own)
     assert isinstance(axis, Axes)
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("random direction 1", "random direction 2")
     assert axis.get_aspect() == 1.0
@@ -202,7 +204,7 @@ def test_without_a_kind_axes_get_contours_of_the_loss() -> None:
 
 
 def test_the_whole_figure_shows_each_kind() -> None:
-    figure = drawn(info(surface(bowl(), metrics={"accuracy": accuracy(bowl())})))
+    figure = drawn(surface(bowl(), metrics={"accuracy": accuracy(bowl())}))
     assert [axis.name for axis in figure.axes] == ["rectilinear", "3d", "rectilinear", "rectilinear"]
     bars = [axis.child_axes[0].get_ylabel() for axis in (figure.axes[0], figure.axes[2])]
     assert bars == ["loss (NLL, nats), log scale", "accuracy"]
@@ -211,7 +213,7 @@ def test_the_whole_figure_shows_each_kind() -> None:
 def test_cuts_are_the_row_and_the_column_nearest_to_the_center() -> None:
     data = surface(bowl(nx=8))  # no column at 0
     own = Figure().subplots()
-    draw_matplotlib(info(data), own, kind="cuts")
+    draw_matplotlib(data, own, kind="cuts")
     lines = {str(line.get_label()): line for line in own.lines if not str(line.get_label()).startswith("_")}
     along_x = lines["along x, at y = 0"]
     np.testing.assert_array_equal(along_x.get_ydata(), data["loss"].values[3])
@@ -227,12 +229,12 @@ def test_cuts_show_the_standard_error_and_gaps() -> None:
     loss[3, 0] = np.nan
     status = np.where(np.isfinite(loss), 1, 2)
     loss[3, 8], status[3, 8] = np.nan, 0
-    found = info(surface(loss, status, extra={"loss_standard_error": np.full(loss.shape, 0.05)}))
-    assert [field.name for field in found.fields] == ["loss"]
+    data = surface(loss, status, extra={"loss_standard_error": np.full(loss.shape, 0.05)})
+    assert [field.name for field in info(data).fields] == ["loss"]
     own = Figure().subplots()
-    draw_matplotlib(found, own, kind="cuts")
+    draw_matplotlib(data, own, kind="cuts")
     labels = own.get_legend_handles_labels()[1]
-    assert {"± 2 standard errors", "not finite", "not scored"} <= set(labels)
+    assert {"± 2 standard errors", "not finite: 1 of 63 cells", "not scored: 1 of 63 cells"} <= set(labels)
     assert np.isnan(np.asarray(own.lines[0].get_ydata())[[0, 8]]).all()
 
 
@@ -242,37 +244,37 @@ def test_one_row_or_column_is_a_line(shape: tuple[int, int]) -> None:
     assert loss.shape == shape
     loss = loss.copy()
     loss.flat[0] = np.nan
-    found = info(surface(loss, metrics={"accuracy": np.nan_to_num(loss)}))
-    figure = drawn(found)
+    data = surface(loss, metrics={"accuracy": np.nan_to_num(loss)})
+    figure = drawn(data)
     assert [axis.get_ylabel() for axis in figure.axes] == ["loss (NLL, nats)", "accuracy"]
     assert {axis.get_xlabel() for axis in figure.axes} == {f"random direction {1 if shape[0] == 1 else 2}"}
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), np.where(np.isfinite(loss), loss, np.nan).ravel())
-    assert "not finite" in legend_of(figure)
-    page = draw_plotly(found)
+    assert f"not finite: 1 of {loss.size} cells" in legend_of(figure)
+    page = draw_plotly(data)
     assert page.data[1].name.startswith("not finite: 1 of")
     assert [button.label for button in page.layout.updatemenus[0].buttons] == ["loss", "accuracy"]
     with pytest.raises(ResultError, match="flat axes"):
-        draw_matplotlib(found, Figure().add_subplot(projection="3d"), kind="3d")
+        draw_matplotlib(data, Figure().add_subplot(projection="3d"), kind="3d")
 
 
 def test_wrong_options_are_refused() -> None:
-    found = info(surface(bowl()))
+    data = surface(bowl())
     with pytest.raises(ResultError, match="contour, heatmap, 3d, cuts"):
-        draw_matplotlib(found, kind="pie")
+        draw_matplotlib(data, kind="pie")
     with pytest.raises(ResultError, match="there are: loss"):
-        draw_matplotlib(found, variable="recall")
+        draw_matplotlib(data, variable="recall")
     with pytest.raises(ResultError, match='projection="3d"'):
-        draw_matplotlib(found, Figure().subplots(), kind="3d")
+        draw_matplotlib(data, Figure().subplots(), kind="3d")
     with pytest.raises(ResultError, match="flat axes"):
-        draw_matplotlib(found, Figure().add_subplot(projection="3d"))
+        draw_matplotlib(data, Figure().add_subplot(projection="3d"))
     with pytest.raises(ResultError, match="no grid"):
-        info(xr.Dataset(attrs=ATTRS))
+        draw_matplotlib(xr.Dataset(attrs=ATTRS))
 
 
 def test_many_marks_share_one_sign() -> None:
     marks = [{"x": 0.1 * i, "y": 0.0, "label": f"state {i}"} for i in range(9)]
-    assert legend_of(drawn(info(surface(bowl(), marks=marks)))).count("9 stored states") == 1
-    assert "state 2" in legend_of(drawn(info(surface(bowl(), marks=marks[:3]))))
+    assert legend_of(drawn(surface(bowl(), marks=marks))).count("9 stored states") == 1
+    assert "state 2" in legend_of(drawn(surface(bowl(), marks=marks[:3])))
 
 
 def test_marks_that_are_called_the_same_tell_their_places() -> None:
@@ -283,8 +285,9 @@ def test_marks_that_are_called_the_same_tell_their_places() -> None:
 def test_plotly_switches_kinds_and_variables() -> None:
     loss = bowl() * 100
     loss[0, 0] = np.nan
-    found = info(surface(loss, metrics={"accuracy": accuracy(bowl())}))
-    figure = draw_plotly(found)
+    data = surface(loss, metrics={"accuracy": accuracy(bowl())})
+    found = info(data)
+    figure = draw_plotly(data)
     variables, kinds = figure.layout.updatemenus
     assert [button.label for button in kinds.buttons] == ["contours", "heat map", "3-D"]
     shown = [{trace.type for trace, seen in zip(figure.data, button.args[0]["visible"], strict=True) if seen} for button in kinds.buttons]
@@ -298,10 +301,20 @@ def test_plotly_switches_kinds_and_variables() -> None:
     assert list(figure.data[0].colorbar.ticktext) == found.fields[0].scale.tick_texts
 
 
+@pytest.mark.parametrize(("kind", "place", "type_"), [("contour", 0, "contour"), ("heatmap", 1, "heatmap"), ("3d", 2, "surface")])
+def test_a_page_begins_with_the_kind_that_is_asked_for(kind: str, place: int, type_: str) -> None:
+    figure = draw_plotly(surface(bowl()), kind=kind)
+    (kinds,) = figure.layout.updatemenus
+    assert kinds.active == place
+    assert [trace.visible for trace in figure.data] == list(kinds.buttons[place].args[0]["visible"])
+    assert type_ in {trace.type for trace in figure.data if trace.visible}
+    assert figure.layout.xaxis.visible is (kind != "3d")
+
+
 def test_plotly_marks_cells_without_a_value() -> None:
     loss = bowl()
     loss[0, 2], loss[5, 1] = np.nan, np.inf
-    (marks,) = (trace for trace in draw_plotly(info(surface(loss))).data if trace.type == "scatter" and trace.name.startswith("not finite"))
+    (marks,) = (trace for trace in draw_plotly(surface(loss)).data if trace.type == "scatter" and trace.name.startswith("not finite"))
     assert marks.name == "not finite: 2 of 63 cells"
     assert list(marks.text) == ["not finite: nan", "not finite: inf"]
     np.testing.assert_allclose(list(zip(marks.x, marks.y, strict=True)), [(-0.5, -2), (-0.75, 4 / 3)])
@@ -312,9 +325,9 @@ def test_names_are_shown_as_text() -> None:
         bowl(), metrics={HOSTILE: accuracy(bowl())}, title=HOSTILE, subtitle=HOSTILE, axis_labels={"x": "$a_{b}$", "y": HOSTILE},
         marks=[{"x": 0.0, "y": 0.0, "label": HOSTILE}, {"x": 0.5, "y": 0.0, "label": "_hidden %{x} $x^{$"}],
     )  # fmt: skip
-    assert "<img" not in draw_plotly(info(odd)).to_html(include_plotlyjs=False)
-    assert not any("%{x} $" in str(trace.text) for trace in draw_plotly(info(odd)).data)
-    figure = drawn(info(odd))
+    assert "<img" not in draw_plotly(odd).to_html(include_plotlyjs=False)
+    assert not any("%{x} $" in str(trace.text) for trace in draw_plotly(odd).data)
+    figure = drawn(odd)
     assert HOSTILE in legend_of(figure)
     assert any("_hidden" in label for label in legend_of(figure))
     assert figure.axes[0].get_xlabel() == "$a_{b}$"

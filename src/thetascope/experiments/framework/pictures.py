@@ -1,12 +1,12 @@
 """The pictures of all experiments, found by convention: ``picture.py`` in an experiment's folder, or in that of its level.
 
-Such a module has ``info(data)``, which computes what is shown, and ``draw_matplotlib`` and ``draw_plotly``, which only draw it.
+Such a module has ``picture(data, …)``, which makes the picture as data (`drawing.spec.Picture`); what draws it is the same for all.
 None loads torch: a result is drawn on a machine that has neither the model nor the data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from plotly.graph_objects import Figure as PlotlyFigure
 
+    from thetascope.drawing.spec import Form, Picture
 
 EXPERIMENTS = "thetascope.experiments"
 
@@ -29,36 +30,49 @@ EXPERIMENTS = "thetascope.experiments"
 def draw_matplotlib(data: xr.Dataset, ax: Axes | None = None, **options: Any) -> Axes | Figure:
     """Draw a result's data on `ax`, or in a new figure.
 
-    Nearly every figure takes `variable`: one of the scored variables, drawn alone. What else one takes its module says.
+    Nearly every picture takes `variable`: one of the scored variables, drawn alone. What else one takes its module says.
 
     Raises:
-        ResultError: the figure has no such option, or the result nothing of the name that it gives.
+        ResultError: the picture has no such option, or the result nothing of the name that it gives.
     """
-    module = picture_module(data)
-    _check_options(module.draw_matplotlib, options, f'the figure of "{_called(data)}"')
-    before = {} if ax is None else {text: text.get_text() for text in _texts(ax)}
-    drawn: Axes | Figure = module.draw_matplotlib(module.info(data), ax, **options)
-    for text in _texts(drawn):
-        if text.get_text() != before.get(text):
-            text.set_parse_math(False)  # names and titles are text, also with dollar signs; only numbers along an axis are set as formulas
-    return drawn
+    from thetascope.drawing.with_matplotlib import drawn_on, figure_of
+
+    return drawn_on(ax, picture(data, "axes", **options)) if ax is not None else figure_of(picture(data, "figure", **options))
 
 
 def draw_plotly(data: xr.Dataset, **options: Any) -> PlotlyFigure:
-    """Draw a result's data as an interactive figure.
+    """Draw a result's data as an interactive page.
 
     Raises:
-        ResultError: the figure has no such option, or the result nothing of the name that it gives.
+        ResultError: the picture has no such option, or the result nothing of the name that it gives.
     """
-    module = picture_module(data)
-    _check_options(module.draw_plotly, options, f'the page of "{_called(data)}"')
-    return module.draw_plotly(module.info(data), **options)
+    from thetascope.drawing.with_plotly import page_of
+
+    return page_of(picture(data, "page", **options))
+
+
+def picture(data: xr.Dataset, form: Form, **options: Any) -> Picture:
+    """The picture of a result's data, as data.
+
+    Raises:
+        ResultError: there is none, it has no such option, or the result nothing of the name that it gives.
+    """
+    make = picture_module(data).picture
+    known = list(signature(make).parameters)[1:]
+    if "form" in known:
+        known.remove("form")
+        make = partial(make, form=form)
+    for name in options.keys() - set(known):
+        raise ResultError(
+            f'the {"page" if form == "page" else "figure"} of "{_called(data)}" takes no {name}=; it takes '
+            f"{', '.join(f'{option}=' for option in known) or 'no option'}"
+        )
+    made: Picture = make(data, **options)
+    return made
 
 
 def save_figure(data: xr.Dataset, path: Path, **options: Any) -> Path:
     """Draw into a file, whole or not at all: an interactive page for .html (self-contained, no network), else a picture.
-
-    The `options` are those of `draw_plotly` for a page, else of `draw_matplotlib`.
 
     Returns:
         The path.
@@ -91,8 +105,7 @@ def png(data: xr.Dataset) -> bytes | None:
 
 def notes_of(data: xr.Dataset) -> tuple[str, ...]:
     """What the figure says below its title."""
-    notes: tuple[str, ...] = picture_module(data).info(data).notes
-    return notes
+    return picture(data, "page").notes
 
 
 def picture_module(data: xr.Dataset) -> Any:
@@ -138,19 +151,3 @@ def _modules(name: str) -> dict[tuple[str, ...], str]:
             if all(map(str.isidentifier, folders)):
                 found.setdefault(folders, ".".join([EXPERIMENTS, *folders, name]))
     return found
-
-
-def _check_options(draw: Callable[..., Any], options: Mapping[str, object], figure: str) -> None:
-    """One error for an option that this figure does not have, with those that it has."""
-    known = [name for name in signature(draw).parameters if name not in ("found", "ax")]
-    for name in options.keys() - set(known):
-        raise ResultError(f"{figure} takes no {name}=; it takes {', '.join(f'{option}=' for option in known) or 'no option'}")
-
-
-def _texts(drawn: Axes | Figure) -> set[Any]:
-    """All texts but the numbers along the axes."""
-    from matplotlib.axis import Tick
-    from matplotlib.text import Text
-
-    numbers = {label for tick in drawn.findobj(Tick) for label in (tick.label1, tick.label2)}
-    return set(drawn.findobj(Text)) - numbers

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from thetascope.experiments.framework.tables import Table
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 CHAPTERS = {
     "training": "How did the training go?",
@@ -41,7 +38,6 @@ class Words:
         shows: what can be read from it, a sentence each.
         does_not_show: what cannot.
         table: what the picture shows, in figures.
-        tag: tells the picture's traces which layer they are of, so that choosing a layer filters them.
         error: what is known of the error of values that were estimated.
         over_alpha: whether the picture is over α, so that the report's slider marks it.
         start: the kind of picture that is shown first, where it can be switched.
@@ -54,7 +50,6 @@ class Words:
     shows: Callable[[xr.Dataset], Sequence[str]]
     does_not_show: Said
     table: Callable[[xr.Dataset], Table] | None = None
-    tag: Callable[[Figure, xr.Dataset], None] | None = None
     error: Callable[[xr.Dataset], str] | None = None
     over_alpha: bool = False
     start: str = ""

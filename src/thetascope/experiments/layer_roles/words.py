@@ -10,11 +10,10 @@ import xarray as xr
 from thetascope.experiments.framework.phrases import listed, number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, samples_of
-from thetascope.experiments.layer_roles.picture_info import info
 from thetascope.experiments.shared.layer_words import moved_together
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    pass
 
 
 def _headline(data: xr.Dataset) -> str:
@@ -73,15 +72,6 @@ def _table(data: xr.Dataset) -> Table:
     return table("Robust and ambient layers", [*titles, "mean loss re-randomised"], rows, layer_at=0)
 
 
-def _tag(figure: Figure, data: xr.Dataset) -> None:
-    """Every bar and every dot carries its layer as an id."""
-    names = [row.name for row in info(data).rows]
-    for trace in figure.data:
-        each, rest = divmod(0 if trace.y is None else len(trace.y), len(names))
-        if not rest and (trace.type == "bar" or trace.mode == "markers"):
-            trace.ids = [name for name in names for _ in range(each)]
-
-
 WORDS = Words(
     chapter="layers",
     asks="Which layers are robust, which ambient?",
@@ -91,5 +81,4 @@ WORDS = Words(
     does_not_show="Robust and ambient are two sides of one threshold: shares near it may change sides with another seed. What one layer "
     "put back costs does not add up over layers.",
     table=_table,
-    tag=_tag,
 )

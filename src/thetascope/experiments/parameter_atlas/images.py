@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.legends import clipped
-from thetascope.drawing.style import VERMILION, Ints
+from thetascope.drawing.spec import ColorBar, Form, Image, Mark, Panel, Parts, stacked
+from thetascope.drawing.style import VERMILION, Ints, html
 from thetascope.experiments.parameter_atlas.picture_info import AtlasInfo, AtlasLayer, members_of
 from thetascope.experiments.parameter_atlas.tensor_images import ImageBlock
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure, SubFigure
-    from matplotlib.patches import Patch
-
-COLOR_MAP = "viridis"
 MARKED = {"impact 0": "#BDBDBD", "not scored": "#F7DDE9", "not finite": VERMILION}
 """Colours of parameters without an impact above 0."""
 DOTS = 140
 """An inch: cells smaller than that are drawn together, the largest impact kept."""
+MOST = 100_000
+"""Of a page: more parameters than this are thinned out, cells that fall together as well as points of the scatter."""
+SMALLEST = 100
+"""No image of a page is thinned to fewer rows or columns."""
+WORDY = 2_000
+"""A matrix of more cells says its indices by its axes: a label for each cell would make the page large."""
 NARROWEST, WIDEST = 0.36, 6.0
 """Width by height of a picture: beyond, cells are stretched."""
 ROW, LOW_ROW, BESIDE, FEW = 1.9, 1.3, 0.5, 6
 """Inches: how high a row of pictures should be, also where there are more than a few, and what a picture's labels take."""
 TITLE, CHARACTER = 36, 0.073
 """Characters of a title that get their room, and inches that one takes."""
+BAR = 0.6
+"""Inches that the bar of the colours takes."""
 
 
 def marks_of(found: AtlasInfo, members: Ints) -> dict[str, Ints]:
@@ -40,92 +42,81 @@ def marks_of(found: AtlasInfo, members: Ints) -> dict[str, Ints]:
     return {kind: places for kind, places in chosen.items() if len(places)}
 
 
-def mark_patches(found: AtlasInfo, layers: Sequence[AtlasLayer]) -> list[Patch]:
-    """How a legend shows them."""
-    from matplotlib.patches import Patch
-
-    marks = marks_of(found, members_of(layers))
-    return [Patch(facecolor=MARKED[kind], edgecolor="black", linewidth=0.4, label=f"{kind}: {len(of):,}") for kind, of in marks.items()]
-
-
 def urgency(found: AtlasInfo) -> Floats:
     """What is kept of parameters drawn in one cell: what is not finite, then the largest impact."""
     return np.where(found.not_finite, np.inf, np.where(found.missing, -1.0, found.impact))
 
 
-def draw_picture(
-    ax: Axes, found: AtlasInfo, layer: AtlasLayer, *, inches: tuple[float, float] | None = None, named_axes: bool = False, length: int = 60
-) -> None:
+def image_panel(
+    found: AtlasInfo, layer: AtlasLayer, form: Form, among: Sequence[AtlasLayer], inches: tuple[float, float], *, bar: bool = True
+) -> Panel:
     """One layer: its weights with rows downwards, biases beside them; cells true to scale unless it is very long.
 
-    Cells too small for `inches`, its width and height, are drawn together; `length` is of the title, in characters.
+    Cells too small for `inches`, its width and height, are drawn together; marks are counted `among` these layers.
     """
-    from matplotlib.colors import ListedColormap
-
-    norm, code = _norm(found), np.zeros(len(found.labels))
-    for number, (_, places) in enumerate(marks_of(found, layer.members).items(), 1):
-        code[places] = number
-    marks = ListedColormap([MARKED[kind] for kind in marks_of(found, layer.members)] or ["white"])
-    together = (1, 1)
+    counts = {kind: f"{kind}: {len(places):,}" for kind, places in marks_of(found, members_of(among)).items()}
+    marks, together = list[Mark](), (1, 1)
+    shift = 0.5 if form == "page" else 0.0  # there a cell's middle lies at its index
     for block in layer.picture.blocks:
-        rows, columns = _cells_that_fit(ax, layer, block, inches)
-        shown = block.thinned(urgency(found), rows, columns)
+        shown = block.thinned(urgency(found), *_cells_that_fit(found, layer, block, None if form == "page" else inches))
         together = max(together, tuple(-(-whole // part) for whole, part in zip(block.index.shape, shown.index.shape, strict=True)))
-        blank = shown.index < 0
-        style: dict[str, Any] = {"rasterized": True, "linewidth": 0, "edgecolors": "none"}
-        impact = np.ma.masked_where(blank | (code[shown.index] > 0), found.impact[shown.index])
-        ax.pcolormesh(shown.x, shown.y, impact, norm=norm, cmap=COLOR_MAP, **style)
-        if code[shown.index[~blank]].any():
-            marked = np.ma.masked_where(blank | (code[shown.index] == 0), code[shown.index])
-            ax.pcolormesh(shown.x, shown.y, marked, cmap=marks, vmin=0.5, vmax=marks.N + 0.5, **style)
-    _frame(ax, layer, named_axes, "" if together == (1, 1) else f"a cell: the largest of {together[0]} × {together[1]}")
-    ax.set_title(clipped(found.sized(layer), length), fontsize="small", loc="left", parse_math=False)
+        blank, x, y = shown.index < 0, shown.x - shift, shown.y - shift
+        marked = []
+        for kind, places in marks_of(found, layer.members).items():
+            cells = np.isin(shown.index, places)
+            texts = [f"{found.labels[i]}: {kind}" for i in shown.index[cells]] if form == "page" and kind != "impact 0" else []
+            marked.append((counts[kind], MARKED[kind], cells, texts))
+        values = np.where(blank, np.nan, found.impact[shown.index])
+        told = _hover(found, shown) if form == "page" else {}
+        marks.append(Image(x=x, y=y, values=values, colors=found.color_range, marked=marked, **told))
+    remark = "" if together == (1, 1) or form == "page" else f"a cell: the largest of {together[0]} × {together[1]}"
+    picture, (width, height) = layer.picture, layer.picture.size
+    across, down = (len(among) == 1 and is_index for is_index in picture.indexed)
+    x_ticks, y_ticks = ([(at - shift, text) for at, text in ticks] for ticks in (picture.x_ticks, picture.y_ticks))
+    return Panel(
+        name=f"{layer.name} ({len(layer.members):,})",
+        marks=[*marks, *([color_bar(found)] if bar else [])],
+        title="" if form == "page" else clipped(found.sized(layer), max(int(inches[0] / CHARACTER), 12)),
+        x_label="\n".join(["second index"] * across + [remark] * bool(remark)),
+        y_label="first index" if down else "",
+        x_range=(-shift, width - shift),
+        y_range=(height - shift, -shift),
+        x_ticks=([at for at, _ in x_ticks], [text for _, text in x_ticks]),
+        y_ticks=([at for at, _ in y_ticks], [text for _, text in y_ticks]),
+        aspect=width / height / aspect_of(layer),
+        crowded=True,
+    )
 
 
-def _cells_that_fit(ax: Axes, layer: AtlasLayer, block: ImageBlock, inches: tuple[float, float] | None) -> tuple[int, int]:
-    """Rows and columns of a block that are no finer than the dots of a printed picture."""
-    extent, dpi = ax.get_window_extent(), ax.figure.dpi
-    wide, high = inches or (extent.width / dpi, extent.height / dpi)
+def _cells_that_fit(found: AtlasInfo, layer: AtlasLayer, block: ImageBlock, inches: tuple[float, float] | None) -> tuple[int, int]:
+    """Rows and columns of a block that are no finer than the dots of a printed picture, or not too many for a page."""
+    if inches is None:
+        share = min((MOST / len(found.labels)) ** 0.5, 1.0)
+        rows, columns = (max(int(size * share), SMALLEST) for size in block.index.shape)
+        return rows, columns
     (width, height), ratio = layer.picture.size, aspect_of(layer)
-    wide, high = min(wide, high * ratio), min(high, wide / ratio)
-    rows, columns = DOTS * high * (block.y[-1] - block.y[0]) / height, DOTS * wide * (block.x[-1] - block.x[0]) / width
-    return max(int(rows), 1), max(int(columns), 1)
+    wide, high = min(inches[0], inches[1] * ratio), min(inches[1], inches[0] / ratio)
+    share_down, share_across = (block.y[-1] - block.y[0]) / height, (block.x[-1] - block.x[0]) / width
+    return max(int(DOTS * high * share_down), 1), max(int(DOTS * wide * share_across), 1)
 
 
-def _frame(ax: Axes, layer: AtlasLayer, named_axes: bool, remark: str) -> None:
-    picture = layer.picture
-    width, height = picture.size
-    ax.set(xlim=(0, width), ylim=(height, 0))
-    ax.set_aspect(width / height / aspect_of(layer), anchor="NW")
-    for at, ticks in (("x", picture.x_ticks), ("y", picture.y_ticks)):
-        getattr(ax, f"set_{at}ticks")([place for place, _ in ticks], [text for _, text in ticks], fontsize="x-small", parse_math=False)
-    if len([text for _, text in picture.x_ticks if not text[0].isdigit()]) > 1:  # names are longer than their strips are wide
-        ax.tick_params(axis="x", rotation=90)
-    ax.tick_params(length=2, pad=2)
-    ax.spines[:].set_visible(False)
-    across, down = (named_axes and is_index for is_index in picture.indexed)
-    ax.set_xlabel("\n".join(["second index"] * across + [remark] * bool(remark)), fontsize="small" if across else "x-small")
-    ax.set_ylabel("first index" if down else "", fontsize="small")
+def _hover(found: AtlasInfo, block: ImageBlock) -> dict[str, Any]:
+    """What hovering tells of each cell; of a large matrix the axes say the indices."""
+    index, blank = block.index, block.index < 0
+    patterns, data = np.where(blank, "", found.patterns[index]), found.distance[index].astype(np.float32)
+    values = "impact %{z:.3~g}<br>distance %{customdata:.3~g}"
+    if block.x[0] == block.y[0] == 0 and index.shape == block.shape and index.size > WORDY:
+        hover = f"{html(block.tensor)}[%{{y}},%{{x}}]<br>{values}<br>%{{text}}"
+        return {"data": data, "told": patterns.tolist(), "hover": hover}
+    names = np.where(blank, "", found.labels[index])
+    told = [["\n".join(texts) for texts in zip(*row, strict=True)] for row in zip(names.tolist(), patterns.tolist(), strict=True)]
+    return {"data": data, "told": told, "hover": values}
 
 
-def _norm(found: AtlasInfo) -> LogNorm:
-    from matplotlib.colors import LogNorm
-
-    return LogNorm(*(found.color_range or (0.1, 1.0)))
-
-
-def color_bar(ax: Axes, found: AtlasInfo) -> None:
-    """On axes of its own; it says so where no impact is above 0."""
-    from matplotlib.cm import ScalarMappable
-
-    if found.color_range is None:
-        ax.set_axis_off()
-        ax.text(0, 0.5, "no impact above 0", rotation=90, va="center", fontsize="small")
-        return
-    below = bool((found.impact[found.impact > 0] < found.color_range[0]).any())
-    bar = ax.figure.colorbar(ScalarMappable(_norm(found), COLOR_MAP), cax=ax, extend="min" if below else "neither")
-    bar.ax.tick_params(labelsize="x-small")
-    bar.set_label(found.impact_label, fontsize="small", parse_math=False)
+def color_bar(found: AtlasInfo) -> ColorBar:
+    """What the colours mean."""
+    below = found.color_range is not None and bool((found.impact[found.impact > 0] < found.color_range[0]).any())
+    return ColorBar(ends=found.color_range, label=found.impact_label, below=below)
 
 
 def aspect_of(layer: AtlasLayer) -> float:
@@ -170,33 +161,20 @@ def _row(found: AtlasInfo, layers: Sequence[AtlasLayer], width: float, highest: 
     return filling, ImageRow(tuple(layers), height, tuple((np.maximum(ratios * height, titles) + BESIDE).tolist()))
 
 
-def images_height(found: AtlasInfo, layers: Sequence[AtlasLayer], width: float) -> float:
-    """Inches that `draw_images` takes."""
-    return sum(row.height + 0.55 for row in packed(found, layers, width))
-
-
-def draw_images(
-    figure: Figure | SubFigure,
-    found: AtlasInfo,
-    layers: Sequence[AtlasLayer],
-    width: float,
-    *,
-    height: float | None = None,
-    named_axes: bool = False,
-) -> None:
-    """Pictures of the layers in rows of about that height, so many inches wide, with one colour bar and what marks say."""
-    rows = packed(found, layers, width, height)
+def images(found: AtlasInfo, layers: Sequence[AtlasLayer], width: float, sought: float | None = None) -> tuple[Parts, float]:
+    """Pictures of the layers in rows of about that height, so many inches wide with their bar of colours; and how high all are."""
+    rows = packed(found, layers, width - BAR - 0.7, sought)
     used = max(sum(row.widths) for row in rows)
-    spare = max(figure.bbox.width / figure.figure.dpi - used - 1.2, 0.01)
-    outer = figure.add_gridspec(1, 3, width_ratios=(used, 0.16, spare))
-    grid: Any = outer[0].subgridspec(len(rows), 1, height_ratios=[row.height for row in rows])
-    for part, row in zip(grid, rows, strict=True):
+    parts = []
+    for row in rows:
+        panels: list[Panel] = [
+            image_panel(found, layer, "figure", layers, (wide - BESIDE, row.height), bar=False)
+            for layer, wide in zip(row.layers, row.widths, strict=True)
+        ]
         rest = used - sum(row.widths)
-        columns: Any = part.subgridspec(1, len(row.layers) + (rest > 0.2), width_ratios=[*row.widths, *([rest] if rest > 0.2 else [])])
-        for layer, column, wide in zip(row.layers, columns, row.widths, strict=False):
-            inches, length = (wide - BESIDE, row.height), int(wide / CHARACTER)
-            draw_picture(figure.add_subplot(column), found, layer, inches=inches, named_axes=named_axes, length=length)
-    color_bar(figure.add_subplot(outer[1]), found)
-    patches = mark_patches(found, layers)
-    if patches:
-        figure.legend(handles=patches, loc="outside lower center", ncols=3, fontsize="small", frameon=False)
+        empty = rest > 0.2
+        parts.append(Parts(parts=[*panels, *[Panel(marks=())] * empty], sizes=(*row.widths, *[rest] * empty)))
+    bar, heights = Panel(marks=[color_bar(found)]), [row.height for row in rows]
+    spare = max(width - used - BAR, 0.01)
+    whole = Parts(parts=[stacked(parts, heights, shared=False), bar, Panel(marks=())], sizes=(used, 0.16, spare))
+    return whole, sum(heights) + 0.55 * len(rows)

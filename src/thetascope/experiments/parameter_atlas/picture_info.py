@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thetascope.arrays import Floats
-from thetascope.drawing.layouts import PictureInfo, check_holds
 from thetascope.drawing.legends import told_apart
 from thetascope.drawing.scales import text_of
-from thetascope.drawing.style import Bools, Ints, quantity_label, title_of
+from thetascope.drawing.style import Bools, Ints, check_holds, quantity_label, title_of
 from thetascope.errors import ResultError
 from thetascope.experiments.parameter_atlas.tensor_images import LayerImage, picture_of
 from thetascope.results.status import ESTIMATED, MISSING, NOT_FINITE
@@ -49,7 +48,7 @@ class AtlasLayer:
 
 
 @dataclass(frozen=True)
-class AtlasInfo(PictureInfo):
+class AtlasInfo:
     """All that the picture shows, a value a parameter ``[P]``, curves ``[P, A]`` over rising `alphas`.
 
     Attributes:
@@ -61,6 +60,8 @@ class AtlasInfo(PictureInfo):
         pattern_names: all that there may be, in their order; empty where there was no middle state.
     """
 
+    title: str
+    notes: tuple[str, ...]
     loss_label: str
     labels: NDArray[np.str_]
     alphas: Floats

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.arrays import Floats
-from thetascope.drawing.layouts import panel_of
-from thetascope.drawing.legends import as_text
+from thetascope.drawing.spec import Line
+from thetascope.drawing.with_matplotlib import as_text, draw_line, draw_panel, texts_of
 from thetascope.errors import UsageError
-from thetascope.experiments.trajectory_plane.picture import draw_path, draw_plane
-from thetascope.experiments.trajectory_plane.picture_info import COLORS, MARKERS, PlaneInfo, info, reached, times_of
+from thetascope.experiments.trajectory_plane.picture import plane_of
+from thetascope.experiments.trajectory_plane.walks import COLORS, MARKERS, PlaneInfo, info, reached, times_of
 from thetascope.files import write_atomically
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def save_animation(data: xr.Dataset, path: str | Path, *, fps: int = 12, seconds
     if not 1 <= fps <= 50 or not 0 < seconds <= 120:
         raise UsageError(f"fps must be 1 to 50 and seconds above 0, at most 120; got {fps} and {seconds:g}")
     found = info(data)
-    panel_of(found.grid.fields, variable)
+    found.grid.field(variable)
     path.parent.mkdir(parents=True, exist_ok=True)
     times = np.concatenate([np.linspace(0, 1, max(round(fps * seconds), 2)), np.ones(round(HELD * fps))])
 
@@ -90,12 +90,13 @@ def _film(found: PlaneInfo, variable: str, writer: AbstractMovieWriter, path: Pa
 
     figure = Figure(figsize=(7.2, found.grid.height(5.2) + 1.1 + 0.2 * len(found.walks)), layout="constrained")
     ax = figure.subplots()
-    draw_plane(ax, found, variable, paths=False)
+    draw_panel(ax, plane_of(found, found.grid.field(variable)))
     walkers = [_Walker(ax, found, i, variable) for i in range(len(found.walks))]
     lines = [walker.line for walker in walkers]
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0, "frameon": False}
-    told = as_text(ax.legend(lines, ["M" * 8] * len(lines), fontsize="small", **place))
-    figure.suptitle(found.grid.title, fontsize="medium", parse_math=False)
+    told = ax.legend(lines, ["M" * 8] * len(lines), fontsize="small", **place)
+    figure.suptitle(found.grid.title, fontsize="medium")
+    as_text(texts_of(figure))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # nothing may jump
     with writer.saving(figure, str(path), DPI):
@@ -111,9 +112,9 @@ class _Walker:
     def __init__(self, ax: Axes, found: PlaneInfo, i: int, variable: str) -> None:
         self._walk, self._variable, self._several = found.walks[i], variable, len(found.walks) > 1
         self._times = times_of(self._walk)
-        self.line = draw_path(ax, self._walk, i, "_")
-        style: dict[str, Any] = {"markersize": 11, "markeredgecolor": "black", "zorder": 8, "color": COLORS[i % len(COLORS)]}
-        (self._head,) = ax.plot([], [], linestyle="", marker=MARKERS[i % len(MARKERS)], **style)
+        style: dict[str, Any] = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)]}
+        self.line = draw_line(ax, Line(x=self._walk.x, y=self._walk.y, width=2.0, edge="white", size=4.5, halo=True, level=5, **style))
+        self._head = draw_line(ax, Line(x=[], y=[], dash="", size=11, edge="black", level=8, **style))
 
     def move(self, time: float) -> str:
         """Go to that share of the way; returns what is told of the state last reached."""

@@ -2,127 +2,161 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetascope.drawing.curves import mark_at_edge
-from thetascope.drawing.fields import draw_field
-from thetascope.drawing.layouts import new_figure, panel_of, titled
-from thetascope.drawing.legends import legend_below, legend_on, legend_text, log_y, wrapped
+from thetascope.drawing.fields import Field, edges
+from thetascope.drawing.legends import wrapped
 from thetascope.drawing.scales import scale_of
-from thetascope.drawing.style import BLUE, GREY, ink
-from thetascope.experiments.trajectory_plane.picture_info import COLORS, MARKERS, PlaneInfo, Walk, info, numbers
-from thetascope.experiments.trajectory_plane.picture_plotly import draw_plotly
+from thetascope.drawing.spec import Bars, Edge, Form, Line, Mark, Moving, Panel, Parts, Picture, Texts, stacked
+from thetascope.drawing.style import BLUE, GREY
+from thetascope.experiments.shared.plane_picture import plane_panel
+from thetascope.experiments.trajectory_plane.walks import COLORS, MARKERS, PlaneInfo, Walk, info, numbers, reached, times_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-__all__ = ["draw_matplotlib", "draw_plotly", "info"]
+    import xarray as xr
 
 COMPONENTS = 6
 """So many are shown."""
+LONGEST = 150
+"""So many states at most are walked through on a page."""
 
 
-def draw_matplotlib(found: PlaneInfo, ax: Axes | None = None, variable: str | None = None) -> Axes | Figure:
-    """Draw the plane with the path on `ax`; or a new figure with the explained variance, the states' own values and distances beside it."""
-    variable = panel_of(found.grid.fields, variable).name
-    if ax is not None:
-        draw_plane(ax, found, variable)
-        legend_on(ax, note=wrapped([found.note(variable)], 64))
-        return ax
-    wide = found.grid.equal and np.ptp(found.grid.x) > 1.4 * np.ptp(found.grid.y)
-    low = 10 * np.ptp(found.grid.y) / np.ptp(found.grid.x) + 0.3 if wide else 0.0  # so high the plane is at equal scales, in inches
-    figure = new_figure(12, low + 4.6) if wide else new_figure(13, 7.6)
-    grid: Any = figure.add_gridspec(2, 1, height_ratios=(low, 3.0)) if wide else figure.add_gridspec(1, 2, width_ratios=(1.75, 1))
-    main = figure.add_subplot(grid[0])
-    sides = [figure.add_subplot(part) for part in grid[1].subgridspec(*((1, 3) if wide else (3, 1)))]
-    figure.get_layout_engine().set(h_pad=0.08)  # type: ignore[union-attr, call-arg]
-    draw_plane(main, found, variable)
-    _draw_shares(sides[0], found)
-    _draw_values(sides[1], found, variable)
-    _draw_distances(sides[2], found)
-    titled(figure, found.grid, 130, found.note(variable))
-    legend_below(figure, [main])
-    return figure
+def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Picture:
+    """The plane with the path; in a figure with the explained variance, the states' own values and distances beside it.
+
+    On a page the optimizer walks, over contours or in 3-D.
+    """
+    found = info(data)
+    grid, field = found.grid, found.grid.field(variable)
+    note = found.note(field.name)
+    said: dict[str, Any] = {"title": grid.title, "notes": (*grid.notes, note)}
+    if form == "page":
+        panel, moving = _walked(found, field)
+        return Picture(**said, parts=Parts(parts=[panel]), width=10, height=6.2, moving=moving)
+    main = plane_of(found, field)
+    main = replace(main, marks=[*main.marks, *_paths(found), *_states(found)])
+    if form == "axes":
+        return Picture(**said, parts=Parts(parts=[replace(main, title=wrapped([note], 64))]), width=6.4, height=5.4)
+    sides = [_shares(found), _values(found, field), _distances(found)]
+    if not (grid.equal and np.ptp(grid.x) > 1.4 * np.ptp(grid.y)):
+        return Picture(**said, parts=Parts(parts=[main, stacked(sides, shared=False)], sizes=(1.75, 1)), width=13, height=7.8)
+    low = 10 * np.ptp(grid.y) / np.ptp(grid.x) + 0.3  # so high the plane is at equal scales, in inches
+    return Picture(**said, parts=stacked([main, Parts(parts=sides)], (low, 3.0), shared=False), width=12, height=low + 4.8)
 
 
-def draw_plane(ax: Axes, found: PlaneInfo, variable: str, *, paths: bool = True) -> None:
-    """The field below, and the `paths` on it from first state to last with numbers of epochs, or steps."""
-    from matplotlib.patheffects import withStroke
-
-    draw_field(ax, found.grid, panel_of(found.grid.fields, variable), contours=True)
-    ax.set_ylabel(wrapped([found.grid.y_label], 32), parse_math=False)  # the axes are often wide and low
-    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    x, y = (np.concatenate([getattr(walk, name) for walk in found.walks]) for name in ("x", "y"))
-    ax.set(xlim=(min(left, x.min()), max(right, x.max())), ylim=(min(low, y.min()), max(high, y.max())))
-    if not paths:
-        return
-    for i, walk in enumerate(found.walks):
-        draw_path(ax, walk, i, walk.label if len(found.walks) > 1 else "optimizer's path")
-    first, last = (np.array([[walk.x[k], walk.y[k]] for walk in found.walks]).T for k in (0, -1))
-    style: dict[str, Any] = {"linestyle": "", "markerfacecolor": "white", "markeredgecolor": "black", "zorder": 7}
-    ax.plot(*first, "o", markersize=9, label="first state", **style)
-    ax.plot(*last, "*", markersize=14, label="last state", **style)
-    for at_x, at_y, across, up, text in numbers(found):
-        ax.annotate(
-            text, (at_x, at_y), (13 * across, 13 * up), textcoords="offset points", ha="center", va="center", fontsize="small", zorder=8,
-            color="black",  # on its own white edge, whatever the ground
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )  # fmt: skip
-    ax.plot([], [], linestyle="", marker="$1$", color=ink(), label="epoch" if found.by_epoch else "step")
+def plane_of(found: PlaneInfo, field: Field, form: Form = "figure") -> Panel:
+    """The field below, as wide as the paths need."""
+    grid = found.grid
+    ends = (edges(grid.x, grid.y), edges(grid.y, grid.x)) if grid.is_line or field.scale.flat else (grid.x, grid.y)
+    x, y = (np.concatenate([at, *(getattr(walk, name) for walk in found.walks)]) for name, at in zip("xy", ends, strict=True))
+    panel = plane_panel(grid, field, "contour", form, opacity=0.85)  # paths may lie below the surface
+    # the axes are often wide and low
+    return replace(panel, y_label=wrapped([grid.y_label], 32), x_range=(x.min(), x.max()), y_range=(y.min(), y.max()))
 
 
-def draw_path(ax: Axes, walk: Walk, i: int, label: str) -> Any:
-    """The path of one training, with a white edge against the colours below."""
-    from matplotlib.patheffects import Normal, withStroke
-
-    (line,) = ax.plot(walk.x, walk.y, color=COLORS[i % len(COLORS)], linewidth=2.0, marker=MARKERS[i % len(MARKERS)], markersize=4.5,
-                      markeredgecolor="white", markeredgewidth=0.6, zorder=5, label=legend_text(label))  # fmt: skip
-    line.set_path_effects([withStroke(linewidth=3.6, foreground="white"), Normal()])
-    return line
+def _told(walk: Walk, k: int, field: Field) -> str:
+    """What hovering over a state tells."""
+    return "\n".join((walk.label, walk.told(k, field.name), walk.told_below(k, field.name), f"{walk.off_plane[k]:.4g} off the plane"))
 
 
-def _draw_shares(ax: Axes, found: PlaneInfo) -> None:
+def _paths(found: PlaneInfo) -> list[Mark]:
+    """From the first states to the last, with white edges against the colours below."""
+    labels = [walk.label for walk in found.walks] if len(found.walks) > 1 else ["optimizer's path"]
+    return [
+        Line(x=walk.x, y=walk.y, label=label, width=2.0, edge="white", size=4.5, halo=True, level=5, **_style(i))
+        for i, (walk, label) in enumerate(zip(found.walks, labels, strict=True))
+    ]
+
+
+def _style(i: int) -> dict[str, Any]:
+    """Of a training."""
+    return {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)]}
+
+
+def _states(found: PlaneInfo) -> list[Mark]:
+    """First and last states, and numbers of epochs, or steps."""
+    marks: list[Mark] = []
+    for k, marker, label, size in ((0, "circle", "first state", 9), (-1, "star", "last state", 14)):
+        x, y = ([float(getattr(walk, axis)[k]) for walk in found.walks] for axis in ("x", "y"))
+        marks.append(Line(x=x, y=y, dash="", marker=marker, size=size, face="white", edge="black", label=label, hover="", level=7))
+    at_x, at_y, across, up, texts = zip(*numbers(found), strict=True)
+    ways = list(zip(across, up, strict=True))
+    return [*marks, Texts(x=at_x, y=at_y, texts=texts, ways=ways, label="epoch" if found.by_epoch else "step")]
+
+
+def _shares(found: PlaneInfo) -> Panel:
     """What the components explain, beside two random walks: a walk alone explains much."""
-    styles: Any = ({"color": BLUE}, {"color": "white", "edgecolor": GREY, "hatch": "////"}, {"color": "#D0D0D0", "edgecolor": GREY})
+    styles: Any = ({"color": BLUE}, {"color": "white", "edge": GREY, "hatch": "////"}, {"color": "#D0D0D0", "edge": GREY})
     count = min(COMPONENTS, *(len(shares) for shares in found.shares.values()))
     width = 0.8 / len(found.shares)
+    marks = []
     for i, (label, shares) in enumerate(found.shares.items()):
         places = np.arange(1, count + 1) + (i - (len(found.shares) - 1) / 2) * width
-        ax.bar(places, shares[:count], width, label=f"the {label}" if i == 0 else label, **styles[min(i, 2)])
-    ax.set_xticks(range(1, count + 1))
-    _finish(ax, "principal component", "% of the variance")
+        marks.append(Bars(at=places, lengths=shares[:count], width=width, label=f"the {label}" if i == 0 else label, **styles[min(i, 2)]))
+    ticks = (list(range(1, count + 1)), [str(k) for k in range(1, count + 1)])
+    return Panel(marks=marks, x_label="principal component", y_label="% of the variance", x_ticks=ticks, grid=True, legend=True)
 
 
-def _draw_values(ax: Axes, found: PlaneInfo, variable: str) -> None:
+def _values(found: PlaneInfo, field: Field) -> Panel:
+    """At the states themselves, and on the plane below them."""
+    marks: list[Mark] = []
     for i, walk in enumerate(found.walks):
-        at = found.clock(walk)
-        style: dict[str, Any] = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 3.5}
-        own, below = (np.where(np.isfinite(values), values, np.nan) for values in (walk.own[variable], walk.below[variable]))
-        ax.plot(at, own, label="at the states themselves" if i == 0 else "_", **style)
-        style |= {"linestyle": (0, (4, 1.5)), "markerfacecolor": "white"}
-        ax.plot(at, below, label="on the plane below them" if i == 0 else "_", **style)
-        mark_at_edge(ax, at, walk.not_finite & np.isnan(own), color=ink(), height=0.95)
-    every = np.concatenate([values[variable] for walk in found.walks for values in (walk.own, walk.below)])
-    if variable == "loss" and scale_of(every).log:
-        log_y(ax)
-    _finish(ax, found.clock_label, panel_of(found.grid.fields, variable).label)
+        at, style = found.clock(walk), {**_style(i), "size": 3.5, "listed": i == 0}
+        own, below = (np.where(np.isfinite(values), values, np.nan) for values in (walk.own[field.name], walk.below[field.name]))
+        marks.append(Line(x=at, y=own, label="at the states themselves", **style))
+        marks.append(Line(x=at, y=below, label="on the plane below them", dash="dash", face="white", **style))
+        marks.append(Edge(at=at[walk.not_finite & np.isnan(own)], marker="x-thin"))
+    every = np.concatenate([values[field.name] for walk in found.walks for values in (walk.own, walk.below)])
+    return _over_time(found, marks, field.label, y_log=field.name == "loss" and scale_of(every).log)
 
 
-def _draw_distances(ax: Axes, found: PlaneInfo) -> None:
+def _distances(found: PlaneInfo) -> Panel:
+    marks = [Line(x=found.clock(walk), y=walk.off_plane, size=3.5, **_style(i)) for i, walk in enumerate(found.walks)]
+    top = 1.05 * max(float(walk.off_plane.max()) for walk in found.walks) or 1.0
+    return _over_time(found, marks, "distance off the plane", y_range=(0.0, top))
+
+
+def _over_time(found: PlaneInfo, marks: Sequence[Mark], y_label: str, **axes: Any) -> Panel:
+    return Panel(marks=marks, x_label=found.clock_label, x_whole=found.by_epoch, y_label=y_label, grid=True, legend=True, **axes)
+
+
+def _walked(found: PlaneInfo, field: Field) -> tuple[Panel, Moving]:
+    """The plane of a page, and what moves on it: of each training the path so far, and the optimizer from above and in 3-D."""
+    main = plane_of(found, field, "page")
+    marks, places = list(main.marks), list[int]()
     for i, walk in enumerate(found.walks):
-        ax.plot(found.clock(walk), walk.off_plane, color=COLORS[i % len(COLORS)], marker=MARKERS[i % len(MARKERS)], markersize=3.5)
-    ax.set_ylim(bottom=0)
-    _finish(ax, found.clock_label, "distance off the plane")
+        told, style = [_told(walk, k, field) for k in range(len(walk.x))], _style(i)
+        white: dict[str, Any] = {"marker": "circle", "size": 4, "face": "white", "edge": style["color"]}
+        marks.append(Line(x=walk.x, y=walk.y, color="white", width=3.7, told=told, hover="", **white))
+        places += range(len(marks), len(marks) + 3)
+        marks += _moved(found, i, field, 1.0)
+        for name, values, dash in (("at the states themselves", walk.own, "solid"), ("on the plane below them", walk.below, "dot")):
+            z, label = field.scale.position(values[field.name]) + 0.01, f"{walk.label}, {name}"
+            deep: dict[str, Any] = {"color": style["color"], "dash": dash, "label": label, "marker": "circle", "size": 3}
+            marks.append(Line(x=walk.x, y=walk.y, z=z, width=3.7, told=told, hover="", **deep))
+    times = np.unique(np.concatenate([times_of(walk) for walk in found.walks]))
+    times = times[np.diff(times, append=np.inf) > 1e-9]
+    times = times[np.unique(np.linspace(0, len(times) - 1, LONGEST).round().astype(int))]
+    epochs = [{float(walk.epoch[reached(times_of(walk), time)]) for walk in found.walks} for time in times]
+    agree = found.by_epoch and all(len(of_all) == 1 for of_all in epochs)
+    labels = [f"{min(of_all):g}" if agree else f"{100 * time:.0f} %" for of_all, time in zip(epochs, times, strict=True)]
+    frames = [[mark for i in range(len(found.walks)) for mark in _moved(found, i, field, time)] for time in times]
+    prefix = "epoch " if agree else "share of the training's steps: "
+    moving = Moving(places=places, frames=list(zip(labels, frames, strict=True)), prefix=prefix)
+    return replace(main, marks=[*marks, *_states(found)]), moving
 
 
-def _finish(ax: Axes, x_label: str, y_label: str) -> None:
-    ax.set_xlabel(x_label, fontsize="small")
-    ax.set_ylabel(y_label, fontsize="small", parse_math=False)
-    ax.grid(color=GREY, alpha=0.25, linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.tick_params(labelsize="small")
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(fontsize="x-small")
+def _moved(found: PlaneInfo, i: int, field: Field, time: float) -> list[Line]:
+    """The three parts of a training that move, at the state last reached by then."""
+    walk, color = found.walks[i], _style(i)["color"]
+    k = reached(times_of(walk), time)
+    height = np.nan_to_num(field.scale.position(walk.own[field.name][[k]]))
+    head: dict[str, Any] = {"dash": "", "marker": "circle", "size": 10, "face": color, "edge": "black", "told": [_told(walk, k, field)]}
+    head |= {"x": walk.x[[k]], "y": walk.y[[k]], "label": f"{walk.label}: {walk.told(k, field.name)}", "hover": "", "color": color}
+    white: dict[str, Any] = {"marker": "circle", "size": 4, "face": "white", "edge": color}
+    so_far = Line(x=walk.x[: k + 1], y=walk.y[: k + 1], color=color, width=2.2, hover="", **white)
+    return [so_far, Line(**head), Line(**head, z=height)]

@@ -9,8 +9,8 @@ from thetascope.experiments.framework.phrases import percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of
 from thetascope.experiments.shared.plane_words import cells_of, certainty_of, estimate_error
-from thetascope.experiments.trajectory_plane.picture_info import WALKS
-from thetascope.experiments.trajectory_plane.picture_info import info as plane_info
+from thetascope.experiments.trajectory_plane.walks import WALKS
+from thetascope.experiments.trajectory_plane.walks import info as plane_info
 
 
 def _headline(data: xr.Dataset) -> str:

@@ -94,8 +94,8 @@
         picture.shares ??= Array.from(picture.plot._fullData[i].x);
         const x = chosen === "" ? picture.shares : (shares[chosen] ?? picture.shares.map(() => 0));
         Plotly.restyle(picture.plot, { x: [x], text: [x.map((share) => `${(100 * share).toFixed(1)}%`)] }, [i]);
-      } else if (trace.ids) {
-        const places = trace.ids.flatMap((id, place) => (id === chosen ? [place] : []));
+      } else if (trace.meta?.layers) {
+        const places = trace.meta.layers.flatMap((id, place) => (id === chosen ? [place] : []));
         Plotly.restyle(picture.plot, { selectedpoints: [chosen === "" ? null : places] }, [i]);
       }
     });

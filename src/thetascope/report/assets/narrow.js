@@ -54,7 +54,8 @@
   };
 
   report.narrowed = (layout, data) => {
-    const names = new Set(data.filter((trace) => trace.showlegend !== false && trace.meta !== "α").map((trace) => trace.legendgroup ?? trace.name));
+    const listed = [...data.filter((trace) => trace.meta !== "α"), ...(layout.shapes ?? []).filter((shape) => shape.showlegend)];
+    const names = new Set(listed.filter((one) => one.showlegend !== false).map((one) => one.legendgroup ?? one.name));
     const entries = names.size > MOST_ENTRIES || layout.showlegend === false ? 0 : names.size;
     const room = 24 + ENTRY * entries;
     const changed = {

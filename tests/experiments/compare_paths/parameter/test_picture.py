@@ -23,7 +23,7 @@ def test_one_parameter_s_pattern(result: ts.Result) -> None:
     label = str(result.data["parameter"].values[1])
     drawn = result.plot(Figure().subplots(), parameter=label)
     assert isinstance(drawn, Axes)
-    assert str(result.data["pattern"].values[1]) in drawn.get_title()
+    assert str(result.data["pattern"].values[1]) in drawn.get_title(loc="left")
     with pytest.raises(ResultError, match="name one parameter"):
         result.plot(Figure().subplots())
 

@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import thetascope as ts
+from thetascope.drawing.spec import Line
 from thetascope.errors import ResultError
-from thetascope.experiments.interpolate.model.picture import draw_matplotlib, draw_plotly, info
+from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly
+from thetascope.experiments.interpolate.model.picture import picture
 from thetascope.testing.models import case
 
 
@@ -23,13 +25,22 @@ def result() -> ts.Result:
     return ts.interpolate(objective, trajectory, alphas=[1.0, 0.0, 0.5], progress=False)
 
 
-def test_info_holds_what_the_result_holds(result: ts.Result) -> None:
-    found = info(result.data)
-    assert found.alphas.tolist() == [0.0, 0.5, 1.0]  # sorted for the line, whatever order was asked for
-    assert found.panels[0].path[0] == float(result.data["loss"].sel(alpha=0.0))
-    assert found.panels[0].actual.tolist() == result.data["actual_loss"].values.tolist()
-    assert [panel.name for panel in found.panels] == ["loss", "accuracy"]
-    assert found.panels[0].standard_error is not None
+def lines(result: ts.Result) -> tuple[Line, Line]:
+    """The path of the loss, and what was measured."""
+    path, actual, *_ = next(picture(result.data).parts.panels).marks
+    assert isinstance(path, Line)
+    assert isinstance(actual, Line)
+    return path, actual
+
+
+def test_the_picture_holds_what_the_result_holds(result: ts.Result) -> None:
+    found = picture(result.data)
+    path, actual = lines(result)
+    assert path.x.tolist() == [0.0, 0.5, 1.0]  # sorted for the line, whatever order was asked for
+    assert path.y[0] == float(result.data["loss"].sel(alpha=0.0))
+    assert actual.y.tolist() == result.data["actual_loss"].values.tolist()
+    assert [panel.name for panel in found.parts.panels] == ["loss", "accuracy"]
+    assert path.spread is not None
     assert "steps 0, 30" in found.notes[0]
     assert "15 samples" in found.notes[0]
 
@@ -66,7 +77,7 @@ def test_not_finite_points_are_marked() -> None:
     states[1]["0.weight"][0, 0] = torch.nan
     trajectory = ts.Trajectory.from_states(states)
     result = ts.interpolate(ts.Objective(chosen.model(), chosen.data()), trajectory, 2, alphas=5, progress=False)
-    figure = draw_matplotlib(info(result.data))
+    figure = draw_matplotlib(result.data)
     assert isinstance(figure, Figure)
     labels = {line.get_label(): line for line in figure.axes[0].lines}
     np.testing.assert_array_equal(labels["path not finite"].get_xdata(), [0.25, 0.5, 0.75])
@@ -74,11 +85,10 @@ def test_not_finite_points_are_marked() -> None:
 
 
 def test_plotly_draws_the_same_values(result: ts.Result) -> None:
-    found = info(result.data)
-    figure = draw_plotly(found)
+    figure, found = draw_plotly(result.data), lines(result)
     path, actual = figure.data[0], figure.data[1]
-    assert list(path.y) == found.panels[0].path.tolist()
-    assert list(actual.y) == found.panels[0].actual.tolist()
+    assert list(path.y) == found[0].y.tolist()
+    assert list(actual.y) == found[1].y.tolist()
     assert "<extra></extra>" in actual.hovertemplate
     assert result.figure().layout.title.text == figure.layout.title.text
 

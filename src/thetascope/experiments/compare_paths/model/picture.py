@@ -2,143 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from thetascope.arrays import Floats
-from thetascope.drawing.curves import epoch_axis
-from thetascope.drawing.layouts import Panel, PictureInfo, framed, new_axes, panels_of, stacked_page
-from thetascope.drawing.legends import legend_of_all
-from thetascope.drawing.style import BLUE, GREY, ORANGE, VERMILION, ink, knots_note, quantities, wants_log
+from thetascope.drawing.spec import INK, Form, Line, Mark, Panel, Parts, Picture, even_epochs
+from thetascope.drawing.style import BLUE, ORANGE, VERMILION, knots_note, quantities, wants_log
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from plotly.graph_objects import Figure as PlotlyFigure
 
-STYLES: dict[str, tuple[str, Any, str]] = {"linear": (ORANGE, (0, (5, 1.5)), "dash"), "quadratic": (BLUE, "-", "solid")}
-"""Of each path: its colour, and its dashes in matplotlib and in plotly."""
-CROSSINGS = {False: ("o", "circle-open", "crosses what was measured"), True: ("s", "square-open", "meets it by construction")}
-"""By whether it does so by construction: the marker in matplotlib and in plotly, and what it says."""
+STYLES: dict[str, dict[str, Any]] = {"linear": {"color": ORANGE, "dash": "dash"}, "quadratic": {"color": BLUE}}
+"""Of each path."""
+CROSSINGS = {False: ("circle", "crosses what was measured"), True: ("square", "meets it by construction")}
+"""By whether it does so by construction: the marker, and what it says."""
 
 
-@dataclass(frozen=True)
-class ComparisonPanel(Panel):
-    """One quantity: along each path ``[K]``, and as it was measured ``[T]``."""
-
-    paths: dict[str, Floats]
-    measured: Floats
-
-
-@dataclass(frozen=True)
-class ComparisonInfo(PictureInfo):
-    """All that the picture shows. `crossings`: (path, α, loss, by construction)."""
-
-    alphas: Floats
-    progress: Floats
-    epochs: Floats
-    panels: tuple[ComparisonPanel, ...]
-    crossings: tuple[tuple[str, float, float, bool], ...]
-    detail: tuple[tuple[float, float], tuple[float, float]]
-
-
-def info(data: xr.Dataset) -> ComparisonInfo:
-    """Gather what the picture shows, the loss first."""
+def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Picture:
+    """All variables, or only `variable`; the loss first, but on a page, which zooms, with its detail beside it."""
     data, attrs = data.sortby("alpha"), data.attrs
     alphas, progress, gaps = data["alpha"].values, data["progress"].values, attrs["gaps"]
     panels = []
-    for name, label in quantities(attrs).items():
+    for name, label in sorted(quantities(attrs, variable).items(), key=lambda named: named[0] != "loss"):
         paths, measured = {kind: data[f"{kind}_{name}"].values for kind in STYLES}, data[f"actual_{name}"].values
-        panels.append(ComparisonPanel(name, label, name == "loss" and wants_log(*paths.values(), measured), paths, measured))
-    panels.sort(key=lambda panel: panel.name != "loss")
+        marks: list[Mark] = [Line(x=alphas, y=path, label=f"{kind} path", **STYLES[kind]) for kind, path in paths.items()]
+        marks.append(Line(x=progress, y=measured, label="measured", color=VERMILION, dash="dot", width=1, marker="diamond"))
+        shared: dict[str, Any] = {"x_label": "α, share of the steps for measured", "y_label": label, "hover": "%{x:.3f}<br>%{y:.5g}"}
+        marks += _crossings(attrs["crossings"]) if name == "loss" else []
+        log = name == "loss" and wants_log(*paths.values(), measured)
+        panels.append(Panel(name=name, marks=marks, y_log=log, epochs=even_epochs(progress, data["epoch"].values), **shared))
+        if name == "loss" and form != "page":
+            x_range, y_range = _detail(alphas, progress, paths, measured)
+            panels.append(Panel(marks=marks, title="detail where they meet", x_range=x_range, y_range=y_range, **shared))
     told = ", ".join(f"{kind} {gaps[kind]:.2f}" for kind in STYLES)
-    return ComparisonInfo(
+    return Picture(
         title="Linear and quadratic path against what was measured",
         notes=(f"{knots_note(attrs)}; mean |log10| gap at {gaps['states']} other states: {told}",),
-        alphas=alphas,
-        progress=progress,
-        epochs=data["epoch"].values,
-        panels=tuple(panels),
-        crossings=tuple((kind, c["alpha"], c["loss"], c["by_construction"]) for kind, found in attrs["crossings"].items() for c in found),
-        detail=_detail(alphas, progress, panels[0]),
+        parts=Parts(parts=panels),
+        width=4.3 * max(len(panels), 2),
+        height=4.8,
     )
 
 
-def _detail(alphas: Floats, progress: Floats, loss: ComparisonPanel) -> tuple[tuple[float, float], tuple[float, float]]:
+def _crossings(found: Any) -> list[Mark]:
+    """Where the paths meet what was measured."""
+    marks: list[Mark] = []
+    for by_construction, (marker, label) in CROSSINGS.items():
+        at = [(kind, c["alpha"], c["loss"]) for kind, of_one in found.items() for c in of_one if c["by_construction"] is by_construction]
+        if at:
+            kinds, x, y = zip(*at, strict=True)
+            told = [f"{kind} path {label} at α = {alpha:.3f}" for kind, alpha in zip(kinds, x, strict=True)]
+            style: dict[str, Any] = {"dash": "", "marker": marker, "size": 9, "face": "none", "color": INK}
+            marks.append(Line(x=x, y=y, label=label, told=told, hover="", **style))
+    return marks
+
+
+def _detail(alphas: Floats, progress: Floats, paths: dict[str, Floats], loss: Floats) -> tuple[tuple[float, float], tuple[float, float]]:
     """Where the paths meet the measured curve: the second part of α, from the lowest loss to four times the measured ones."""
     left = 0.35
-    measured = loss.measured[(progress >= left) & np.isfinite(loss.measured)]
-    paths = [path[alphas >= left] for path in loss.paths.values()]
-    shown = np.concatenate([measured, *(path[np.isfinite(path)] for path in paths)])
+    measured = loss[(progress >= left) & np.isfinite(loss)]
+    late = [path[alphas >= left] for path in paths.values()]
+    shown = np.concatenate([measured, *(path[np.isfinite(path)] for path in late)])
     if not len(measured):
         return (left, 1.0), (float(shown.min(initial=0.0)), float(shown.max(initial=1.0)))
     low, top = float(shown.min()), float(measured.max())
     return (left, 1.02), (low - 0.1 * abs(low), top + 3 * max(top - low, 0.1 * abs(top)))
-
-
-def draw_matplotlib(found: ComparisonInfo, ax: Axes | None = None, variable: str | None = None) -> Axes | Figure:
-    """Draw all variables in a new figure, or only `variable`, the loss beside its detail; on `ax` one (default: the loss)."""
-    panels = panels_of(found.panels, variable)
-    if ax is not None:
-        _draw(ax, found, panels[0])
-        ax.legend()
-        return ax
-    drawn = [(panel, detail) for panel in panels for detail in ([False, True] if panel.name == "loss" else [False])]
-    figure, axes = new_axes(4.3 * max(len(drawn), 2), 4.6, columns=len(drawn))
-    for axis, (panel, detail) in zip(axes, drawn, strict=True):
-        _draw(axis, found, panel, linear_scale=detail)
-        if detail:
-            axis.set(xlim=found.detail[0], ylim=found.detail[1])
-            axis.set_title("detail where they meet", fontsize="small", color=GREY)
-        else:
-            epoch_axis(axis, found.progress, found.epochs)
-    legend_of_all(figure, axes[:1], ncols=5)
-    figure.suptitle(f"{found.title}\n{found.notes[0]}", fontsize="medium")
-    return figure
-
-
-def _draw(ax: Axes, found: ComparisonInfo, panel: ComparisonPanel, *, linear_scale: bool = False) -> None:
-    for kind, (color, dashes, _) in STYLES.items():
-        ax.plot(found.alphas, panel.paths[kind], color=color, linestyle=dashes, label=f"{kind} path")
-    ax.plot(found.progress, panel.measured, color=VERMILION, marker="D", markersize=4, linestyle=":", linewidth=1, label="measured")
-    for by_construction, (marker, _, label) in CROSSINGS.items() if panel.name == "loss" else ():
-        at = [(a, loss) for _, a, loss, made in found.crossings if made is by_construction]
-        if at:
-            ax.plot(*zip(*at, strict=True), marker, markersize=9, markerfacecolor="none", color=ink(), label=label)
-    if panel.log and not linear_scale:
-        ax.set_yscale("log")
-    ax.set_xlabel("α, share of the steps for measured")
-    ax.set_ylabel(panel.label)
-
-
-def draw_plotly(found: ComparisonInfo, variable: str | None = None) -> PlotlyFigure:
-    """All variables below one another, or only `variable`."""
-    from plotly.graph_objects import Scatter
-
-    panels = panels_of(found.panels, variable)
-
-    def traces(panel: ComparisonPanel, first: bool) -> list[Any]:
-        shared: dict[str, Any] = {"showlegend": first, "hovertemplate": "%{x:.3f}<br>%{y:.5g}<extra></extra>"}
-        made = []
-        for kind, (color, _, dash) in STYLES.items():
-            line, named = {"color": color, "dash": dash}, {"name": f"{kind} path", "legendgroup": kind}
-            made.append(Scatter(x=found.alphas, y=panel.paths[kind], mode="lines", line=line, **named, **shared))
-        shared |= {"name": "measured", "legendgroup": "measured", "line": {"color": VERMILION, "dash": "dot"}}
-        return [*made, Scatter(x=found.progress, y=panel.measured, mode="lines+markers", **shared)]
-
-    x_label = "α for the paths, share of the training's steps for measured states"
-    figure = stacked_page(panels, x_label, traces)
-    for by_construction, (_, symbol, label) in CROSSINGS.items() if panels[0].name == "loss" else ():
-        at = [
-            (alpha, loss, f"{kind} path {label} at α = {alpha:.3f}")
-            for kind, alpha, loss, made in found.crossings
-            if made is by_construction
-        ]
-        if at:
-            x, y, texts = zip(*at, strict=True)
-            marks: dict[str, Any] = {"mode": "markers", "marker": {"symbol": symbol, "size": 11, "color": "black"}, "name": label}
-            figure.add_trace(Scatter(x=x, y=y, text=texts, hovertemplate="%{text}<extra></extra>", **marks), row=1, col=1)
-    return framed(figure, found, height=660 if len(panels) > 1 else 460)

@@ -12,7 +12,7 @@ from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    pass
 
 
 def _headline(data: xr.Dataset) -> str:
@@ -54,15 +54,6 @@ def _table(data: xr.Dataset) -> Table:
     return table("Patterns of single weights", ("weight", "layer", "pattern", "midpoint", "distance"), rows, layer_at=1)
 
 
-def _tag(figure: Figure, data: xr.Dataset) -> None:
-    """The bars carry the shares of each layer."""
-    patterns, owners = data["pattern"].values.astype(str), data["layer"].values.astype(str)
-    for trace in figure.data:
-        if trace.type == "bar":
-            of_layers = {str(owner): [float((patterns[owners == owner] == name).mean()) for name in trace.y] for owner in np.unique(owners)}
-            trace.meta = {"x_of_layers": of_layers}
-
-
 WORDS = Words(
     chapter="parameters",
     asks="How do a parameter's two paths differ?",
@@ -72,5 +63,4 @@ WORDS = Words(
     does_not_show="Both curves of a weight are one function seen through two parametrisations, so that a pattern tells about the pace of "
     "the weight as much as about the loss. The rules have tolerances; a weight near one may fall on either side.",
     table=_table,
-    tag=_tag,
 )

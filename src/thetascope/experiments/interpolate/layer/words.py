@@ -10,10 +10,10 @@ import xarray as xr
 from thetascope.experiments.framework.phrases import listed, number, plural, step_of
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of
-from thetascope.experiments.shared.layer_words import moved_together, tag_by_group
+from thetascope.experiments.shared.layer_words import moved_together
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    pass
 
 
 def _headline(data: xr.Dataset) -> str:
@@ -48,10 +48,6 @@ def _table(data: xr.Dataset) -> Table:
     return table("Each layer put back to its first values, the rest final", titles, rows, layer_at=0)
 
 
-def _tag(figure: Figure, data: xr.Dataset) -> None:
-    tag_by_group(figure, [str(name) for name in data["layer"].values])
-
-
 CAVEAT = (
     "A layer that matters little alone may matter together with others, and the distance of a layer is not its importance: layers differ "
     "in size and in scale. Between seeds of the training the order of layers that cost about the same changes."
@@ -68,6 +64,5 @@ WORDS = Words(
         else f"{CAVEAT} The curve also passes through the middle state's layer, which the rest of the final model has never met."
     ),
     table=_table,
-    tag=_tag,
     over_alpha=True,
 )

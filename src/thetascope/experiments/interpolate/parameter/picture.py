@@ -3,112 +3,79 @@ figures 6.6, 6.8), or one closely, loss left and accuracy right (6.7, 6.9, 6.15 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetascope.drawing.curves import Family, draw_curve, family, family_page, mark_ends
-from thetascope.drawing.layouts import new_axes
-from thetascope.drawing.style import BLUE, GREY, VERMILION, html
+from thetascope.arrays import Floats
+from thetascope.drawing.spec import Form, Line, Mark, Panel, Parts, Picture, ends_of, unbounded
+from thetascope.drawing.style import BLUE, VERMILION, knots_note, one_of, quantities, title_of
 from thetascope.errors import ResultError
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from plotly.graph_objects import Figure as PlotlyFigure
 
 FAINTEST = 0.25
 
 
-def info(data: xr.Dataset) -> Family:
-    """The parameters' curves."""
-    return family(data, "parameter")
+def picture(data: xr.Dataset, form: Form, variable: str | None = None, layer: str | None = None, parameter: str | None = None) -> Picture:
+    """One `variable` (default: the loss), a panel a layer, or one `layer`; on a page all variables, each with all layers.
 
-
-def draw_matplotlib(
-    found: Family, ax: Axes | None = None, variable: str | None = None, layer: str | None = None, parameter: str | None = None
-) -> Axes | Figure:
-    """Draw one `variable` (default: the loss) on `ax` or in a new figure: a panel a layer, or one `layer`.
-
-    One `parameter` is drawn closely, in a new figure with all variables side by side where none is named.
+    One `parameter` is drawn closely, with all variables side by side where none is named.
     """
+    data, farthest = data.sortby("alpha"), float(data["distance"].max())
+    owners = data["layer"].values.astype(str)
+    note = f"the rest stays final; {knots_note(data.attrs, buffers=False)}"  # single parameters move no buffers
+    if layer is not None and layer not in owners:
+        raise ResultError(f'no parameters of the layer "{layer}" in this result; there are: {", ".join(dict.fromkeys(owners.tolist()))}')
     if parameter is not None:
-        return _closely(found.named(parameter).of(variable), ax)
-    variable, layers = variable or "loss", list(dict.fromkeys(found.owners))
-    found = found.of(variable)
-    if layer is not None and layer not in layers:
-        raise ResultError(f'no parameters of the layer "{layer}" in this result; there are: {", ".join(layers)}')
-    if ax is not None:
-        _draw_family(ax, found if layer is None else found.owned_by(layer), variable, found.distance.max())
-        return ax
-    return _panels(found, layers if layer is None else [layer], variable)
+        one = one_of(data, "parameter", parameter)
+        panels = [_panel(one, name, label, None) for name, label in quantities(data.attrs, variable).items()]
+        title = f"{parameter}, distance {float(one['distance'][0]):.3g}"
+        return Picture(title=title, notes=(note,), parts=Parts(parts=panels), width=max(4.2 * len(panels), 5.4), height=3.8)
+    data, owners = (data, owners) if layer is None else (data.isel(parameter=owners == layer), owners[owners == layer])
+    shown = quantities(data.attrs, variable if form == "page" else variable or "loss")
+    if form == "figure":
+        ((name, label),) = shown.items()
+        panels = [_panel(data.isel(parameter=owners == owner), name, label, farthest, owner) for owner in dict.fromkeys(owners.tolist())]
+    else:
+        panels = [_panel(data, name, label, farthest) for name, label in shown.items()]
+    columns = min(len(panels), 3)
+    height = 4.8 if form == "page" else 1.2 + 2.9 * -(-len(panels) // columns)
+    notes = (note, f"the more opaque, the farther travelled (at most {farthest:.3g})")
+    return Picture(
+        title=title_of(data.attrs), notes=notes, parts=Parts(parts=panels, columns=columns), width=max(6.4, 3.9 * columns), height=height
+    )
 
 
-def _panels(found: Family, layers: list[str], variable: str) -> Figure:
-    columns = min(len(layers), 3)
-    rows, farthest = -(-len(layers) // columns), found.distance.max()
-    figure, axes = new_axes(max(6.4, 3.9 * columns), 1.2 + 2.9 * rows, rows, columns)
-    for axis, layer in zip(axes, layers, strict=False):
-        part = found.owned_by(layer)
-        _draw_family(axis, part, variable, farthest)
-        axis.set_title(f"{layer}: {len(part.labels)} parameter{'s' if len(part.labels) != 1 else ''}", fontsize="medium")
-    for axis in axes[len(layers) :]:
-        axis.set_visible(False)
-    note = f"{found.notes[0]}; the more opaque, the farther travelled (at most {farthest:.3g})"
-    figure.suptitle(f"{found.title}\n{note}", fontsize="medium")
-    return figure
+def _panel(data: xr.Dataset, variable: str, label: str, farthest: float | None, layer: str = "") -> Panel:
+    """All parameters of the data; one alone where none is the `farthest`."""
+    alphas, marks = data["alpha"].values, list[Mark]()
+    for i in np.argsort(data["distance"].values):
+        name, curve, distance = str(data["parameter"].values[i]), data[variable].values[i], float(data["distance"][i])
+        if farthest is not None:
+            style: dict[str, Any] = {"opacity": FAINTEST + (1 - FAINTEST) * (distance / farthest if farthest > 0 else 0.0), "width": 1.2}
+        else:
+            style = {"color": BLUE if variable == "loss" else VERMILION, "marker": "circle", "size": 2}
+        about = f"{name}, distance {distance:.3g}"
+        marks.append(Line(x=alphas, y=curve, label=name, about=about, layer=str(data["layer"].values[i]), listed=False, **style))
+    marks += [unbounded(alphas, curve) for curve in data[variable].values]
+    count = data.sizes["parameter"]
+    return Panel(
+        marks=[*marks, *ends_of(alphas)],
+        name=variable,
+        title=f"{layer}: {count} parameter{'s' if count != 1 else ''}" if layer else "",
+        x_label=f"α of {'the parameter' if farthest is not None else data['parameter'].values[0]}",
+        y_label=label,
+        y_range=_around(data[variable].values),
+        hover="α = %{x:.3f}<br>%{y:.6g}",
+    )
 
 
-def _opacity(distance: float, farthest: float) -> float:
-    return FAINTEST + (1 - FAINTEST) * (distance / farthest if farthest > 0 else 0.0)
-
-
-def _draw_family(ax: Axes, found: Family, variable: str, farthest: float) -> None:
-    for i in np.argsort(found.distance):
-        draw_curve(ax, found.alphas, found.values[variable][i], color=BLUE, alpha=_opacity(found.distance[i], farthest), linewidth=1.2)
-    _finish(ax, found, variable)
-
-
-def _finish(ax: Axes, found: Family, variable: str) -> None:
-    mark_ends(ax, found.alphas)
-    ax.set_xlabel("α of the parameter")
-    ax.set_ylabel(found.axis_labels[variable])
-    ax.ticklabel_format(axis="y", useOffset=False)
-
-
-def _closely(found: Family, ax: Axes | None) -> Axes | Figure:
-    if ax is not None:
-        variable = next(iter(found.values))
-        draw_curve(ax, found.alphas, found.values[variable][0], color=BLUE)
-        mark_ends(ax, found.alphas)
-        ax.set_xlabel(f"α of {found.labels[0]}")
-        ax.set_ylabel(found.axis_labels[variable])
-        return ax
-    figure, axes = new_axes(4.2 * len(found.values), 3.6, columns=len(found.values))
-    for axis, (name, curves) in zip(axes, found.values.items(), strict=True):
-        draw_curve(axis, found.alphas, curves[0], color=BLUE if name == "loss" else VERMILION, marker=".", markersize=4)
-        _finish(axis, found, name)
-    figure.suptitle(f"{found.labels[0]}, distance {found.distance[0]:.3g}\n{found.notes[0]}", fontsize="medium")
-    return figure
-
-
-def draw_plotly(found: Family, variable: str | None = None, layer: str | None = None, parameter: str | None = None) -> PlotlyFigure:
-    """All curves of the chosen variable, layer or parameter, the more opaque the farther one travelled; names on hovering."""
-    shown = (found if parameter is None else found.named(parameter)).of(variable)
-    shown, farthest = shown if layer is None else shown.owned_by(layer), float(found.distance.max())
-
-    def style(i: int) -> dict[str, object]:
-        hover = f"{html(shown.labels[i])}, distance {shown.distance[i]:.3g}<br>α = %{{x:.3f}}<br>%{{y:.6g}}<extra></extra>"
-        opacity = _opacity(float(shown.distance[i]), farthest)
-        return {"name": html(shown.labels[i]), "line": {"color": BLUE}, "opacity": opacity, "hovertemplate": hover}
-
-    figure = family_page(shown, "α of the parameter", style)
-    for col, values in enumerate(shown.values.values(), 1):  # plotly's axis would go from 0 to twice as much, beyond an accuracy of 1
-        finite = values[np.isfinite(values)]
-        if finite.size and np.ptp(finite) == 0:
-            room = 0.01 * abs(float(finite[0])) or 0.01
-            figure.update_yaxes(range=[float(finite[0]) - room, float(finite[0]) + room], row=1, col=col)
-    for end in (0.0, 1.0):
-        figure.add_vline(x=end, line_width=1, line_dash="dot", line_color=GREY)
-    return figure
+def _around(values: Floats) -> tuple[float, float] | None:
+    """A range around values that are all equal: an axis would go from 0 to twice as much, beyond an accuracy of 1."""
+    finite = values[np.isfinite(values)]
+    if not finite.size or np.ptp(finite) > 0:
+        return None
+    room = 0.01 * abs(float(finite[0])) or 0.01
+    return float(finite[0]) - room, float(finite[0]) + room

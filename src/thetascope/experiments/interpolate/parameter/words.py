@@ -10,10 +10,9 @@ import xarray as xr
 from thetascope.experiments.framework.phrases import listed, number, plural, step_of
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of
-from thetascope.experiments.shared.layer_words import tag_by_group
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    pass
 
 
 ENOUGH = 5
@@ -63,10 +62,6 @@ def _table(data: xr.Dataset) -> Table:
     )
 
 
-def _tag(figure: Figure, data: xr.Dataset) -> None:
-    tag_by_group(figure, [str(name) for name in data["layer"].values])
-
-
 WORDS = Words(
     chapter="parameters",
     asks="What do single parameters do?",
@@ -76,6 +71,5 @@ WORDS = Words(
     does_not_show="These are a few weights of many, drawn at random where none were named. One weight's curve says nothing of two that "
     "move together, and where the range of the loss is near the noise of the arithmetic the shape is that of the noise.",
     table=_table,
-    tag=_tag,
     over_alpha=True,
 )

@@ -9,15 +9,14 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import GridInfo, grid_info
-from thetascope.drawing.layouts import check_holds
 from thetascope.drawing.scales import text_of, written
-from thetascope.drawing.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Bools, Ints
+from thetascope.drawing.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Bools, Ints, check_holds
 from thetascope.results.status import NOT_FINITE
 
 if TYPE_CHECKING:
     import xarray as xr
 
-COLORS, MARKERS = (VERMILION, SKY, PURPLE, ORANGE, GREEN, BLUE), ("o", "s", "^", "D", "v", "P")
+COLORS, MARKERS = (VERMILION, SKY, PURPLE, ORANGE, GREEN, BLUE), ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 """Of the trainings."""
 NEAR = (0.08, 0.055)
 """Of the plane's width and height: the number of an epoch closer than this to another is left out."""
@@ -44,6 +43,10 @@ class Walk:
         when = f"epoch {self.epoch[k]:g}, step {self.step[k]:,}" if np.isfinite(self.epoch[k]) else f"step {self.step[k]:,}"
         return f"{when}: own {variable.replace('_', ' ')} {written(self.own[variable][k])}"
 
+    def told_below(self, k: int, variable: str) -> str:
+        """What the plane below state `k` is, in words."""
+        return f"{variable.replace('_', ' ')} on the plane below: {written(self.below[variable][k])}"
+
 
 @dataclass(frozen=True)
 class PlaneInfo:
@@ -52,11 +55,6 @@ class PlaneInfo:
     grid: GridInfo
     walks: tuple[Walk, ...]
     shares: dict[str, Floats]
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What must be said beside the picture of the loss."""
-        return (*self.grid.notes, self.note("loss"))
 
     @property
     def by_epoch(self) -> bool:
@@ -118,23 +116,15 @@ def _walks(data: Any, names: list[str]) -> tuple[Walk, ...]:
     training = data["training"].values if "training" in data.variables else np.zeros(data.sizes["state"], np.int64)
     told = data.attrs.get("trainings", [])
     walks = []
-    for i in np.unique(training):
+    for i in np.unique(training).tolist():
         part = data.isel(state=np.flatnonzero(training == i))
-        own = {name: np.asarray(part[f"path_{name}"].values, np.float64) for name in names}
-        walks.append(
-            Walk(
-                label=str(told[int(i)]["label"]) if int(i) < len(told) else f"training {i}",
-                x=np.asarray(part["path_x"].values, np.float64),
-                y=np.asarray(part["path_y"].values, np.float64),
-                step=np.asarray(part["step"].values),
-                epoch=np.asarray(part["epoch"].values, np.float64),
-                progress=np.asarray(part["progress"].values, np.float64),
-                off_plane=np.asarray(part["off_plane"].values, np.float64),
-                own=own,
-                below={name: np.asarray(part[f"plane_{name}"].values, np.float64) for name in names},
-                not_finite=np.asarray(part["path_status"].values == NOT_FINITE),
-            )
+        label = str(told[i]["label"]) if i < len(told) else f"training {i}"
+        x, y, epoch, progress, off_plane = (
+            np.asarray(part[name].values, np.float64) for name in ("path_x", "path_y", "epoch", "progress", "off_plane")
         )
+        own, below = ({name: np.asarray(part[f"{of}_{name}"].values, np.float64) for name in names} for of in ("path", "plane"))
+        not_finite = np.asarray(part["path_status"].values == NOT_FINITE)
+        walks.append(Walk(label, x, y, part["step"].values, epoch, progress, off_plane, own, below, not_finite))
     return tuple(walks)
 
 

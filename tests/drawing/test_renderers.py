@@ -1,0 +1,122 @@
+"""One picture, drawn by matplotlib and by plotly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+
+from thetascope.drawing.spec import INK, Bars, Edge, Line, Mark, Panel, Parts, Picture, Rule, even_epochs, stacked, unbounded
+from thetascope.drawing.style import ink
+from thetascope.drawing.with_matplotlib import drawn_on, figure_of
+from thetascope.drawing.with_plotly import page_of
+
+HOSTILE = "_<b> $x^$ %{y}"
+
+
+def picture(*panels: Panel, **parts: Any) -> Picture:
+    return Picture(title=HOSTILE, notes=(HOSTILE,), parts=Parts(parts=panels, **parts), width=6, height=4)
+
+
+def panel(**axes: Any) -> Panel:
+    marks: list[Mark] = [
+        Line(x=[0.0, 1.0, 2.0], y=[3.0, np.nan, 1.0], label="curve", layer="a", color=INK, told=["p", "q", HOSTILE]),
+        unbounded([0.0, 1.0, 2.0], [3.0, np.nan, 1.0]),
+        Bars(at=[0, 1], lengths=[2.0, 4.0], base=1.0, label=HOSTILE, layers=["a", "b"], hatch="//"),
+        Rule(at=0.5, label="rule"),
+    ]
+    return Panel(marks=marks, **axes)
+
+
+def test_marks_are_the_same_in_both() -> None:
+    (ax,) = figure_of(picture(panel())).axes
+    line, edge, rule = ax.lines
+    page = page_of(picture(panel()))
+    curve, bad, bars = page.data
+    np.testing.assert_array_equal(line.get_ydata(), curve.y)
+    np.testing.assert_array_equal(edge.get_xdata(), bad.x)
+    assert list(bad.y) == [5.0]  # the highest that there is
+    (container,) = (c for c in ax.containers if isinstance(c, BarContainer))
+    drawn = [(bar.get_y(), bar.get_height()) for bar in container.patches]
+    np.testing.assert_array_equal(drawn, list(zip(bars.base, bars.y, strict=True)))
+    assert rule.get_xdata()[0] == page.layout.shapes[0].x0 == 0.5  # type: ignore[index]
+    assert line.get_color() == ink()
+
+
+def test_each_label_stands_in_the_legend_once() -> None:
+    both = picture(panel(), panel())
+    figure, page = figure_of(both), page_of(both)
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == ["curve", "not finite", f" {HOSTILE}", "rule"]  # matplotlib hides what begins with an underscore
+    assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
+    listed = [thing.name for thing in (*page.data, *page.layout.shapes) if thing.showlegend]
+    assert sorted(listed) == sorted(["curve", "not finite", "_&lt;b&gt; $x^$ &#37;{y}", "rule"])
+
+
+def test_marks_say_whose_they_are_and_names_are_text() -> None:
+    curve, _, bars = page_of(picture(panel())).data
+    assert curve.meta == {"layer": "a"}
+    assert bars.meta == {"layers": ["a", "b"]}
+    assert curve.text[2] == "_&lt;b&gt; $x^$ &#37;{y}"
+    assert curve.hovertemplate.startswith("%{text}<br>")
+
+
+def test_axes_say_what_the_panel_says() -> None:
+    said = panel(x_label="x\ny", y_log=True, y_range=(1.0, 100.0), x_ticks=([0.0, 1.0], ["a", "b"]))
+    (ax,) = figure_of(picture(said)).axes
+    page = page_of(picture(said))
+    assert (ax.get_xlabel(), page.layout.xaxis.title.text) == ("x\ny", "x<br>y")
+    assert (ax.get_yscale(), page.layout.yaxis.type) == ("log", "log")
+    assert ax.get_ylim() == (1.0, 100.0)
+    assert list(page.layout.yaxis.range) == [0.0, 2.0]
+    assert [text.get_text() for text in ax.get_xticklabels()] == list(page.layout.xaxis.ticktext) == ["a", "b"]
+
+
+def test_panels_lie_where_the_parts_say() -> None:
+    rows = picture(*[panel() for _ in range(5)], columns=2)
+    figure = figure_of(rows)
+    figure.draw_without_rendering()
+    at = [ax.get_position() for ax in figure.axes]
+    assert at[0].y0 == at[1].y0 > at[2].y0 == at[3].y0 > at[4].y0
+    layout = page_of(rows).layout
+    assert layout.xaxis.domain == layout.xaxis3.domain == layout.xaxis5.domain
+    assert layout.yaxis.domain[0] > layout.yaxis3.domain[1] > layout.yaxis5.domain[1]
+    shared = Picture(title="", notes=(), parts=stacked([panel(x_label="x")] * 2), width=6, height=4)
+    assert [ax.get_xlabel() for ax in figure_of(shared).axes] == ["", "x"]
+    assert page_of(shared).layout.xaxis2.matches == "x"
+
+
+def test_the_first_panel_is_drawn_on_axes() -> None:
+    ax = Figure().subplots()
+    assert drawn_on(ax, picture(panel(y_label="first"), panel(y_label="second"))) is ax
+    assert isinstance(ax, Axes)
+    assert ax.get_ylabel() == "first"
+    assert ax.get_legend() is not None
+
+
+def test_buttons_of_a_page_put_others_in_a_panel_s_place() -> None:
+    other = Panel(marks=[Line(x=[0], y=[1], label="other")], y_label="other")
+    page = page_of(picture(replace(panel(), name="one", others=[("two", other)]), panel()))
+    one, two = page.layout.updatemenus[0].buttons
+    assert [trace.visible for trace in page.data[:4]] == [True, True, True, False]
+    assert one.args[0]["visible"] == [True] * 3 + [False] + [True] * 3
+    assert two.args[0]["visible"] == [False] * 3 + [True] + [True] * 3
+    assert two.args[1]["yaxis.title.text"] == "other"
+
+
+@pytest.mark.parametrize("marks", [[], [Edge(at=[])], [Line(x=[], y=[])]])
+def test_nothing_still_draws(marks: list[Mark]) -> None:
+    nothing = picture(Panel(marks=marks, y_log=True), panel())
+    assert len(figure_of(nothing).axes) == 1 + bool(marks)
+    page_of(nothing).to_json()
+
+
+def test_epochs_that_rise_unevenly_have_no_axis() -> None:
+    assert even_epochs(np.array([0.0, 0.5, 1.0]), np.array([2.0, 3.0, 4.0])) == (2.0, 4.0)
+    assert even_epochs(np.array([0.0, 0.5, 1.0]), np.array([2.0, 2.2, 4.0])) is None
+    assert even_epochs(np.array([0.0, 1.0]), np.array([np.nan, np.nan])) is None
