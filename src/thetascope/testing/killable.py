@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -34,11 +35,12 @@ def examine(out: Path, counts: Path, alphas: int = 41) -> ts.Result:
         return F.cross_entropy(outputs, targets, reduction="none")
 
     torch.set_num_threads(1)
-    runner.UNIT_SECONDS = 2.5 * SLEEP  # a few points a unit, so that a kill falls between and within units
     objective = ts.Objective(chosen.model(), chosen.data(), loss=loss)
     trajectory = ts.Trajectory.from_states(chosen.states(3))
-    # the oracle, of which each pass is one point, so that passes can be counted
-    return ts.interpolate(objective, trajectory, alphas=alphas, out=out, engine="eager", progress=False)
+    # a few points a unit, so that a kill falls between and within units; put back, because tests call this in their own process too
+    with mock.patch.object(runner, "UNIT_SECONDS", 2.5 * SLEEP):
+        # the oracle, of which each pass is one point, so that passes can be counted
+        return ts.interpolate(objective, trajectory, alphas=alphas, out=out, engine="eager", progress=False)
 
 
 def main() -> None:
