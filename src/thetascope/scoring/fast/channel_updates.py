@@ -7,7 +7,7 @@ is computed. What is not known to treat channels apart ends the short way: from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,12 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from thetascope.scoring.fast.fused import CONVOLUTIONS, NORMS
 from thetascope.scoring.fast.graph import Environment, Graph
 from thetascope.scoring.fast.graph_passes import is_plain
 from thetascope.scoring.pytrees import tensors_of
 
-CONVOLUTIONS: Mapping[type[nn.Module], Callable[..., Tensor]] = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 FLATTENS = (torch.flatten, nn.Flatten, "flatten", "view", "reshape")
 
 _ACTIVATIONS = ("relu", "relu6", "gelu", "silu", "elu", "selu", "celu", "leaky_relu", "softplus", "softsign", "tanh", "sigmoid", "hardtanh",

@@ -37,12 +37,10 @@ class GraphSplit:
     """The steps of a pass, split by whether they depend on the tensors that vary.
 
     Attributes:
-        fixed: what is computed once.
         moving: what is computed for each point.
-        cut: nodes of `fixed` whose values `moving` needs: all of them, not only the last (skip connections).
+        cut: the other nodes whose values `moving` needs: all of them, not only the last (skip connections).
     """
 
-    fixed: tuple[fx.Node, ...]
     moving: tuple[fx.Node, ...]
     cut: tuple[fx.Node, ...]
 
@@ -119,10 +117,9 @@ class Graph:
         for node in self.nodes:
             if any(before in reached for before in node.all_input_nodes):
                 reached.add(node)
-        moving = [node for node in self.nodes if node.op == "output" or (node in reached and node is not start)]
-        fixed = [node for node in self.nodes if node not in set(moving)]
+        moving = dict.fromkeys(node for node in self.nodes if node.op == "output" or (node in reached and node is not start))
         needed = {before for node in moving for before in node.all_input_nodes}
-        return GraphSplit(tuple(fixed), tuple(moving), tuple(node for node in fixed if node in needed))
+        return GraphSplit(tuple(moving), tuple(node for node in self.nodes if node in needed and node not in moving))
 
     def run(
         self, steps: Sequence[fx.Node], tensors: Mapping[str, Tensor], values: Environment, keep: Iterable[fx.Node] = ()
