@@ -31,6 +31,7 @@ class Cache:
         measured: by whether points share layers: the backend and settings that were measured to be fast, and the reason.
         captured: the step as a graph, or why there is none.
         checked: by a backend and how it lays out and regroups rows: why it gives other values than the model, None where it does not.
+        expected: by point: what the model gives there for two small batches.
         fell_back: why the fast backend left points to the oracle, where it did.
     """
 
@@ -39,6 +40,7 @@ class Cache:
     measured: dict[Hashable, Any] = field(default_factory=dict)
     captured: Captured | str | None = None
     checked: dict[Hashable, str | None] = field(default_factory=dict)
+    expected: dict[Hashable, Any] = field(default_factory=dict)
     fell_back: str | None = None
 
     def remember(self, key: Hashable, values: dict[str, float]) -> None:

@@ -15,7 +15,7 @@ from thetascope.scoring.pytrees import cut
 from thetascope.scoring.runner import Request, Values, stored_key
 from thetascope.scoring.untouched import RandomStates, seed_all
 
-GUARD_ROWS = 16
+GUARD_ROWS = 8
 """So many rows of the first batch show whether two passes agree."""
 
 

@@ -36,7 +36,7 @@ class EagerBackend:
     def __init__(self, objective: Scorable, points: PointSet, *, as_recorded: bool = False, settings: Settings | None = None) -> None:
         self._objective, self._model = objective, objective.model
         self.point_tensors = PointTensors.shared(objective, points, as_recorded=as_recorded)
-        self._calibrates = objective.calibrates and not as_recorded
+        self.as_recorded, self._calibrates = as_recorded, objective.calibrates and not as_recorded
 
     def evaluate(self, rows: Sequence[int]) -> list[Sums]:
         """Score the points `rows`, in order. Call it within the model's `running`."""

@@ -71,16 +71,12 @@ class CheckedBackend(ABC):
         if checked in self._objective.cache.checked:
             self.fallback, self._checked = self._objective.cache.checked[checked], True
             return self.fallback is None
-        rows = [k for k in (0, len(self._points) - 1) if self._points.identity(k) != self._points.identity(row)]
-        other, first = next(iter(rows), row), self._objective.batches.first()
-        small = cut(first, CHECK_ROWS)[0]
         if self._settings.rows is not None:
             self._rows = min(self._settings.rows, CHECK_ROWS * 2 // 5)  # so that the few are in parts too
         try:
-            self._model.evaluate(self._point_tensors.tensors(other), small)
-            batches = (small, cut(small, max(2, (rows_of(small) or 0) * 2 // 3))[0])
+            batches, expected = self._expected(row)
             found = list(map(self._scorer(row), batches))  # one copy of the model after the other
-            same = all(map(alike, found, map(partial(self._model.evaluate, self._point_tensors.tensors(row)), batches)))
+            same = all(map(alike, found, expected))
         except NotTraceableError as error:
             self.fallback = str(error)
         except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError, NotImplementedError) as error:
@@ -93,6 +89,18 @@ class CheckedBackend(ABC):
             self._rows = self._settings.rows
         self._checked, self._objective.cache.checked[checked] = True, self.fallback
         return self.fallback is None
+
+    def _expected(self, row: int) -> tuple[tuple[Any, Any], list[Mapping[str, Column]]]:
+        """Two small batches, and what the model gives for them at `row` after a pass at another point; once a point."""
+        cache, key = self._objective.cache.expected, (self._points.identity(row), self._eager.as_recorded)
+        first = self._objective.batches.first()
+        small = cut(first, CHECK_ROWS)[0]
+        batches = (small, cut(small, max(2, (rows_of(small) or 0) * 2 // 3))[0])
+        if None in key or key not in cache:
+            rows = [k for k in (0, len(self._points) - 1) if self._points.identity(k) != self._points.identity(row)]
+            self._model.evaluate(self._point_tensors.tensors(next(iter(rows), row)), small)
+            cache[key] = list(map(partial(self._model.evaluate, self._point_tensors.tensors(row)), batches))
+        return batches, cache[key]
 
     def rehearse(self, row: int, batch: Any) -> float:
         """How many seconds a batch takes at `row` alone."""

@@ -29,15 +29,14 @@ SHARE = 0.03
 CAPTURE_SECONDS = 6.0
 """Less work than this does not repay the second or two that torch.export takes."""
 
-LAYOUT_ROWS = 16
+LAYOUT_ROWS = 8
 """So many rows are enough to tell layouts apart."""
 
-ROWS, SMALLEST = (32, 64, 128, 256, 512), 16
-"""How many rows may go through at once. Where `SMALLEST` are as good as the first of these, few rows are enough; else more are tried, up
-to whole batches, as long as that gains."""
+ROWS, STEP = 32, 4
+"""How many rows go through at once: from `ROWS` on up in these steps as long as that gains, then twice as many, or half."""
 
-ENOUGH = 1.1
-"""At most so many times as slow is as good."""
+GAIN = 1.03
+"""So many times as fast is faster."""
 
 ROUNDS, CLOSE = 3, 1.15
 """So many times candidates are measured that are at most so many times as slow as the fastest, where there is work enough."""
@@ -70,27 +69,28 @@ class _Race:
     """
 
     objective: Objective
+    backend: type[CheckedBackend]
     points: PointSet
     row: int
     rows: float
     best: dict[Settings, float] = field(default_factory=dict)
     unfit: bool = False
 
-    def run(self, backend: type[CheckedBackend], candidates: Sequence[Settings], size: int | None) -> bool:
-        """Measure candidates in turn on so many rows, the close ones again if there is room; whether each was measured that can be."""
+    def run(self, candidates: Sequence[Settings], size: int | None, share: float = 1.0) -> bool:
+        """Measure candidates in turn on so many rows, if a `share` of the rows left is enough; the close ones again if there is room."""
         batch = cut(self.objective.batches.first(), size)[0]
         rows, able = rows_of(batch) or 1, dict[Settings, CheckedBackend]()
-        if rows * len(candidates) > self.rows:
+        if rows * len(candidates) > self.rows * share:
             return False
         for settings in candidates:
-            made = backend(self.objective, self.points, settings=settings)
+            made = self.backend(self.objective, self.points, settings=settings)
             if made.ready(self.row):
                 able[settings] = made
             self.unfit = self.unfit or made.fallback is not None
         for turn in range(ROUNDS):
             for settings, scorer in able.items():
                 slow = turn and self.best[settings] > CLOSE * min(self.best.values())
-                if slow or rows > self.rows * (1.0 if not turn else 0.25):
+                if slow or rows > self.rows * (share if not turn else share / 4):
                     continue
                 self.rows -= rows
                 self.best[settings] = min(self.best.get(settings, math.inf), scorer.rehearse(self.row, batch) / rows)
@@ -113,7 +113,7 @@ def tuned(engine: Engine, objective: Objective, points: PointSet, work: Work) ->
     if row is None:
         return replace(engine, open_for=None)
     backend, reason = (GraphBackend, engine.reason) if kind is None else _backend(objective, kind, work)
-    found, measured = _raced(_Race(objective, points, row, work.rows), backend, reason)
+    found, measured = _raced(_Race(objective, backend, points, row, work.rows), reason)
     if measured:
         objective.cache.measured[kind] = replace(found, reason=f"{found.reason} before")
     return found
@@ -145,25 +145,30 @@ def _plain_layers(objective: Objective) -> bool:
         return False
 
 
-def _raced(race: _Race, backend: type[CheckedBackend], reason: str) -> tuple[Engine, bool]:
+def _raced(race: _Race, reason: str) -> tuple[Engine, bool]:
     """The fastest, and whether it was measured to be."""
     batch = race.objective.batches.first()
-    images, total = holds_images(batch), rows_of(batch)
-    usual, layout, measured = IMAGE_ROWS if images and total is not None and total > IMAGE_ROWS else None, Settings(), False
-    if total is not None and images and race.run(backend, [Settings(), Settings(channels_last=True)], LAYOUT_ROWS):
+    images, total = holds_images(batch), rows_of(batch) or 0
+    layout, measured = Settings(), False
+    if images and race.run([Settings(), Settings(channels_last=True)], min(LAYOUT_ROWS, total), share=0.5):
         layout, measured = race.fastest(), True
         race.best.clear()
-    sizes: list[int | None] = [rows for rows in (ROWS[0], SMALLEST, *ROWS[1:]) if total is not None and rows < total]
-    for n, size in enumerate([*sizes, None] if sizes else ()):
-        settings = replace(layout, rows=size)
-        if not race.run(backend, [settings], size):
-            break
-        few = n == 1 and race.best[settings] < ENOUGH * min(race.best.values())
-        if few or (n > 1 and race.fastest() != settings):
-            break
-    settings = race.fastest() if race.best else replace(layout, rows=None if race.unfit else usual)
+
+    def gains(rows: int) -> bool:
+        """Whether so many rows at once are faster than what was measured before."""
+        before, size = min(race.best.values(), default=math.inf), rows if rows < total else None
+        return race.run([replace(layout, rows=size)], rows) and min(race.best.values()) < before / GAIN
+
+    sizes = [*(size for size in (ROWS * STEP**n for n in range(16)) if size < total), total] if total else []
+    faster = next((n for n, size in enumerate(sizes) if not gains(size)), len(sizes))
+    if faster:
+        best = sizes[faster - 1]
+        if not (best * 2 < total and gains(best * 2)):
+            gains(best // 2)
+    usual = IMAGE_ROWS if images and total > IMAGE_ROWS and not race.unfit else None
+    settings = race.fastest() if race.best else replace(layout, rows=usual)
     measured = measured or bool(race.best)
-    return _engine(backend, settings, f"{reason}; {settings}, measured" if measured else reason), measured
+    return _engine(race.backend, settings, f"{reason}; {settings}, measured" if measured else reason), measured
 
 
 def _engine(backend: type[CheckedBackend], settings: Settings, reason: str) -> Engine:
