@@ -62,9 +62,8 @@ def cut(batch: Any, rows: int | None) -> list[Any]:
     total = rows_of(batch)
     if rows is None or total is None or total <= rows:
         return [batch]
-    bounds = [*range(0, total, rows), total]
-    if bounds[-1] - bounds[-2] == 1 and len(bounds) > 2:
-        del bounds[-2]
+    parts = max(1, min(-(-total // rows), total // 2))
+    bounds = [total * n // parts for n in range(parts + 1)]
     return [_part(batch, start, stop, total) for start, stop in pairwise(bounds)]
 
 

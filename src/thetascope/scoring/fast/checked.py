@@ -48,12 +48,14 @@ class CheckedBackend(ABC):
         self._points = self._point_tensors.points
         self._checked, self._rows = False, self._settings.rows
         self.fallback = reason_against(objective, as_recorded=as_recorded)
+        self._made: tuple[int, Callable[[Any], Mapping[str, Column]]] | None = None
 
     def evaluate(self, rows: Sequence[int]) -> list[Sums]:
         """Score the points `rows`, in order. Call it within the model's `running`."""
         moving = [k for k in dict.fromkeys(rows) if self.fallback is None and not self._points.is_stored(k)]
         if not (moving and self.ready(moving[0])):
             return self._eager.evaluate(rows)
+        self._made = None
         found = self._scored(moving)
         stored = [k for k in dict.fromkeys(rows) if k not in found]
         if stored:
@@ -75,7 +77,8 @@ class CheckedBackend(ABC):
             self._rows = min(self._settings.rows, CHECK_ROWS * 2 // 5)  # so that the few are in parts too
         try:
             batches, expected = self._expected(row)
-            found = list(map(self._scorer(row), batches))  # one copy of the model after the other
+            self._made = (row, self._scorer(row))
+            found = list(map(self._made[1], batches))
             same = all(map(alike, found, expected))
         except NotTraceableError as error:
             self.fallback = str(error)
@@ -104,7 +107,8 @@ class CheckedBackend(ABC):
 
     def rehearse(self, row: int, batch: Any) -> float:
         """How many seconds a batch takes at `row` alone."""
-        score = self._scorer(row)
+        score = self._made[1] if self._made is not None and self._made[0] == row else self._scorer(row)
+        self._made = None  # it holds a copy of the model
         self._wait()
         start = time.perf_counter()
         score(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,11 +34,23 @@ FRESH = frozenset(
 """Steps whose values are new memory."""
 
 
-def folded(graph: Graph, norm: fx.Node) -> tuple[fx.Node, Call] | None:
-    """The convolution in front of a normalisation by running statistics, and what computes both at once.
+@dataclass(frozen=True)
+class Fold:
+    """A convolution and the normalisation by running statistics behind it as one convolution.
 
-    The call takes the values that the convolution takes, then those that the normalisation takes besides its input.
+    Attributes:
+        conv: the convolution's node.
+        weights: gives weight and bias, of the values that the convolution takes besides its input, then those of the normalisation.
+        both: takes the input, and what `weights` gave.
     """
+
+    conv: fx.Node
+    weights: Call
+    both: Call
+
+
+def folded(graph: Graph, norm: fx.Node) -> Fold | None:
+    """The convolution in front of a normalisation with that; None where there is none that nothing else reads."""
     conv = norm.args[0] if norm.args else None
     if not isinstance(conv, fx.Node) or len(conv.users) != 1:
         return None
@@ -48,7 +61,7 @@ def folded(graph: Graph, norm: fx.Node) -> tuple[fx.Node, Call] | None:
     return None
 
 
-def _folded_modules(graph: Graph, conv: fx.Node, norm: fx.Node) -> tuple[fx.Node, Call] | None:
+def _folded_modules(graph: Graph, conv: fx.Node, norm: fx.Node) -> Fold | None:
     first: Any = graph.module(conv)
     second: Any = graph.module(norm)
     plain = is_plain(first) and is_plain(second) and len(conv.args) == len(norm.args) == 1 and not conv.kwargs and not norm.kwargs
@@ -57,41 +70,34 @@ def _folded_modules(graph: Graph, conv: fx.Node, norm: fx.Node) -> tuple[fx.Node
         return None
     function, of_conv, of_norm = CONVOLUTIONS[type(first)], list(graph.names(conv)), list(graph.names(norm))
 
-    def call(values: Sequence[Any]) -> Any:
-        held = dict(zip(of_conv, values[1:], strict=False))
-        stats: dict[str, Any] = dict(zip(of_norm, values[1 + len(of_conv) :], strict=True))
-        weight, bias = _scaled(
-            held["weight"],
-            held.get("bias"),
-            stats.get("weight"),
-            stats.get("bias"),
-            stats["running_mean"],
-            stats["running_var"],
-            second.eps,
-        )
-        return function(values[0], weight, bias, first.stride, first.padding, first.dilation, first.groups)
+    def weights(values: Sequence[Any]) -> Any:
+        held = dict(zip(of_conv, values, strict=False))
+        stats: dict[str, Any] = dict(zip(of_norm, values[len(of_conv) :], strict=True))
+        scale, shift, mean, var = (stats.get(name) for name in ("weight", "bias", "running_mean", "running_var"))
+        return _scaled(held["weight"], held.get("bias"), scale, shift, mean, var, second.eps)
 
-    return (conv, call) if {"weight", "running_mean", "running_var"} <= {*of_conv, *of_norm} else None
+    def both(values: Sequence[Any]) -> Any:
+        return function(values[0], *values[1], first.stride, first.padding, first.dilation, first.groups)
+
+    return Fold(conv, weights, both) if {"weight", "running_mean", "running_var"} <= {*of_conv, *of_norm} else None
 
 
-def _folded_operations(conv: fx.Node, norm: fx.Node) -> tuple[fx.Node, Call] | None:
-    before, beside = conv.all_input_nodes, norm.all_input_nodes[1:]
+def _folded_operations(conv: fx.Node, norm: fx.Node) -> Fold | None:
+    before, beside = conv.all_input_nodes[1:], norm.all_input_nodes[1:]
     of_conv, of_norm = list[Any](conv.args), list[Any](norm.args)
     if of_norm[5] is not False or norm.kwargs or conv.kwargs or None in of_norm[3:5]:
         return None
     of_conv += [None] * (3 - len(of_conv))
 
-    def call(values: Sequence[Any]) -> Any:
+    def weights(values: Sequence[Any]) -> Any:
         given = dict(zip([*before, *beside], values, strict=True))
-        found: list[Any] = [given[arg] if isinstance(arg, fx.Node) else arg for arg in (*of_conv, *of_norm[1:5])]
-        inputs, weight, bias, *rest = found[:-4]
-        scale, shift, mean, var = found[-4:]
-        return torch.conv2d(inputs, *_scaled(weight, bias, scale, shift, mean, var, of_norm[7]), *rest)
+        weight, bias, scale, shift, mean, var = [given[arg] if isinstance(arg, fx.Node) else arg for arg in (*of_conv[1:3], *of_norm[1:5])]
+        return _scaled(weight, bias, scale, shift, mean, var, of_norm[7])
 
-    return conv, call
+    return Fold(conv, weights, lambda values: torch.conv2d(values[0], *values[1], *of_conv[3:]))
 
 
-def _scaled(weight: Tensor, bias: Any, scale: Any, shift: Any, mean: Tensor, var: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def _scaled(weight: Tensor, bias: Any, scale: Any, shift: Any, mean: Any, var: Any, eps: float) -> tuple[Tensor, Tensor]:
     """A convolution's weight and bias with the normalisation behind it in them."""
     factor = torch.rsqrt(var + eps) if scale is None else torch.rsqrt(var + eps) * scale
     moved = -mean * factor if bias is None else (bias - mean) * factor

@@ -95,8 +95,8 @@ class GraphBackend(CheckedBackend):
                 pending.append(k)
                 held += size
 
-    def _tensors(self, walk: SharedWalk) -> dict[int, Tensor]:
-        """The tensors that a walk reads, by place."""
+    def _tensors(self, walk: SharedWalk) -> dict[int, object]:
+        """What a walk reads of its points, by place."""
         wanted: dict[int, list[tuple[str, int]]] = {}
         for (name, made), (place, k) in walk.tensors.items():
             source = k  # or, of what is common to most points but not to that which reads it first, one that has it
@@ -107,9 +107,9 @@ class GraphBackend(CheckedBackend):
         for k, own in wanted.items():
             tensors = self._point_tensors.tensors(k, [name for name, _ in own])
             found |= {place: self._laid_out(tensors[name]) for name, place in own}
-        return found
+        return walk.held(found)
 
-    def _columns(self, walk: SharedWalk, tensors: Mapping[int, Tensor], batch: Any) -> list[Mapping[str, Column]]:
+    def _columns(self, walk: SharedWalk, tensors: Mapping[int, object], batch: Any) -> list[Mapping[str, Column]]:
         """The values of one batch at each point of a walk."""
         captured = self._captured
         if not captured.takes(batch):

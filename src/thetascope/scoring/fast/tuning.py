@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from thetascope.geometry.points import PointSet
 from thetascope.scoring.fast.captured import is_fine
@@ -24,15 +25,18 @@ from thetascope.scoring.oracle import IMAGE_ROWS, EagerBackend
 from thetascope.scoring.pytrees import cut, holds_images, rows_of
 
 SHARE = 0.03
-"""So much of the work ahead is spent on choosing, at most."""
+"""So much of the work ahead is spent on choosing, at most, and what was `EARNED`."""
+
+EARNED = 0.25
+"""So much of what a candidate saves may be spent on looking further."""
 
 CAPTURE_SECONDS = 6.0
 """Less work than this does not repay the second or two that torch.export takes."""
 
-LAYOUT_ROWS = 8
-"""So many rows are enough to tell layouts apart."""
+LAYOUT_ROWS, AS_GOOD = 16, 1.15
+"""So many rows tell layouts apart; on more, channels last gains more, so that it is taken where it is at most so many times as slow."""
 
-ROWS, STEP = 32, 4
+ROWS, STEP = 64, 4
 """How many rows go through at once: from `ROWS` on up in these steps as long as that gains, then twice as many, or half."""
 
 GAIN = 1.03
@@ -57,8 +61,8 @@ class Work:
 
     @property
     def rows(self) -> float:
-        """How many samples may go through the network for choosing."""
-        return SHARE * self.points * self.samples
+        """How many samples go through the network."""
+        return float(self.points * self.samples)
 
 
 @dataclass
@@ -72,6 +76,7 @@ class _Race:
     backend: type[CheckedBackend]
     points: PointSet
     row: int
+    work: Work
     rows: float
     best: dict[Settings, float] = field(default_factory=dict)
     unfit: bool = False
@@ -86,15 +91,22 @@ class _Race:
             made = self.backend(self.objective, self.points, settings=settings)
             if made.ready(self.row):
                 able[settings] = made
+                self._measure(settings, made, batch, rows)
             self.unfit = self.unfit or made.fallback is not None
-        for turn in range(ROUNDS):
+        for _ in range(ROUNDS - 1):
             for settings, scorer in able.items():
-                slow = turn and self.best[settings] > CLOSE * min(self.best.values())
-                if slow or rows > self.rows * (share if not turn else share / 4):
-                    continue
-                self.rows -= rows
-                self.best[settings] = min(self.best.get(settings, math.inf), scorer.rehearse(self.row, batch) / rows)
+                if self.best[settings] <= CLOSE * min(self.best.values()) and rows <= self.rows * share / 4:
+                    self._measure(settings, scorer, batch, rows)
         return bool(able)
+
+    def _measure(self, settings: Settings, scorer: CheckedBackend, batch: Any, rows: int) -> None:
+        self.rows -= rows
+        self.best[settings] = min(self.best.get(settings, math.inf), scorer.rehearse(self.row, batch) / rows)
+
+    def earn(self, before: float, now: float) -> None:
+        """Look further for what is saved of the seconds a row."""
+        if now < before < math.inf:
+            self.rows += EARNED * (1 - now / before) * self.work.rows
 
     def fastest(self) -> Settings:
         """The best candidate so far."""
@@ -113,7 +125,7 @@ def tuned(engine: Engine, objective: Objective, points: PointSet, work: Work) ->
     if row is None:
         return replace(engine, open_for=None)
     backend, reason = (GraphBackend, engine.reason) if kind is None else _backend(objective, kind, work)
-    found, measured = _raced(_Race(objective, backend, points, row, work.rows), reason)
+    found, measured = _raced(_Race(objective, backend, points, row, work, SHARE * work.rows), reason)
     if measured:
         objective.cache.measured[kind] = replace(found, reason=f"{found.reason} before")
     return found
@@ -151,13 +163,19 @@ def _raced(race: _Race, reason: str) -> tuple[Engine, bool]:
     images, total = holds_images(batch), rows_of(batch) or 0
     layout, measured = Settings(), False
     if images and race.run([Settings(), Settings(channels_last=True)], min(LAYOUT_ROWS, total), share=0.5):
-        layout, measured = race.fastest(), True
+        usual, last = (race.best.get(Settings(channels_last=on), math.inf) for on in (False, True))
+        layout, measured = Settings(channels_last=last < AS_GOOD * usual), True
+        race.earn(usual, last)
         race.best.clear()
 
     def gains(rows: int) -> bool:
         """Whether so many rows at once are faster than what was measured before."""
-        before, size = min(race.best.values(), default=math.inf), rows if rows < total else None
-        return race.run([replace(layout, rows=size)], rows) and min(race.best.values()) < before / GAIN
+        before, size = min(race.best.values(), default=math.inf), math.ceil(total / math.ceil(total / rows))  # in equal parts
+        if not race.run([replace(layout, rows=size if size < total else None)], size):
+            return False
+        now = min(race.best.values())
+        race.earn(before, now)
+        return now < before / GAIN
 
     sizes = [*(size for size in (ROWS * STEP**n for n in range(16)) if size < total), total] if total else []
     faster = next((n for n, size in enumerate(sizes) if not gains(size)), len(sizes))
@@ -165,8 +183,8 @@ def _raced(race: _Race, reason: str) -> tuple[Engine, bool]:
         best = sizes[faster - 1]
         if not (best * 2 < total and gains(best * 2)):
             gains(best // 2)
-    usual = IMAGE_ROWS if images and total > IMAGE_ROWS and not race.unfit else None
-    settings = race.fastest() if race.best else replace(layout, rows=usual)
+    few = IMAGE_ROWS if images and total > IMAGE_ROWS and not race.unfit else None
+    settings = race.fastest() if race.best else replace(layout, rows=few)
     measured = measured or bool(race.best)
     return _engine(race.backend, settings, f"{reason}; {settings}, measured" if measured else reason), measured
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, fx
 
-from thetascope.scoring.fast.fused import folded, in_place
+from thetascope.scoring.fast.fused import Fold, folded, in_place
 from thetascope.scoring.fast.graph import Call, Graph
 
 Made = tuple[str, Hashable]
@@ -43,21 +43,32 @@ class SharedWalk:
         points: each with the steps that are still to do for it and the place of its output.
         given: the places of the graph's inputs.
         tensors: the places of the tensors that are read, each with a point that has it.
+        constants: the steps that need those only, done once for all batches.
         size: how many places there are.
     """
 
     points: list[tuple[int, list[Step], int]]
     given: tuple[int, ...]
     tensors: dict[Made, tuple[int, int]]
+    constants: list[Step]
     size: int
 
+    def held(self, tensors: dict[int, Tensor]) -> dict[int, object]:
+        """What `run` takes, of the tensors by place: with the values of constant steps, without what only those need."""
+        found: dict[int, object] = dict(tensors)
+        for step in self.constants:
+            found[step.output] = step.call([found[place] for place in step.inputs])
+        needed = {place for _, steps, output in self.points for step in steps for place in step.inputs}
+        needed.update(output for _, _, output in self.points)
+        return {place: value for place, value in found.items() if place in needed}
+
     def run(
-        self, tensors: Mapping[int, Tensor], inputs: Sequence[object], seen: Callable[[Sequence[object]], None] | None = None
+        self, tensors: Mapping[int, object], inputs: Sequence[object], seen: Callable[[Sequence[object]], None] | None = None
     ) -> Iterator[tuple[int, object]]:
         """Each point with what the graph gives for a batch.
 
         Args:
-            tensors: by place.
+            tensors: by place, as `held` gives them.
             inputs: the batch's, in the graph's order.
             seen: is told all values that are held, after each step.
         """
@@ -85,11 +96,11 @@ class Planner:
         self._graph = graph
         self._order = {node: i for i, node in enumerate(graph.nodes)}
         self._affected: dict[frozenset[str], tuple[fx.Node, ...]] = {}
-        self._folds: dict[fx.Node, tuple[fx.Node, Call] | None] = {}
+        self._folds: dict[fx.Node, Fold | None] = {}
         self._in_place: dict[fx.Node, Call | None] = {}
 
-    def folded(self, node: fx.Node) -> tuple[fx.Node, Call] | None:
-        """The convolution that a node normalises, and what computes both."""
+    def folded(self, node: fx.Node) -> Fold | None:
+        """The convolution that a node normalises, with it."""
         if node not in self._folds:
             self._folds[node] = folded(self._graph, node)
         return self._folds[node]
@@ -157,8 +168,10 @@ class _Numbering:
                 self._number(node, k, own, differing[k])
             output = own.get(self._graph.output, self._base.get(self._graph.output, -1))
             points.append((k, list(self._steps.values()), output))
-        _drop(points, frozenset(place for place, _ in self._tensors.values()))
-        return SharedWalk(points, tuple(self._given.values()), self._tensors, self._size)
+        held = {place for place, _ in self._tensors.values()}
+        constants = _constants(points, held)
+        _drop(points, held)
+        return SharedWalk(points, tuple(self._given.values()), self._tensors, constants, self._size)
 
     def _share(self, k: int, affected: Sequence[fx.Node]) -> None:
         """Compute what the affected steps need of what most points have in common, and is not computed yet."""
@@ -181,11 +194,12 @@ class _Numbering:
         numbers[node] = self._known[key] = self._new()
         call, inputs = self._graph.call(node), key[1]
         fold = self._planner.folded(node)
-        if fold is not None and fold[0] in numbers and fold[0] not in wanted and inputs[0] in self._steps:
-            conv, call = fold  # what stands between is of this point alone
-            before = self._steps.pop(inputs[0])
-            del self._known[conv, before.inputs], numbers[conv]
-            inputs = (*before.inputs, *inputs[1:])
+        if fold is not None and fold.conv in numbers and fold.conv not in wanted and inputs[0] in self._steps:
+            before = self._steps.pop(inputs[0])  # what stands between is of this point alone
+            del self._known[fold.conv, before.inputs], numbers[fold.conv]
+            weights = self._new()
+            self._steps[weights] = Step(fold.weights, (*before.inputs[1:], *inputs[1:]), weights)
+            call, inputs = fold.both, (before.inputs[0], weights)
         self._steps[numbers[node]] = Step(call, inputs, numbers[node], self._planner.in_place(node))
 
     def _tensor(self, name: str, k: int, differing: frozenset[str]) -> int:
@@ -199,7 +213,21 @@ class _Numbering:
         return self._size - 1
 
 
-def _drop(points: Sequence[tuple[int, list[Step], int]], tensors: frozenset[int]) -> None:
+def _constants(points: Sequence[tuple[int, list[Step], int]], held: set[int]) -> list[Step]:
+    """Take out the steps that need tensors only, the same for all batches; where their values go is added to `held`."""
+    found: list[Step] = []
+    for _, steps, _ in points:
+        varying: list[Step] = []
+        for step in steps:
+            constant = bool(step.inputs) and held.issuperset(step.inputs)
+            (found if constant else varying).append(step)
+            if constant:
+                held.add(step.output)
+        steps[:] = varying
+    return found
+
+
+def _drop(points: Sequence[tuple[int, list[Step], int]], tensors: Container[int]) -> None:
     """Let each step drop the values of which it is the last to need one."""
     outputs, seen = {output for _, _, output in points}, set[int]()
     for _, steps, _ in reversed(points):
