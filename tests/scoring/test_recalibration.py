@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tests.scoring.plain import Batch, loaded, recalibrate
 from thetascope.errors import ObjectiveError
+from thetascope.scoring.failures import StepFailedError
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.recalibration import recalibrated
@@ -143,7 +144,7 @@ def test_the_layers_are_in_evaluation_mode_again_after_a_pass_that_failed() -> N
     norm = model.model.get_submodule("norm1")
     assert isinstance(norm, nn.BatchNorm2d)
     with model.running():
-        with pytest.raises(RuntimeError):
+        with pytest.raises(StepFailedError, match="9 channels"):
             recalibrated(model, model.tensors_of(model.present_state()), [(torch.zeros(2, 9, 6, 6), torch.zeros(2).long())])
         assert (norm.training, norm.momentum) == (False, 0.1)
 

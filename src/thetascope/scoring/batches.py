@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from thetascope.errors import ObjectiveError
-from thetascope.scoring.pytrees import DataHash, like, map_tensors, rows_of, select_rows, tensors_of
+from thetascope.scoring.pytrees import DataHash, cut, like, map_tensors, rows_of, select_rows, stacked, tensors_of
 from thetascope.scoring.untouched import RandomStates, preserved_random_states, seed_all
 
 RESIDENT_SHARE = 0.25
@@ -37,6 +37,7 @@ class Survey:
 
     rows: int | None
     fingerprint: str
+    count: int
 
 
 class Batches:
@@ -108,6 +109,22 @@ class Batches:
             return batch
         raise ObjectiveError("the data gave no batch, so there is nothing to score; pass data with at least one sample")
 
+    def spread(self, rows: int) -> Any:
+        """So many rows from all over the data where these stay in memory and can be joined, else of the first batch."""
+        resident = self._resident if self.resident else None
+        held = resident or [self.first()]
+        chosen = [held[n * len(held) // rows] for n in range(rows)] if len(held) > rows else held
+        parts = []
+        for n, batch in enumerate(chosen):
+            size, wanted = rows_of(batch), rows * (n + 1) // len(chosen) - rows * n // len(chosen)
+            if size is None:
+                return held[0]
+            parts.append(select_rows(batch, torch.arange(min(size, wanted)) * size // max(1, min(size, wanted)), size))
+        try:
+            return stacked(parts)
+        except (ValueError, TypeError, RuntimeError):
+            return cut(held[0], rows)[0]
+
     def __iter__(self) -> Iterator[Any]:
         _ = self.survey
         if self._resident is not None:
@@ -133,7 +150,7 @@ class Batches:
                 held.append(batch)
                 held = held if size <= budget else None
         self._resident = held
-        return Survey(None if None in rows else sum(filter(None, rows)), total.hexdigest())
+        return Survey(None if None in rows else sum(filter(None, rows)), total.hexdigest(), len(rows))
 
     def _shares(self, tensor: Tensor) -> bool:
         """Whether a batch is a view of data that are in memory anyway."""
@@ -145,12 +162,12 @@ class Batches:
         try:
             for generator, state in self._generators:
                 generator.set_state(state)
-            with preserved_random_states():
+            with preserved_random_states(), torch.enable_grad():  # views of tensors that want gradients still do
                 seed_all(self._seed)
                 source = iter(self._source())
                 own = RandomStates.capture()
             while True:
-                with preserved_random_states():
+                with preserved_random_states(), torch.enable_grad():
                     own.restore()
                     try:
                         batch = next(source)
@@ -202,7 +219,8 @@ class Batches:
             casts = self._dtype is not None and tensor.is_floating_point()
             if self._device.type == "cuda" and tensor.device.type == "cpu" and self._resident is None and self._survey is not None:
                 tensor = tensor.pin_memory().to(self._device, non_blocking=True)  # while the batch before is scored
-            return tensor.to(self._device, self._dtype) if casts else tensor.to(self._device)
+            placed = tensor.detach().to(self._device, self._dtype) if casts else tensor.detach().to(self._device)
+            return placed.requires_grad_() if tensor.requires_grad else placed
 
         if is_pair(batch):
             return like(batch, (place(batch[0]), batch[1].to(self._device)))  # targets keep their precision

@@ -32,6 +32,7 @@ class Cache:
         captured: the step as a graph, or why there is none.
         checked: by a backend and how it lays out and regroups rows: why it gives other values than the model, None where it does not.
         expected: by point: what the model gives there for two small batches.
+        guarded: whether states arrive in the model, and values are what they are taken for; see `thetascope.scoring.guards`.
         fell_back: why the fast backend left points to the oracle, where it did.
     """
 
@@ -41,6 +42,7 @@ class Cache:
     captured: Captured | str | None = None
     checked: dict[Hashable, str | None] = field(default_factory=dict)
     expected: dict[Hashable, Any] = field(default_factory=dict)
+    guarded: bool = False
     fell_back: str | None = None
 
     def remember(self, key: Hashable, values: dict[str, float]) -> None:

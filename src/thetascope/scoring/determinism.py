@@ -31,6 +31,7 @@ def check_determinism(objective: Objective, request: Request) -> FirstPoint:
     if objective.cache.first_point is not None:
         return objective.cache.first_point
     backend = EagerBackend(objective, request.points, as_recorded=request.as_recorded)
+    objective.guard(request.points.basis[0])
     few = objective.batches.resident and not objective.calibrates
     if few:
         _check_same(objective, *(_few(objective, backend, seed) for seed in (1, 2)))

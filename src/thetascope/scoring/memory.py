@@ -1,34 +1,15 @@
-"""Memory that runs out: telling it from other errors, and trying again with half the batch."""
+"""Memory that runs out: trying again with half the batch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
 
-import torch
-
 from thetascope.errors import ObjectiveError
+from thetascope.scoring.failures import out_of_memory, problem_of
 from thetascope.scoring.protocols import Scorable
 
 Found = TypeVar("Found")
-
-_PHRASES = (
-    *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory"),
-    *("bad_alloc", "could not create a memory"),
-)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whatever device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in _PHRASES)
-
-
-def problem_of(error: BaseException) -> str:
-    """The error's first line."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def halve_batches(objective: Scorable, problem: str) -> int:
@@ -40,6 +21,11 @@ def halve_batches(objective: Scorable, problem: str) -> int:
     batches = objective.batches
     rows = batches.known_rows
     size = 0 if rows is None else min(batches.batch_size, rows) // 2
+    if objective.fixed:
+        raise ObjectiveError(
+            f'memory ran out ({problem}), and batches are not cut into smaller ones where a batch is the sample (batches="fixed"). '
+            "Make the objective with a smaller batch_size, which is another question, or use a machine with more memory"
+        )
     if size < 1:
         what = "the batches, which are as the data give them," if rows is None else "a batch of one sample"
         raise ObjectiveError(

@@ -5,6 +5,7 @@ To add one: write a function of (outputs, targets) that returns a `Column`, and 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -73,8 +74,13 @@ def mse(outputs: Tensor, targets: Tensor) -> Column:
     )
 
 
-def accuracy(outputs: Tensor, targets: Tensor) -> Column:
+def accuracy(outputs: Tensor, targets: Tensor, ignored: int = IGNORED) -> Column:
     """The share of right answers, in [0, 1]: the largest output of dimension 1 is the target class."""
+    if outputs.ndim < 2 or outputs.shape[1] < 2:
+        raise ObjectiveError(
+            f"accuracy needs an output for each class, [N, C]. Got outputs {list(outputs.shape)} instead: every answer would be the same. "
+            "Pass metrics=() or a function of (outputs, targets)"
+        )
     chosen = outputs.argmax(1)
     wanted = targets.argmax(1) if targets.is_floating_point() and targets.shape == outputs.shape else targets
     if wanted.is_floating_point() or chosen.shape != wanted.shape:
@@ -82,7 +88,7 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Column:
             f"accuracy needs class indices or probabilities as targets. Got {targets.dtype} {list(targets.shape)} for "
             f"outputs {list(outputs.shape)} instead. For regression pass metrics=()"
         )
-    return _over_positions((chosen == wanted).double(), _counted(outputs, targets))
+    return _over_positions((chosen == wanted).double(), _counted(outputs, targets, ignored))
 
 
 LOSSES: Mapping[str, Callable[[Tensor, Tensor], Column]] = {"cross_entropy": cross_entropy, "nll": nll, "mse": mse}
@@ -97,22 +103,22 @@ def _targets(targets: Tensor) -> Tensor:
     return _wide(targets) if targets.is_floating_point() else targets
 
 
-def _counted(outputs: Tensor, targets: Tensor) -> Tensor:
+def _counted(outputs: Tensor, targets: Tensor, ignored: int = IGNORED) -> Tensor:
     """Which positions count, in the shape of per-position values."""
     if targets.is_floating_point():
         return torch.ones(targets.shape[:1] + outputs.shape[2:], dtype=torch.float64, device=targets.device)
-    return (targets != IGNORED).double()
+    return (targets != ignored).double()
 
 
 def _over_positions(values: Tensor, counted: Tensor) -> Column:
-    """Mean over each sample's counted positions, weighted by their number."""
+    """Weighted mean over each sample's positions, which counts as much as they do together."""
     counted = counted.to(values.device)
     if values.ndim == 1:
         return Column(torch.where(counted > 0, values, 0.0), counted)
     counted = counted.flatten(1)
     weights = counted.sum(1)
-    total = torch.where(counted > 0, values.flatten(1), 0.0).sum(1)
-    return Column(total / weights.clamp(min=1), weights)
+    total = torch.where(counted > 0, values.flatten(1) * counted, 0.0).sum(1)
+    return Column(total / torch.where(weights > 0, weights, 1.0), weights)
 
 
 def chosen_metrics(metrics: Metrics, loss: Loss, targets: Any) -> dict[str, Loss]:
@@ -129,10 +135,131 @@ def chosen_metrics(metrics: Metrics, loss: Loss, targets: Any) -> dict[str, Loss
             raise ObjectiveError('a metric may not be called "loss", which results use themselves; choose another name')
         check_name(name)
         _known(metric, METRICS, "metric")
-    is_regression = loss == "mse" and isinstance(targets, Tensor) and targets.is_floating_point()
-    if is_regression and chosen == {"accuracy": "accuracy"}:
-        return {}
+    if chosen == {"accuracy": "accuracy"}:
+        default = _default_accuracy(loss, targets)
+        return {} if default is None else {"accuracy": default}
     return chosen
+
+
+class _Classes:
+    """The default accuracy: of exclusive classes, an output each; nothing where the outputs turn out to be something else."""
+
+    def __init__(self, ignored: int) -> None:
+        self.ignored = ignored
+
+    def __call__(self, outputs: Any, targets: Any) -> Column | None:
+        """As `accuracy`."""
+        classes = isinstance(outputs, Tensor) and isinstance(targets, Tensor) and outputs.ndim > 1 and outputs.shape[1] > 1
+        one_each = classes and targets.shape in (outputs.shape[:1] + outputs.shape[2:], outputs.shape)
+        return accuracy(outputs, targets, self.ignored) if one_each else None
+
+
+class _Binary:
+    """The default accuracy of one column: right where it is beyond the threshold as the target is."""
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+
+    def __call__(self, outputs: Any, targets: Any) -> Column | None:
+        """Of outputs and targets ``[N]`` or ``[N, 1]``."""
+        if not isinstance(outputs, Tensor) or outputs.shape != targets.shape:
+            return None
+        right = ((outputs > self.threshold) == (targets > 0.5)).double().flatten()
+        return Column(right, torch.ones_like(right))
+
+
+BINARY: Mapping[Any, float] = {
+    nn.BCEWithLogitsLoss: 0.0, F.binary_cross_entropy_with_logits: 0.0, nn.BCELoss: 0.5, F.binary_cross_entropy: 0.5,
+    nn.SoftMarginLoss: 0.0, F.soft_margin_loss: 0.0,
+}  # fmt: skip
+"""Losses of one column, and what separates its two answers."""
+
+EXCLUSIVE = ("cross_entropy", "nll", nn.CrossEntropyLoss, F.cross_entropy, nn.NLLLoss, F.nll_loss)
+"""Losses of exclusive classes."""
+
+
+def _default_accuracy(loss: Loss, targets: Any) -> Loss | None:
+    """The accuracy that is meant where none is asked for: only of exclusive classes."""
+    kind: Any = type(loss) if isinstance(loss, nn.Module) else loss
+    if not isinstance(targets, Tensor) or not targets.ndim:
+        return None
+    zero_one = bool(((targets == 0) | (targets == 1)).all())
+    if any(kind is known for known in BINARY):
+        return _Binary(BINARY[kind]) if zero_one and targets.numel() == len(targets) else None
+    exclusive = any(kind is known or kind == known for known in EXCLUSIVE)
+    if targets.is_floating_point():  # probabilities of classes, else a regression
+        return _Classes(IGNORED) if exclusive and targets.ndim > 1 else None
+    if not exclusive and (isinstance(loss, str) or (targets.ndim > 1 and zero_one)):  # squared errors; labels that may hold together
+        return None
+    ignored = getattr(loss, "ignore_index", IGNORED)
+    return "accuracy" if isinstance(loss, str) and exclusive else _Classes(ignored)
+
+
+def _per_sample(loss: nn.Module) -> Callable[[Any, Any], Any] | None:
+    """One of torch's losses that gives a mean, as values of samples and what each counts; None where it is another.
+
+    So that the mean over all data is the same whatever batches they come in.
+    """
+    if getattr(loss, "reduction", None) != "mean" or type(loss).forward is not getattr(nn, type(loss).__name__, loss).forward:
+        return None
+    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
+        return _Weighted(loss)
+    return _Elementwise(loss) if isinstance(loss, ELEMENTWISE) else None
+
+
+ELEMENTWISE = (
+    *(nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss, nn.KLDivLoss, nn.PoissonNLLLoss),
+    *(nn.SoftMarginLoss, nn.MultiLabelSoftMarginLoss),
+)
+"""Losses whose mean is over all values alike."""
+
+
+class _Weighted:
+    """Cross-entropy or negative log-likelihood with torch's denominator: the classes' weights of the targets that are not ignored."""
+
+    def __init__(self, loss: nn.CrossEntropyLoss | nn.NLLLoss) -> None:
+        self.smoothing = getattr(loss, "label_smoothing", 0.0)
+        self.loss, self.weight, self.ignored = loss, loss.weight, loss.ignore_index
+        if self.smoothing and self.weight is not None and bool((self.weight == 0).any()):
+            raise ObjectiveError(
+                "label smoothing gives targets of a class of weight 0 a loss that no sample counts for, so that no mean over samples is "
+                "the same in all batches. Leave label_smoothing out, or give the class a weight"
+            )
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Column:
+        """Of outputs ``[N, C]`` or ``[N, C, …]``."""
+        weight = None if self.weight is None else self.weight.to(outputs)
+        soft = targets.is_floating_point()
+        if isinstance(self.loss, nn.NLLLoss):
+            values = F.nll_loss(outputs, targets, weight, ignore_index=self.ignored, reduction="none").double()
+        else:
+            values = F.cross_entropy(
+                outputs, targets, weight, ignore_index=self.ignored, reduction="none", label_smoothing=self.smoothing
+            ).double()
+        counted = _counted(outputs, targets, self.ignored)
+        if weight is not None and not soft:
+            counted = counted * weight.double()[torch.where(targets == self.ignored, 0, targets)]
+            values = values / torch.where(counted > 0, counted, 1.0)
+        return _over_positions(values, counted)
+
+
+class _Elementwise:
+    """A loss whose mean is over all values: each sample's is over its own."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        self.loss = copy.copy(loss)
+        self.loss.reduction = "none"  # type: ignore[assignment]
+        self.held = dict(loss.named_buffers())
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Column:
+        """Of outputs and targets of one shape: nothing is broadcast."""
+        if outputs.shape != targets.shape:
+            name, shapes = type(self.loss).__name__, f"{list(outputs.shape)} and {list(targets.shape)}"
+            raise ObjectiveError(f"{name} needs outputs and targets of one shape. Got {shapes} instead.")
+        held = {name: tensor.to(outputs) for name, tensor in self.held.items()}
+        values = torch.func.functional_call(self.loss, held, (outputs, targets)).double()
+        values = values.flatten(1).mean(1) if values.ndim > 1 else values
+        return Column(values, torch.ones_like(values))
 
 
 class SupervisedStep:
@@ -140,7 +267,7 @@ class SupervisedStep:
 
     def __init__(self, loss: Loss, metrics: Mapping[str, Loss]) -> None:
         self._measures = {"loss": _known(loss, LOSSES, "loss")} | {n: _known(m, METRICS, "metric") for n, m in metrics.items()}
-        self.by_name = all(isinstance(m, str) for m in [loss, *metrics.values()])
+        self.by_name = all(isinstance(m, str | _Classes | _Binary) or _is_per_sample(m) for m in [loss, *metrics.values()])
         """Whether all are known measures, which give each sample its own value."""
         self._needs_tensor = any(isinstance(m, str) for m in [loss, *metrics.values()])
 
@@ -155,20 +282,25 @@ class SupervisedStep:
             raise ObjectiveError(
                 f"the model returned a {type(outputs).__name__}, not a tensor. Say how it is scored with a step of your own:\n{FROM_STEP}"
             )
-        return {name: _measured(name, measure, outputs, targets) for name, measure in self._measures.items()}
+        found = {name: _measured(name, measure, outputs, targets) for name, measure in self._measures.items()}
+        return {name: column for name, column in found.items() if column is not None}
 
     def losses(self, outputs: Any, targets: Any) -> Column:
         """The loss alone."""
-        return _measured("loss", self._measures["loss"], outputs, targets)
+        found = _measured("loss", self._measures["loss"], outputs, targets)
+        assert found is not None
+        return found
 
 
-def _measured(name: str, measure: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Column:
+def _measured(name: str, measure: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Column | None:
     try:
         value = measure(outputs, targets)
     except (ValueError, RuntimeError, IndexError, TypeError) as error:
         if isinstance(error, ObjectiveError | torch.OutOfMemoryError) or "memory" in str(error):
             raise
         raise ObjectiveError(f"{name} failed on outputs {_described(outputs)} and targets {_described(targets)}: {error}") from error
+    if value is None and isinstance(measure, _Classes | _Binary):
+        return None
     return value if isinstance(value, Column) else column(name, value, None, len(targets))
 
 
@@ -176,9 +308,13 @@ def _described(value: Any) -> str:
     return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
+def _is_per_sample(measure: Loss) -> bool:
+    return isinstance(measure, nn.Module) and _per_sample(measure) is not None
+
+
 def _known(measure: Loss, named: Mapping[str, Callable[[Tensor, Tensor], Column]], what: str) -> Callable[[Any, Any], Any]:
     if callable(measure):
-        return measure
+        return (_per_sample(measure) if isinstance(measure, nn.Module) else None) or measure
     if measure not in named:
         raise ObjectiveError(f'unknown {what} "{measure}"; there are {", ".join(named)}, or pass a function of (outputs, targets)')
     return named[measure]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from thetascope.errors import ObjectiveError, StateError
+from thetascope.errors import ObjectiveError, StateError, ThetascopeError
+from thetascope.scoring.failures import StepFailedError, out_of_memory, problem_of
 from thetascope.scoring.metrics import RESERVED, Step, check_name
-from thetascope.scoring.pytrees import map_tensors, tensors_of
+from thetascope.scoring.pytrees import map_tensors, shapes_of, tensors_of
 from thetascope.scoring.scores import Column, column
+from thetascope.scoring.sharded import check_whole
 from thetascope.scoring.untouched import untouched
 from thetascope.state import READ_AT_ONCE, ParameterSpace, State, unwrapped
 from thetascope.state.names import fitted_names
@@ -35,20 +37,22 @@ class _Stepper(nn.Module):
 class BoundModel:
     """A model, the step that scores a batch with it, and where and in which dtype that happens."""
 
-    def __init__(self, model: nn.Module, step: Step, device: torch.device, dtype: torch.dtype | None) -> None:
+    def __init__(self, model: nn.Module, step: Step, device: torch.device, dtype: torch.dtype | None, *, gradients: bool = False) -> None:
         if isinstance(model, torch.jit.ScriptModule):
             raise ObjectiveError("a TorchScript model cannot be given other parameters; pass the nn.Module that it was made from")
         self.model = unwrapped(model)
-        self.device, self.dtype = device, dtype
+        check_whole(self.model)
+        self.device, self.dtype, self.gradients = device, dtype, gradients
         self._writes_inputs: bool | None = None
         self._writes_buffers: bool | None = None
         self.step, self._stepper = step, _Stepper(self.model, step)
         self.space = ParameterSpace.of_model(self.model)
+        self._differentiable = {name for name, p in self.model.named_parameters() if p.requires_grad} if gradients else frozenset[str]()
         self._own = {n: t for n, t in _tensors_of(self.model).items() if n not in self.space.tensors and n not in self.space.ties}
 
     def evaluated_in(self, dtype: torch.dtype | None) -> BoundModel:
         """The same model and step in another dtype."""
-        return BoundModel(self.model, self.step, self.device, dtype)
+        return BoundModel(self.model, self.step, self.device, dtype, gradients=self.gradients)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -133,6 +137,8 @@ class BoundModel:
 
     def guarded(self, batch: Any) -> Any:
         """The batch, or a copy where the model writes to its inputs (or it is not known yet that it does not)."""
+        if self.gradients:  # leaves of their own, so that no gradient reaches the caller's
+            return map_tensors(batch, lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad))
         return batch if self._writes_inputs is False else map_tensors(batch, lambda tensor: tensor.clone())
 
     def own_tensors(self) -> dict[str, Tensor]:
@@ -143,8 +149,10 @@ class BoundModel:
             copies[name] = tensor.detach().to(self.device, dtype, copy=True)
         return copies
 
-    def evaluate(self, tensors: Mapping[str, Tensor], batch: Any, *, writable_buffers: bool = False) -> dict[str, Column]:
-        """Score one batch with `tensors` in the model's place. Call it within `running`.
+    def evaluate(
+        self, tensors: Mapping[str, Tensor], batch: Any, *, writable_buffers: bool = False, watch: AbstractContextManager[Any] | None = None
+    ) -> dict[str, Column]:
+        """Score one batch with `tensors` in the model's place; the step runs within `watch`. Call it within `running`.
 
         A model that writes to its inputs (ReLU in place, say) or its buffers is noticed at the first pass and given copies, so that no
         pass changes another; with `writable_buffers` the pass writes to those in `tensors`.
@@ -153,12 +161,39 @@ class BoundModel:
         buffers = () if writable_buffers or self._writes_buffers is False else tuple(self.space.buffers)
         held |= {name: tensors[name].clone() for name in buffers}
         before = [tensor._version for tensor in tensors_of(given)]
-        found = self.columns(held, given)
+        try:
+            with watch or nullcontext():
+                found = self.columns(held, given)
+        except Exception as error:
+            self._explain(error, batch)
+            raise
         if self._writes_inputs is None:
             self._writes_inputs = before != [tensor._version for tensor in tensors_of(given)]
         if self._writes_buffers is None and not writable_buffers:
             self._writes_buffers = any(held[name]._version for name in (*buffers, *self._own))
         return found
+
+    def _explain(self, error: Exception, batch: Any) -> None:
+        """Raise an error that says what failed on what, where there is more to say of it.
+
+        Raises:
+            StepFailedError: the step raised something that is no error of ours, and memory did not run out.
+        """
+        text = problem_of(error)
+        if "require grad" in text or "requires_grad" in text:
+            what = "already, and this is another fault" if self.gradients else "with gradients=True"
+            raise StepFailedError(f"forward, the loss or the step takes gradients: make the objective {what} ({text})") from error
+        if isinstance(error, ThetascopeError) or out_of_memory(error):
+            return
+        kinds = sorted({str(t.dtype).removeprefix("torch.") for t in tensors_of(batch)}) or ["no tensors that are seen"]
+        own = sorted({spec.dtype for spec in self.space.tensors.values() if spec.floating}) if self.dtype is None else [str(self.dtype)[6:]]
+        message = f"the model or the step failed on a batch of {shapes_of(batch)}: {type(error).__name__}: {text}"
+        if "dtype" in text.lower() or "scalar type" in text.lower():
+            message += (
+                f". The dtype of the batch is {', '.join(kinds)}, of the parameters {', '.join(own)}: cast the data "
+                "(inputs.float()), or give dtype=, which casts parameters and floating inputs, but nothing inside other objects"
+            )
+        raise StepFailedError(message) from error
 
     def evaluate_parts(self, tensors: Mapping[str, Tensor], parts: Sequence[Any]) -> list[dict[str, Column]]:
         """The same of several parts of a batch, the model given its tensors once; one by one where it writes to what it is given."""
@@ -169,7 +204,11 @@ class BoundModel:
 
     def columns(self, tensors: Mapping[str, Tensor], batch: Any) -> dict[str, Column]:
         """Score one batch with `tensors`, of all names, in the model's place; nothing is copied. Call it within `running`."""
-        return _columns(functional_call(self._stepper, {f"model.{name}": tensor for name, tensor in tensors.items()}, (batch,)))
+        if not self.gradients:
+            return _columns(functional_call(self._stepper, {f"model.{name}": tensor for name, tensor in tensors.items()}, (batch,)))
+        with torch.enable_grad():
+            leaves = {f"model.{name}": tensor.detach().requires_grad_(name in self._differentiable) for name, tensor in tensors.items()}
+            return _columns(functional_call(self._stepper, leaves, (batch,)))
 
     def output(self, tensors: Mapping[str, Tensor], inputs: Any) -> Any:
         """What the model alone gives, likewise."""
@@ -192,11 +231,13 @@ def _columns(returned: Any) -> dict[str, Column]:
         raise ObjectiveError(f'a step returns {{"loss": …, metrics: …}}, [N] values or means with "weight". Got {what} instead.')
     weight = returned.get("weight")
     columns = {}
-    for name, value in returned.items():
+    for name, given in returned.items():
         if name == "weight":
             continue
         if name != "loss" and name in RESERVED:
             raise ObjectiveError(f'a step may not return a metric called "{name}", which results use themselves; choose another name')
         check_name(name)
-        columns[name] = value if isinstance(value, Column) else column(name, value, weight, None)
+        shared = weight.get(name) if isinstance(weight, Mapping) else weight
+        value, own = given if isinstance(given, tuple) and len(given) == 2 else (given, shared)
+        columns[name] = value if isinstance(value, Column) else column(name, value, own, None)
     return columns

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,15 +16,21 @@ from thetascope.geometry.paths import stored_points
 from thetascope.scoring.batches import Batches
 from thetascope.scoring.cache import Cache
 from thetascope.scoring.descriptions import described, described_model
+from thetascope.scoring.failures import StepFailedError
+from thetascope.scoring.guards import guard
 from thetascope.scoring.memory import halving
 from thetascope.scoring.metrics import FROM_STEP, Loss, Metrics, Step, SupervisedStep, chosen_metrics
 from thetascope.scoring.model import BoundModel
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.protocols import Buffers
+from thetascope.scoring.pytrees import cut
 from thetascope.scoring.scores import Sums
 from thetascope.state import ParameterSpace, State
 
 DType = torch.dtype | str | None
+Grouping = Literal["any", "fixed"]
+EXACT_ROWS = 8
+"""So many rows show whether a step runs in double precision."""
 
 
 class Objective:
@@ -50,6 +56,10 @@ class Objective:
             takes them from the straight pieces through the knots, "final" from the last state, "recalibrate"
             estimates them at each point from `calibration_data`.
         calibration_data: for "recalibrate"; default: the objective's own data, which results then say.
+        gradients: whether forward, the loss or the step takes gradients (residuals of differential equations, forces, the norm of a
+            gradient). Each point is then scored by the plain call; nothing of it reaches the model or the data.
+        batches: "fixed" where a value belongs to a whole batch and is no mean over its samples (a contrastive loss, say): then
+            a batch is the sample, and nothing regroups rows.
 
     Raises:
         ObjectiveError: an argument is off; the message says what to pass.
@@ -77,12 +87,14 @@ class Objective:
         seed: int = 0,
         buffers: Buffers = "path",
         calibration_data: Any = None,
+        gradients: bool = False,
+        batches: Grouping = "any",
     ) -> None:
-        options = _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data)
+        options = _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data, gradients, batches)
         self._set(model, data, options)
         targets = _checked_pair(self.batches.first())[1]
         chosen = chosen_metrics(metrics, loss, targets)
-        self.model = BoundModel(model, SupervisedStep(loss, chosen), self.device, self.dtype)
+        self.model = BoundModel(model, SupervisedStep(loss, chosen), self.device, self.dtype, gradients=gradients)
         self.loss, self.metrics = described(loss), {name: described(metric) for name, metric in chosen.items()}
 
     @classmethod
@@ -99,6 +111,8 @@ class Objective:
         seed: int = 0,
         buffers: Buffers = "path",
         calibration_data: Any = None,
+        gradients: bool = False,
+        batches: Grouping = "any",
     ) -> Objective:
         """An objective for batches and outputs of any kind.
 
@@ -114,6 +128,8 @@ class Objective:
             seed: as for `Objective`.
             buffers: as for `Objective`.
             calibration_data: as for `Objective`.
+            gradients: as for `Objective`.
+            batches: as for `Objective`.
 
         Example:
             >>> def step(model, batch):
@@ -127,9 +143,9 @@ class Objective:
         if not callable(step):
             raise ObjectiveError(f"step must be a function of (model, batch). Got {type(step).__name__} instead.")
         self = cls.__new__(cls)
-        self._set(model, data, _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data))
+        self._set(model, data, _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data, gradients, batches))
         self.batches.first()
-        self.model = BoundModel(model, step, self.device, self.dtype)
+        self.model = BoundModel(model, step, self.device, self.dtype, gradients=gradients)
         self.loss, self.metrics = described(step), {}
         return self
 
@@ -139,6 +155,9 @@ class Objective:
         if options.buffers not in get_args(Buffers):
             raise ObjectiveError(f'buffers must be one of {", ".join(get_args(Buffers))}. Got "{options.buffers}" instead.')
         self.device, self.dtype = _device(options.device, model), _dtype(options.dtype)
+        if options.batches not in get_args(Grouping):
+            raise ObjectiveError(f"batches must be one of {', '.join(get_args(Grouping))}. Got {options.batches!r} instead.")
+        self.fixed = options.batches == "fixed"
         self.seed, self.samples, self.buffers = options.seed, options.samples, options.buffers
         self.batches = self._batches(data, options.batch_size, options.samples)
         calibration = None if options.calibration_data is None else self._batches(options.calibration_data, options.batch_size, None)
@@ -173,6 +192,16 @@ class Objective:
         other._layers_known, other.cache = False, Cache()
         return other
 
+    def exact(self, state: Mapping[str, Tensor]) -> Objective:
+        """The same objective in double precision, or in the dtype that it has where model or step insist on that (casts, constants)."""
+        other = self.evaluated_in("float64")
+        try:
+            with other.model.running():
+                other.model.evaluate(other.model.tensors_of(other.bind(state)), cut(other.batches.first(), EXACT_ROWS)[0])
+        except StepFailedError:
+            return self.evaluated_in(self.dtype)
+        return other
+
     def bind(self, state: Mapping[str, Tensor]) -> State:
         """`state` under the model's own names.
 
@@ -195,8 +224,15 @@ class Objective:
         bound = self.bind(state)
         with self.model.running():
             points = stored_points([bound], tuple(bound))
+            self.guard(bound)
             (sums,) = halving(self, lambda: EagerBackend(self, points, as_recorded=True).evaluate([0]))
         return {**sums.means(), "samples": sums.samples}
+
+    def guard(self, state: State) -> None:
+        """See once whether a bound state arrives in the model, and values are what they are taken for; see `thetascope.scoring.guards`."""
+        if not self.cache.guarded:
+            halving(self, lambda: guard(self.model, self.batches, self.model.tensors_of(state), fixed=self.fixed))
+            self.cache.guarded = True
 
     def new_sums(self) -> Sums:
         """What a backend sums a point's values up in."""
@@ -214,6 +250,8 @@ class Objective:
             "dtype": None if self.dtype is None else str(self.dtype),
             "buffers": self.buffers,
         }
+        if self.fixed:
+            found["batch_size"] = self.batches.batch_size
         if self.calibrates:
             found["calibration_data"] = self.calibration.survey.fingerprint
         return found
@@ -235,6 +273,8 @@ class _Options:
     seed: int
     buffers: Buffers
     calibration_data: Any
+    gradients: bool
+    batches: Grouping
 
 
 def _checked_pair(batch: Any) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,7 @@ class EagerBackend:
     def _add(self, total: Sums, tensors: dict[str, Tensor], batch: Any) -> None:
         """Score a batch; images a few at a time where each has a value of its own, since what flows between layers is large."""
         step = self._model.step
-        few = isinstance(step, SupervisedStep) and step.by_name and holds_images(batch)
+        few = isinstance(step, SupervisedStep) and step.by_name and not self._objective.fixed and holds_images(batch)
         for part in cut(batch, IMAGE_ROWS if few else None):
             total.add(self._model.evaluate(tensors, part))
 

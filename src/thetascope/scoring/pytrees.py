@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from thetascope.state import tensor_bytes
@@ -47,6 +48,17 @@ def rows_of(batch: Any) -> int | None:
     """N where all tensors of a batch share their first dimension, else None."""
     sizes = {tensor.shape[0] for tensor in tensors_of(batch) if tensor.ndim}
     return sizes.pop() if len(sizes) == 1 else None
+
+
+def shapes_of(batch: Any) -> str:
+    """A batch in few words, for messages."""
+    if isinstance(batch, Tensor):
+        return f"{str(batch.dtype).removeprefix('torch.')} {list(batch.shape)}"
+    if isinstance(batch, Mapping):
+        return "{" + ", ".join(f"{key}: {shapes_of(value)}" for key, value in list(batch.items())[:8]) + "}"
+    if isinstance(batch, list | tuple):
+        return f"({', '.join(map(shapes_of, batch[:8]))}{', …' if len(batch) > 8 else ''})"
+    return type(batch).__name__
 
 
 def holds_images(batch: Any) -> bool:
@@ -90,6 +102,24 @@ def select_rows(batch: Any, chosen: Tensor, size: int) -> Any:
             return like(batch, [batch[i] for i in chosen.tolist()])
         return like(batch, [select_rows(value, chosen, size) for value in batch])
     return batch[chosen.numpy()] if isinstance(batch, np.ndarray) and len(batch) == size else batch
+
+
+def stacked(batches: Sequence[Any]) -> Any:
+    """Batches of one form as one, row after row.
+
+    Raises:
+        ValueError: their forms differ, or something in them has no rows.
+    """
+    first = batches[0]
+    if isinstance(first, Tensor):
+        if not first.ndim or any(not isinstance(b, Tensor) or b.shape[1:] != first.shape[1:] for b in batches):
+            raise ValueError("tensors of other shapes")
+        return torch.cat(list(batches))
+    if isinstance(first, Mapping) and all(isinstance(b, Mapping) and b.keys() == first.keys() for b in batches):
+        return like(first, {key: stacked([b[key] for b in batches]) for key in first})
+    if isinstance(first, list | tuple) and all(type(b) is type(first) and len(b) == len(first) for b in batches):
+        return like(first, [stacked(list(parts)) for parts in zip(*batches, strict=True)])
+    raise ValueError("batches that cannot be joined")
 
 
 class DataHash:

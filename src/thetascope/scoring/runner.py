@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from thetascope.geometry.edits import ScalarEdits
 from thetascope.geometry.points import PointSet
 from thetascope.scoring.arithmetic import arithmetic_of
+from thetascope.scoring.failures import out_of_memory, problem_of
 from thetascope.scoring.fast.choice import Backend, Engine
-from thetascope.scoring.memory import halve_batches, out_of_memory, problem_of
+from thetascope.scoring.memory import halve_batches
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.scores import Sums

@@ -45,7 +45,8 @@ def column(name: str, value: Any, weight: Any, samples: int | None) -> Column:
     values = _float64(name, value)
     if values.ndim == 0:
         if weight is not None:
-            return Column(values, _float64("weight", weight).sum())
+            counted = _float64("weight", weight).sum()
+            return Column(torch.where(counted.to(values.device) == 0, 0.0, values), counted)
         if samples is None:
             raise ObjectiveError(
                 f'the step returned "{name}" as one mean and does not say for how many samples; return the per-sample '
@@ -58,15 +59,22 @@ def column(name: str, value: Any, weight: Any, samples: int | None) -> Column:
     weights = torch.ones_like(values) if weight is None else _float64("weight", weight).to(values.device)
     if weights.shape != values.shape:
         raise ObjectiveError(f'"weight" of per-sample values must be {list(values.shape)}. Got {list(weights.shape)} instead.')
-    return Column(values, weights)
+    return Column(torch.where(weights == 0, 0.0, values), weights)  # 0/0 of what does not count is no finding
 
 
 def _float64(name: str, value: Any) -> Tensor:
-    tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
+    try:
+        tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ObjectiveError(f'"{name}" must be a tensor or a number. Got {_shown(value)} instead.') from error
     if tensor.is_complex():
         raise ObjectiveError(f'"{name}" must be real. Got {tensor.dtype} instead.')
     tensor = tensor.detach()
     return tensor.cpu().double() if tensor.device.type == "mps" else tensor.double()
+
+
+def _shown(value: Any) -> str:
+    return f"a mapping with {', '.join(map(str, value))}"[:200] if isinstance(value, Mapping) else f"a {type(value).__name__}"
 
 
 @dataclass

@@ -26,7 +26,10 @@ def noise_floor(objective: Objective, edits: ScalarEdits, losses: Floats) -> flo
     space = objective.model.space
     if all(objective.model.target_dtype(name) == torch.float64 for name in space.parameters):
         return float(4 * np.finfo(np.float64).eps * np.median(np.abs(losses)))
-    exact = objective.evaluated_in("float64")
+    exact = objective.exact(edits.state)
+    if exact.dtype != torch.float64:  # the model insists on its own
+        coarsest = max(torch.finfo(objective.model.target_dtype(name)).eps for name in space.parameters)
+        return float(4 * coarsest * np.median(np.abs(losses)))
     curves = np.unique(np.linspace(0, losses.shape[0] - 1, CURVES).round().astype(int))
     places = np.unique(np.linspace(0, losses.shape[1] - 1, PLACES).round().astype(int))
     rows = [int(e * losses.shape[1] + a) for e in curves for a in places]

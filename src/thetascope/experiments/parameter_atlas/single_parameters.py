@@ -213,7 +213,7 @@ def measured_error(objective: Objective, state: State, engine: Engine, sink: Sin
         sink: for the runner.
         sample: parameters, each with the values ``[A]`` that it takes and the changes ``[A]`` that were found.
     """
-    exact = objective.evaluated_in("float64")
+    exact = objective.exact(state)
     values, found = (np.array([row[k] for row in sample], dtype=np.float64) for k in (1, 2))
     with exact.model.running():
         bound = exact.bind(state)

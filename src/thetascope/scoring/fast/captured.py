@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from thetascope.scoring.failures import out_of_memory, problem_of
 from thetascope.scoring.fast.graph import Graph, NotTraceableError, traced
 from thetascope.scoring.fast.graph_passes import pooled_first, without_writing
-from thetascope.scoring.memory import out_of_memory, problem_of
 from thetascope.scoring.metrics import SupervisedStep
 from thetascope.scoring.model import BoundModel
 from thetascope.scoring.pytrees import map_tensors, plain_values, rows_of, tensors_of

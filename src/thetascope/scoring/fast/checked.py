@@ -13,9 +13,9 @@ from torch import Tensor
 
 from thetascope.errors import ObjectiveError
 from thetascope.geometry.points import PointSet
+from thetascope.scoring.failures import StepFailedError, out_of_memory, problem_of
 from thetascope.scoring.fast.graph import NotTraceableError
 from thetascope.scoring.fast.settings import Settings
-from thetascope.scoring.memory import out_of_memory, problem_of
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.pytrees import cut, rows_of
@@ -82,8 +82,8 @@ class CheckedBackend(ABC):
             same = all(map(alike, found, expected))
         except NotTraceableError as error:
             self.fallback = str(error)
-        except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError, NotImplementedError) as error:
-            if isinstance(error, ObjectiveError) or out_of_memory(error):
+        except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError, NotImplementedError, StepFailedError) as error:
+            if (isinstance(error, ObjectiveError) and not isinstance(error, StepFailedError)) or out_of_memory(error):
                 raise
             self.fallback = f"{self.fails} ({type(error).__name__}: {problem_of(error)})"
         else:
@@ -145,6 +145,8 @@ class CheckedBackend(ABC):
 
 def reason_against(objective: Objective, *, as_recorded: bool = False) -> str | None:
     """Why an objective's points are left to the oracle; None where there is no reason to."""
+    if objective.model.gradients:
+        return "forward, the loss or the step takes gradients"
     if objective.calibrates and not as_recorded:
         return "buffers are recalibrated at each point, which takes whole passes"
     return None

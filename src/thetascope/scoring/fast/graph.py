@@ -18,9 +18,9 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
 from thetascope.errors import ObjectiveError
+from thetascope.scoring.failures import problem_of
 from thetascope.scoring.fast.graph_passes import is_plain, kind_of, pooled_first
 from thetascope.scoring.fast.kernels import FUNCTIONS, MODULES
-from thetascope.scoring.memory import problem_of
 from thetascope.scoring.model import BoundModel
 from thetascope.scoring.untouched import untouched
 

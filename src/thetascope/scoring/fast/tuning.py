@@ -160,9 +160,9 @@ def _plain_layers(objective: Objective) -> bool:
 def _raced(race: _Race, reason: str) -> tuple[Engine, bool]:
     """The fastest, and whether it was measured to be."""
     batch = race.objective.batches.first()
-    images, total = holds_images(batch), rows_of(batch) or 0
+    images, total = holds_images(batch), 0 if race.objective.fixed else rows_of(batch) or 0
     layout, measured = Settings(), False
-    if images and race.run([Settings(), Settings(channels_last=True)], min(LAYOUT_ROWS, total), share=0.5):
+    if images and race.run([Settings(), Settings(channels_last=True)], LAYOUT_ROWS, share=0.5):
         usual, last = (race.best.get(Settings(channels_last=on), math.inf) for on in (False, True))
         layout, measured = Settings(channels_last=last < AS_GOOD * usual), True
         race.earn(usual, last)

@@ -1,0 +1,219 @@
+"""Guards before numbers: whether a state arrives where the model computes, and whether a batch's values are those of its samples.
+
+Made once an objective, on few rows. A guard that finds nothing costs a few passes over those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from thetascope.errors import ObjectiveError
+from thetascope.scoring.batches import Batches
+from thetascope.scoring.failures import StepFailedError
+from thetascope.scoring.model import BoundModel
+from thetascope.scoring.pytrees import cut, rows_of, select_rows
+from thetascope.scoring.scores import Column
+from thetascope.scoring.untouched import seed_all
+
+FEW_ROWS, ROWS = 8, 64
+"""So many rows show whether a state arrives, and whether values [N] are those of rows; so many whether a mean is one over samples."""
+
+PERTURBATIONS = (1e-3, 3e-2, 1.0)
+"""By what share of their size parameters are moved, until something changes."""
+
+WITHOUT_VALUES = frozenset({"empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "new_empty", "new_zeros"})
+"""Operations that look at a tensor's shape only."""
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes which operation reads a tensor of the caller's own model, and the coarsest precision in which anything is computed."""
+
+    def __init__(self, own: Mapping[int, str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.own, self.found, self.precision = own, dict[str, str](), 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Note and go on."""
+        name = func.overloadpacket.__name__ if hasattr(func, "overloadpacket") else str(func)
+        if not getattr(func, "is_view", False) and name not in WITHOUT_VALUES and name not in ("detach", "alias"):
+            for leaf in tree_leaves((args, kwargs)):
+                if isinstance(leaf, Tensor) and (place := _storage(leaf)) in self.own:
+                    self.found.setdefault(self.own[place], name)
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor) and leaf.is_floating_point():
+                self.precision = max(self.precision, torch.finfo(leaf.dtype).eps)
+        return result
+
+
+def guard(model: BoundModel, batches: Batches, tensors: Mapping[str, Tensor], *, fixed: bool) -> None:
+    """Look at how a model scores batches, at a point with these tensors. Call it within the model's `running`.
+
+    With `fixed` values belong to whole batches, and parts of them are not looked at.
+
+    Raises:
+        ObjectiveError: the state does not arrive, or values are no means over samples; the message says what to do.
+    """
+    precision = _arrives(model, tensors, cut(batches.first(), FEW_ROWS)[0], batches.first())
+    if not fixed and precision is not None:
+        _means(model, batches, tensors, precision)
+
+
+def _arrives(model: BoundModel, tensors: Mapping[str, Tensor], few: Any, whole: Any) -> float | None:
+    """Whether other parameters give other values or outputs, and none of the caller's own are read; the precision of what is computed.
+
+    None where the model does not run on part of a batch.
+    """
+    own = {_storage(tensor): name for name, tensor in _named_tensors(model.model)}
+    bound = {name: tensor.clone() for name, tensor in tensors.items()}
+    own = {place: name for place, name in own.items() if place}
+    watch, batch = _Watch(own), few
+    try:
+        values, outputs = _seen(model, bound, batch, watch)
+    except (StepFailedError, NotImplementedError):  # the model does not run on few rows, or not under a dispatch mode
+        batch = whole
+        values, outputs = _seen(model, bound, batch)
+    if watch.found:
+        name, operation = next(iter(watch.found.items()))
+        others = f" and {len(watch.found) - 1} more" if len(watch.found) > 1 else ""
+        raise ObjectiveError(
+            f'the step reads "{name}"{others} of the model itself ({operation}), not of the state that is scored, '
+            "so that this would be the same at every point. Take parameters from the model when the step runs: "
+            "a step(model, batch) for from_step that uses model.parameters() inside, and no list of them from before"
+        )
+    moving = [n for n, t in bound.items() if t.is_floating_point() and n not in model.space.buffers and t.numel()]
+    for share in PERTURBATIONS if moving and _finite(values) else ():
+        if _changed(model, bound, moving, share, batch, values, outputs):
+            return watch.precision if batch is few else None
+    if moving and _finite(values):
+        raise ObjectiveError(
+            f"neither the loss nor the outputs change when all {len(moving)} parameters change by as much as their own size "
+            f'("{moving[0]}" is the first), so that every point would score the same. Parameters of a state do not arrive '
+            "where the model computes: it may keep copies of them, or take them from a hook or from outside"
+        )
+    return watch.precision if batch is few else None
+
+
+def _changed(model: BoundModel, bound: Mapping[str, Tensor], moving: list[str], share: float, batch: Any, *before: Any) -> bool:
+    generator, other = torch.Generator().manual_seed(0), dict(bound)
+    for name in moving:
+        noise = torch.randn(bound[name].shape, generator=generator).to(bound[name])
+        size = bound[name].abs().float().mean().clamp(min=1e-3).to(bound[name].dtype)
+        other[name] = bound[name] + share * noise * (bound[name].abs() + size)
+    try:
+        values, outputs = _seen(model, other, batch)
+    except StepFailedError:
+        return True  # that it fails depends on them
+    return not (_same(before[0], values) and _same(before[1], outputs))
+
+
+def _seen(model: BoundModel, tensors: Mapping[str, Tensor], batch: Any, watch: _Watch | None = None) -> tuple[list[Tensor], list[Tensor]]:
+    """The values of a pass, and what the model gave in it."""
+    outputs: list[Tensor] = []
+    seed_all(0)
+    with _outputs_of(model.model, outputs.append):
+        columns = model.evaluate(tensors, batch, watch=watch)
+    return [column.values for column in columns.values()], outputs
+
+
+@contextmanager
+def _outputs_of(model: nn.Module, take: Callable[[Tensor], None]) -> Iterator[None]:
+    def note(module: nn.Module, _inputs: Any, output: Any) -> None:
+        if module is model:
+            for leaf in tree_leaves(output):
+                if isinstance(leaf, Tensor):
+                    take(leaf.detach())
+
+    handle = nn.modules.module.register_module_forward_hook(note)  # a global hook, because one on the model would write to it
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _means(model: BoundModel, batches: Batches, tensors: Mapping[str, Tensor], precision: float) -> None:
+    """Whether parts of a batch give what the whole gives, row by row or as a mean."""
+    close = precision**0.5
+    if batches.survey.count < 2:  # one batch of all data may be scored in any way
+        return
+
+    def parts_of(rows: int, seed: int = 1) -> tuple[Mapping[str, Column], list[Mapping[str, Column]]] | None:
+        spread = batches.spread(rows)
+        size = rows_of(spread)
+        if size is None or size < 3:
+            return None
+        seed_all(seed)
+        try:
+            whole = model.evaluate(tensors, spread)
+            parts = torch.arange(size).tensor_split([size // 3])
+            return whole, [model.evaluate(tensors, select_rows(spread, chosen, size)) for chosen in parts]
+        except StepFailedError:
+            return None  # then nothing cuts its batches
+
+    found = parts_of(FEW_ROWS)
+    if found is not None and not all(column.per_sample for column in found[0].values()):
+        found = parts_of(ROWS)
+    if found is None or found[0].keys() != found[1][0].keys():
+        return
+    off = [name for name, whole in found[0].items() if not _agree(name, whole, [part[name] for part in found[1]], close)]
+    again = parts_of(ROWS if not all(column.per_sample for column in found[0].values()) else FEW_ROWS, seed=2) if off else None
+    if again is not None and all(_agree(name, whole, [again[0][name]], 0.0) for name, whole in found[0].items()):  # not random
+        raise ObjectiveError(_no_mean(off[0], found[0][off[0]], [part[off[0]] for part in found[1]]))
+
+
+def _agree(name: str, whole: Column, parts: list[Column], close: float) -> bool:
+    values, weights = (torch.cat([getattr(part, which).reshape(-1) for part in parts]) for which in ("values", "weights"))
+    if whole.per_sample:
+        if values.shape != whole.values.shape:
+            return False
+        bound = close * whole.values.abs().nan_to_num(0, 0, 0).max().clamp(min=1.0)
+        same = ((values - whole.values).abs() <= bound) | (values == whole.values) | (values.isnan() & whole.values.isnan())
+        return bool(same.all() if name == "loss" else same.double().mean() > 0.8)  # of a metric with steps, rounding may turn some
+    total = float(weights.sum())
+    mean = float((values * weights).sum()) / total if total else float("nan")
+    wanted, count = float(whole.values), float(whole.weights)
+    if not (abs(mean) < float("inf") and abs(wanted) < float("inf")):
+        return True
+    steps = 1.5 / max(count, 1.0) if close > 1e-2 and name != "loss" else 0.0
+    return abs(mean - wanted) <= max(close * max(1.0, abs(wanted)), steps)
+
+
+def _no_mean(name: str, whole: Column, parts: list[Column]) -> str:
+    what = f'"{name}" of a sample depends on the samples it is scored with'
+    if not whole.per_sample:
+        each = " and ".join(f"{float(part.values):.6g} (of {float(part.weights):g})" for part in parts)
+        what = f'"{name}" is no mean over samples: a batch gives {float(whole.values):.6g}, two parts of it {each}'
+    return (
+        f"{what}, so that batch_size would decide the result. Ways out:\n"
+        '- values [N], one a sample (reduction="none"), or from_step with means and their "weight", or (value, weight) pairs\n'
+        "- a metric over all data, such as R2 or F1: an object with update(outputs, targets), compute() and reset()\n"
+        '- batches="fixed": a batch is the sample, and batch_size is a part of the question\n'
+        "- one batch of all data"
+    )
+
+
+def _same(before: list[Tensor], after: list[Tensor]) -> bool:
+    return len(before) == len(after) and all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(before, after, strict=True))
+
+
+def _finite(values: list[Tensor]) -> bool:
+    return all(bool(value.isfinite().any()) for value in values[:1])
+
+
+def _storage(tensor: Tensor) -> int:
+    """Where a tensor's memory begins; 0 where that cannot be told."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return 0
+
+
+def _named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*model.named_parameters(), *model.named_buffers()]

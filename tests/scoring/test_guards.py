@@ -1,0 +1,282 @@
+"""Whether a state arrives in the model, whether values are means over samples, and what torch says over the whole data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import thetascope as ts
+from thetascope.errors import ObjectiveError
+from thetascope.testing.models import CASES, REAL_CASES, Case
+
+SIZES = (1000, 25, 10, 7)
+
+
+def network(classes: int = 5) -> nn.Sequential:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, classes))
+
+
+def data(classes: int = 5, count: int = 50) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(2)
+    return torch.randn(count, 3), torch.randint(classes, (count,)).sort().values
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def scored(loss: Any, pair: tuple[Tensor, Tensor], size: int, model: nn.Module | None = None, **options: Any) -> dict[str, float | int]:
+    model = model or network()
+    return ts.Objective(model, pair, loss, options.pop("metrics", ()), batch_size=size, **options).score(state_of(model))
+
+
+class TestArrival:
+    def test_parameters_taken_before_are_named(self) -> None:
+        model = network()
+        held = [p for p in model.parameters() if p.ndim > 1]
+        objective = ts.Objective(model, data(), lambda o, t: F.cross_entropy(o, t) + 0.1 * sum(p.pow(2).sum() for p in held), ())
+        with pytest.raises(ObjectiveError, match=r'reads "0.weight" and 1 more of the model itself \(pow\)'):
+            objective.score(state_of(network()))
+
+    def test_parameters_taken_in_the_step_are_the_point_s(self) -> None:
+        model, pair = network(), data()
+
+        def step(model: nn.Module, batch: Any) -> dict[str, Tensor]:
+            penalty = sum(p.pow(2).sum() for p in model.parameters())
+            return {"loss": F.cross_entropy(model(batch[0]), batch[1], reduction="none") + 0.1 * penalty}
+
+        state = {name: tensor + 1 for name, tensor in state_of(model).items()}
+        own = network()
+        own.load_state_dict(state)
+        wanted = float(step(own, pair)["loss"].detach().mean())
+        assert ts.Objective.from_step(model, pair, step).score(state)["loss"] == pytest.approx(wanted, rel=1e-6)
+
+    def test_a_model_that_computes_with_copies_is_refused(self) -> None:
+        class Copies(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.own = nn.Linear(3, 5)
+                self.held = [p.detach().clone() for p in self.own.parameters()]
+
+            def forward(self, x: Tensor) -> Tensor:
+                return F.linear(x, *self.held)
+
+        with pytest.raises(ObjectiveError, match=r"neither the loss nor the outputs change when all 2 parameters"):
+            scored("cross_entropy", data(), 1000, Copies())
+
+    def test_a_sharded_model_is_known_by_its_class(self) -> None:
+        class FSDPModule(nn.Linear):
+            pass
+
+        with pytest.raises(ObjectiveError, match=r'the module "0" is sharded \(FSDP\).*full_state_dict'):
+            ts.Objective(nn.Sequential(FSDPModule(3, 5)), data())
+
+    def test_a_hook_that_offloads_is_named(self) -> None:
+        model = network()
+        model[0]._hf_hook = type("Hook", (), {"offload": True})()  # type: ignore[assignment]
+        with pytest.raises(ObjectiveError, match=r'the module "0" gets its weights from an offloading hook'):
+            ts.Objective(model, data())
+
+    @pytest.mark.parametrize("case", [*CASES, *REAL_CASES], ids=lambda case: case.name)
+    def test_no_false_alarm(self, case: Case) -> None:
+        state = case.states(1)[0]
+        for size in (4, 1000):
+            assert case.objective(batch_size=size).score(state)["samples"]
+
+    @pytest.mark.parametrize(
+        "forward",
+        [
+            lambda x: torch.linalg.cholesky(x.T @ x + torch.eye(5)).sum() + x,
+            lambda x: torch.linalg.eigh(x.T @ x).eigenvalues + x,
+            lambda x: torch.where(x > 0, x, torch.zeros_like(x)),
+            lambda x: torch.nan_to_num(x / 0.0 * 0.0) + torch.fmax(x, torch.tensor(0.0)),
+            lambda x: torch.distributions.Normal(x, 1.0).mean,
+            lambda x: (x > x.mean()).float() + 0 * x,
+        ],
+        ids=["cholesky", "eigh", "where", "nan_to_num and fmax", "distribution", "steps"],
+    )
+    def test_no_false_alarm_of_operations(self, forward: Any) -> None:
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = nn.Linear(3, 5)
+                self.register_buffer("count", torch.tensor(3))
+
+            def forward(self, x: Tensor) -> Tensor:
+                found: Tensor = forward(self.inner(x))
+                return found
+
+        assert scored("cross_entropy", data(), 1000, Net())["samples"] == 50
+
+    def test_no_false_alarm_of_unused_rows_steps_and_coarse_means(self) -> None:
+        words = nn.Sequential(nn.EmbeddingBag(1000, 8), nn.Linear(8, 5))
+        assert scored("cross_entropy", (torch.randint(4, (50, 6)), data()[1]), 20, words)["samples"] == 50
+        assert scored(lambda o, t: (o.argmax(1) != t).float(), data(), 20)["samples"] == 50
+        coarse = network().bfloat16()
+        pair = (data()[0].bfloat16(), data()[1])
+        assert scored(F.cross_entropy, pair, 20, coarse)["samples"] == 50
+
+
+class TestMeans:
+    @pytest.mark.parametrize("smoothing", [0.0, 0.2])
+    @pytest.mark.parametrize("weighted", [False, True])
+    @pytest.mark.parametrize("ignored", [-100, 2])
+    def test_cross_entropy_has_torch_s_denominator(self, smoothing: float, weighted: bool, ignored: int) -> None:
+        weight = torch.tensor([1.0, 2.0, 3.0, 4.0, 10.0]) if weighted else None
+        loss, pair = nn.CrossEntropyLoss(weight, label_smoothing=smoothing, ignore_index=ignored), data()
+        wanted = float(loss(network()(pair[0]), pair[1]).detach())
+        assert [scored(loss, pair, size)["loss"] for size in SIZES] == pytest.approx([wanted] * 4, rel=1e-5)
+
+    def test_so_has_that_of_soft_targets_and_of_positions(self) -> None:
+        weight = torch.tensor([1.0, 2.0, 3.0, 4.0, 10.0])
+        loss, (inputs, targets) = nn.CrossEntropyLoss(weight), data()
+        soft = F.one_hot(targets, 5).float() * 0.9 + 0.02
+        wanted = float(loss(network()(inputs), soft).detach())
+        assert [scored(loss, (inputs, soft), size)["loss"] for size in SIZES] == pytest.approx([wanted] * 4, rel=1e-5)
+        dense = nn.Conv2d(3, 5, 1)
+        images, labels = torch.randn(50, 3, 4, 4), torch.randint(5, (50, 4, 4)).masked_fill(torch.rand(50, 4, 4) < 0.3, 1)
+        loss = nn.CrossEntropyLoss(weight, ignore_index=1)
+        wanted, chosen = float(loss(dense(images), labels).detach()), dense(images).argmax(1)
+        found = [scored(loss, (images, labels), size, dense, metrics=("accuracy",)) for size in SIZES]
+        assert [values["loss"] for values in found] == pytest.approx([wanted] * 4, rel=1e-5)
+        right = float((chosen == labels)[labels != 1].double().mean())
+        assert [values["accuracy"] for values in found] == pytest.approx([right] * 4, rel=1e-9)
+
+    @pytest.mark.parametrize(
+        "loss", [nn.MSELoss(), nn.L1Loss(), nn.HuberLoss(), nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0]))], ids=str
+    )
+    def test_losses_of_all_values_alike(self, loss: nn.Module) -> None:
+        inputs, targets = data(2)
+        wanted = float(loss(network(1)(inputs), targets[:, None].float()).detach())
+        found = [scored(loss, (inputs, targets[:, None].float()), size, network(1))["loss"] for size in SIZES]
+        assert found == pytest.approx([wanted] * 4, rel=1e-5)
+        with pytest.raises(ObjectiveError, match=r"needs outputs and targets of one shape. Got \[\d+, 1\] and \[\d+\]"):
+            scored(loss, (inputs, targets.float()), 1000, network(1))
+
+    @pytest.mark.parametrize(
+        "loss",
+        [
+            lambda o, t: F.cross_entropy(o, t, weight=torch.tensor([1.0, 2.0, 3.0, 4.0, 10.0])),
+            lambda o, t: F.cross_entropy(o, t, reduction="sum"),
+            lambda o, t: 1 - ((o.argmax(1) - t) ** 2.0).sum() / ((t - t.float().mean()) ** 2).sum(),
+            lambda o, t: F.cross_entropy(o, t, reduction="none") * o.std(),
+        ],
+        ids=["class weights", "sum", "R2", "values that depend on their company"],
+    )
+    def test_what_is_no_mean_is_an_error_that_names_the_ways_out(self, loss: Any) -> None:
+        with pytest.raises(ObjectiveError, match=r"(no mean over samples|depends on the samples)[^$]*batches=\"fixed\"") as error:
+            scored(loss, data(), 10)
+        assert str(error.value).count("\n") < 10
+        pair = data()
+        assert scored(loss, pair, 1000)["loss"] == pytest.approx(float(loss(network()(pair[0]), pair[1]).mean().detach()), rel=1e-5)
+        wanted = np.mean([float(loss(network()(pair[0][i : i + 10]), pair[1][i : i + 10]).mean().detach()) for i in range(0, 50, 10)])
+        assert scored(loss, pair, 10, batches="fixed")["loss"] == pytest.approx(float(wanted), rel=1e-5)
+
+    def test_a_fixed_batch_stands_in_the_fingerprint(self) -> None:
+        fixed = [ts.Objective(network(), data(), batch_size=size, batches="fixed").fingerprint() for size in (10, 25)]
+        assert fixed[0] != fixed[1]
+        assert "batch_size" not in ts.Objective(network(), data(), batch_size=10).fingerprint()
+        with pytest.raises(ObjectiveError, match="batches must be one of any, fixed"):
+            ts.Objective(network(), data(), batches="all")  # type: ignore[arg-type]
+
+    def test_values_carry_weights_of_their_own_and_nothing_counts_for_nothing(self) -> None:
+        pair = data()
+        rare = pair[1] > 3
+
+        def step(model: nn.Module, batch: Any) -> dict[str, Any]:
+            out, wanted = model(batch[0]), batch[1] > 3
+            right = (out.argmax(1) == batch[1]).float()
+            return {
+                "loss": F.cross_entropy(out, batch[1], reduction="none"),
+                "rare": (right[wanted].mean(), wanted.sum()),  # 0/0 in most batches
+                "again": (right / wanted, wanted.float()),
+            }
+
+        found = ts.Objective.from_step(network(), pair, step, batch_size=10).score(state_of(network()))
+        wanted = float((network()(pair[0]).argmax(1) == pair[1])[rare].double().mean())
+        assert (found["rare"], found["again"]) == pytest.approx((wanted, wanted))
+
+
+class TestDefaultAccuracy:
+    def test_of_a_binary_loss_it_is_by_the_threshold(self) -> None:
+        inputs, targets = data(2)
+        column = targets[:, None].float()
+        wanted = float(((network(1)(inputs) > 0) == (column > 0)).double().mean())
+        for loss in (nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits):
+            assert ts.Objective(network(1), (inputs, column), loss).score(state_of(network(1)))["accuracy"] == wanted
+        shares = nn.Sequential(*network(1), nn.Sigmoid())
+        assert ts.Objective(shares, (inputs, column), nn.BCELoss()).score(state_of(shares))["accuracy"] == wanted
+
+    @pytest.mark.parametrize(
+        ("loss", "outputs", "targets"),
+        [
+            (nn.BCEWithLogitsLoss(), 5, torch.randint(2, (50, 5)).float()),
+            (F.smooth_l1_loss, 1, torch.randn(50, 1)),
+            (nn.MSELoss(), 5, torch.randn(50, 5)),
+            (lambda o, t: F.binary_cross_entropy_with_logits(o[:, 0], t.float()), 1, torch.randint(2, (50,))),
+            (lambda o, t: F.binary_cross_entropy_with_logits(o, t.float()), 5, torch.randint(2, (50, 5))),
+        ],
+        ids=["multi-hot", "smooth L1", "MSE", "one column of a function", "multi-hot integers"],
+    )
+    def test_there_is_none_without_exclusive_classes(self, loss: Any, outputs: int, targets: Tensor) -> None:
+        found = ts.Objective(network(outputs), (data()[0], targets), loss).score(state_of(network(outputs)))
+        assert "accuracy" not in found
+
+
+class TestGradients:
+    def test_a_hamiltonian_network(self) -> None:
+        class Hamiltonian(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.h = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 1))
+
+            def forward(self, z: Tensor) -> Tensor:
+                z = z.clone().requires_grad_()
+                (g,) = torch.autograd.grad(self.h(z).sum(), z, create_graph=True)
+                return torch.stack([g[:, 1], -g[:, 0]], 1)
+
+        model, pair = Hamiltonian(), (torch.randn(40, 2), torch.randn(40, 2))
+        with pytest.raises(ObjectiveError, match="gradients=True"):
+            ts.Objective(model, pair, "mse").score(state_of(model))
+        found = ts.Objective(model, pair, "mse", gradients=True, batch_size=15)
+        wanted = float(F.mse_loss(model(pair[0]), pair[1]).detach())
+        assert found.score(state_of(model))["loss"] == pytest.approx(wanted, rel=1e-5)
+        line = ts.interpolate(found, ts.Trajectory.from_states([state_of(Hamiltonian()), state_of(model)]), alphas=[0.0, 0.5, 1.0])
+        assert float(line.data["loss"][-1]) == pytest.approx(wanted, rel=1e-5)
+        assert all(p.grad is None for p in model.parameters())
+
+    def test_the_norm_of_a_gradient_and_data_that_want_gradients(self) -> None:
+        model, points = network(1), torch.linspace(0, 1, 30)[:, None].repeat(1, 3).requires_grad_()
+
+        def step(model: nn.Module, batch: Any) -> dict[str, Any]:
+            u = model(batch[0])
+            (du,) = torch.autograd.grad(u.sum(), batch[0], create_graph=True)
+            loss = (du[:, :1] + u)[:, 0] ** 2
+            grads = torch.autograd.grad(loss.mean(), list(model.parameters())[:1])
+            return {"loss": loss, "norm": (grads[0].norm(), len(u))}
+
+        wanted = step(model, (points,))
+        found = ts.Objective.from_step(model, [(points,)], step, gradients=True).score(state_of(model))
+        assert found["loss"] == pytest.approx(float(wanted["loss"].detach().mean()), rel=1e-5)
+        assert found["norm"] == pytest.approx(float(wanted["norm"][0].detach()), rel=1e-5)
+        assert points.grad is None
+        assert all(p.grad is None for p in model.parameters())
+
+
+class TestErrors:
+    @pytest.mark.parametrize("inputs", [torch.randn(20, 3).double(), (torch.rand(20, 3) * 255).byte()], ids=["float64", "uint8"])
+    def test_inputs_of_another_dtype(self, inputs: Tensor) -> None:
+        with pytest.raises(ObjectiveError, match=r"The dtype of the batch is .*, of the parameters float32: cast the data"):
+            scored("cross_entropy", (inputs, data(count=20)[1]), 1000)
+
+    def test_a_step_that_fails_and_one_that_returns_nested_values(self) -> None:
+        with pytest.raises(ObjectiveError, match=r"failed on a batch of \{image: float32 \[50, 3\]\}: KeyError: 'label'"):
+            ts.Objective.from_step(network(), [{"image": data()[0]}], lambda m, b: {"loss": b["label"]}).score(state_of(network()))
+        with pytest.raises(ObjectiveError, match=r'"loss" must be a tensor or a number. Got a mapping with ce instead'):
+            ts.Objective.from_step(network(), data(), lambda m, b: {"loss": {"ce": m(b[0])}}).score(state_of(network()))
