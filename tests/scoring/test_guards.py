@@ -203,6 +203,47 @@ class TestMeans:
         assert (found["rare"], found["again"]) == pytest.approx((wanted, wanted))
 
 
+class R2:
+    """The coefficient of determination, over all data."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        self.seen.append((outputs.double(), targets.double()))
+
+    def compute(self) -> float:
+        outputs, targets = (torch.cat(parts) for parts in zip(*self.seen, strict=True))
+        return float(1 - ((outputs - targets) ** 2).sum() / ((targets - targets.mean()) ** 2).sum())
+
+    def reset(self) -> None:
+        self.seen.clear()
+
+
+class TestWholeData:
+    @pytest.mark.parametrize("engine", ["auto", "eager", "graph", "batched"])
+    def test_a_metric_over_all_data_is_the_same_whatever_batches_and_engine(self, engine: str) -> None:
+        model, (inputs, _) = network(1), data()
+        targets = inputs.sum(1, keepdim=True) + torch.arange(50.0)[:, None] / 10
+        states = [state_of(network(1)), {name: tensor + 0.3 for name, tensor in state_of(model).items()}]
+        wanted = []
+        for alpha in (0.0, 0.5, 1.0):
+            model.load_state_dict({name: (1 - alpha) * states[0][name] + alpha * states[1][name] for name in states[0]})
+            whole = R2()
+            whole.update(model(inputs).detach(), targets)
+            wanted.append(whole.compute())
+        for size in (1000, 7):
+            given = R2()
+            objective = ts.Objective(network(1), (inputs, targets), "mse", {"r2": given}, batch_size=size)
+            found = ts.interpolate(objective, ts.Trajectory.from_states(states), alphas=[0.0, 0.5, 1.0], engine=engine, progress=False)
+            assert found.data["r2"].values == pytest.approx(wanted, rel=1e-6)
+            assert given.seen == []
+
+    def test_it_is_no_loss(self) -> None:
+        with pytest.raises(ObjectiveError, match="the loss must be a mean over samples"):
+            ts.Objective(network(1), data(), R2())  # type: ignore[arg-type]
+
+
 class TestDefaultAccuracy:
     def test_of_a_binary_loss_it_is_by_the_threshold(self) -> None:
         inputs, targets = data(2)

@@ -19,7 +19,7 @@ from thetascope.scoring.batches import Batches
 from thetascope.scoring.failures import StepFailedError
 from thetascope.scoring.model import BoundModel
 from thetascope.scoring.pytrees import cut, rows_of, select_rows
-from thetascope.scoring.scores import Column
+from thetascope.scoring.scores import Column, WholeColumn
 from thetascope.scoring.untouched import seed_all
 
 FEW_ROWS, ROWS = 8, 64
@@ -162,9 +162,15 @@ def _means(model: BoundModel, batches: Batches, tensors: Mapping[str, Tensor], p
         found = parts_of(ROWS)
     if found is None or found[0].keys() != found[1][0].keys():
         return
-    off = [name for name, whole in found[0].items() if not _agree(name, whole, [part[name] for part in found[1]], close)]
+    off = [
+        name
+        for name, whole in found[0].items()
+        if not isinstance(whole, WholeColumn) and not _agree(name, whole, [part[name] for part in found[1]], close)
+    ]
     again = parts_of(ROWS if not all(column.per_sample for column in found[0].values()) else FEW_ROWS, seed=2) if off else None
-    if again is not None and all(_agree(name, whole, [again[0][name]], 0.0) for name, whole in found[0].items()):  # not random
+    if again is not None and all(
+        isinstance(whole, WholeColumn) or _agree(name, whole, [again[0][name]], 0.0) for name, whole in found[0].items()
+    ):  # not random
         raise ObjectiveError(_no_mean(off[0], found[0][off[0]], [part[off[0]] for part in found[1]]))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thetascope.errors import ObjectiveError
-from thetascope.scoring.scores import Column, column
+from thetascope.scoring.scores import Column, WholeColumn, column
 
 Loss = str | Callable[[Any, Any], Any]
 Metrics = Sequence[str] | Mapping[str, Loss]
@@ -269,6 +270,8 @@ class SupervisedStep:
         self._measures = {"loss": _known(loss, LOSSES, "loss")} | {n: _known(m, METRICS, "metric") for n, m in metrics.items()}
         self.by_name = all(isinstance(m, str | _Classes | _Binary) or _is_per_sample(m) for m in [loss, *metrics.values()])
         """Whether all are known measures, which give each sample its own value."""
+        self.whole = [name for name, metric in metrics.items() if _is_whole(metric)]
+        """Metrics over all data, which need every output of a point."""
         self._needs_tensor = any(isinstance(m, str) for m in [loss, *metrics.values()])
 
     def __call__(self, model: nn.Module, batch: Any) -> dict[str, Column]:
@@ -308,11 +311,20 @@ def _described(value: Any) -> str:
     return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
+def _is_whole(measure: Any) -> bool:
+    """Whether it is a metric over all data, as torchmetrics' are."""
+    return not isinstance(measure, str | type) and all(callable(getattr(measure, name, None)) for name in ("update", "compute", "reset"))
+
+
 def _is_per_sample(measure: Loss) -> bool:
     return isinstance(measure, nn.Module) and _per_sample(measure) is not None
 
 
 def _known(measure: Loss, named: Mapping[str, Callable[[Tensor, Tensor], Column]], what: str) -> Callable[[Any, Any], Any]:
+    if _is_whole(measure):
+        if what == "loss":
+            raise ObjectiveError("the loss must be a mean over samples; what has update, compute and reset is a metric over all data")
+        return partial(WholeColumn.of, measure)
     if callable(measure):
         return (_per_sample(measure) if isinstance(measure, nn.Module) else None) or measure
     if measure not in named:

@@ -43,10 +43,12 @@ class Objective:
         model: any torch.nn.Module; its present values do not matter. Wrappers such as DataParallel are looked through.
         data: (inputs, targets) tensors, or any iterable of (inputs, targets) batches that can be walked again, such
             as a DataLoader. For other batches see `from_step`.
-        loss: "cross_entropy" (logits), "nll" (log-probabilities), "mse", or a function of (outputs, targets) that
-            returns ``[N]`` per-sample values or their mean.
-        metrics: names ("accuracy", in [0, 1]) or ``{name: function}`` like `loss`. The default accuracy is left
-            out where the targets are no classes.
+        loss: "cross_entropy" (logits), "nll" (log-probabilities), "mse", one of torch's loss modules (class weights and ignore_index
+            are then counted as torch counts them over all data at once), or a function of (outputs, targets) that returns ``[N]``
+            per-sample values or their mean.
+        metrics: names ("accuracy", in [0, 1]) or ``{name: function}`` like `loss`, or ``{name: object}`` with update(outputs,
+            targets), compute() and reset(), such as a torchmetrics.Metric: over all data, whatever the batches. The default accuracy is
+            by threshold for a binary loss of one column, and left out where classes do not exclude one another.
         device: "auto" is CUDA where there is one, else where the model is.
         dtype: evaluate in another one: "float64" for an exact look, "float32" for a bfloat16 model.
         batch_size: rows a batch where the data are tensors; a DataLoader's batches are kept.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,27 @@ class Column:
     def per_sample(self) -> bool:
         """Whether the values are those of single samples."""
         return self.values.ndim == 1
+
+
+@dataclass(frozen=True)
+class WholeColumn(Column):
+    """One batch's part in a metric over all data, which is no mean of anything.
+
+    Attributes:
+        metric: has update, compute and reset; a copy of it takes the batches of each point.
+        outputs: of the model.
+        targets: of the batch.
+    """
+
+    metric: Any = None
+    outputs: Any = None
+    targets: Any = None
+
+    @classmethod
+    def of(cls, metric: Any, outputs: Any, targets: Any) -> WholeColumn:
+        """A batch's part; it has no value of its own."""
+        nothing = torch.full((), math.nan, dtype=torch.float64)
+        return cls(nothing, torch.zeros_like(nothing), metric, outputs, targets)
 
 
 def column(name: str, value: Any, weight: Any, samples: int | None) -> Column:
@@ -131,6 +153,14 @@ class _Sum:
         return math.sqrt(max(spread, 0.0) * self.count / (self.count - 1)) / weight
 
 
+def _computed(name: str, metric: Any) -> float:
+    found = metric.compute()
+    try:
+        return float(found)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ObjectiveError(f'the metric "{name}" must compute one number. Got {_shown(found)} instead.') from error
+
+
 class Sums:
     """The running sums of one point over the batches.
 
@@ -141,6 +171,7 @@ class Sums:
     def __init__(self, *, spread: bool) -> None:
         self._spread = spread
         self._sums: dict[str, _Sum] = {}
+        self._whole: dict[str, Any] = {}
 
     def add(self, columns: Mapping[str, Column]) -> None:
         """Take one batch into account.
@@ -151,6 +182,11 @@ class Sums:
         if self._sums and self._sums.keys() != columns.keys():
             raise ObjectiveError(f"every batch must give the same values; got {', '.join(columns)} after {', '.join(self._sums)}")
         for name, part in columns.items():
+            if isinstance(part, WholeColumn):
+                if name not in self._whole:
+                    self._whole[name] = copy.deepcopy(part.metric)
+                    self._whole[name].reset()
+                self._whole[name].update(part.outputs, part.targets)
             self._sums.setdefault(name, _Sum(self._spread)).add(part)
 
     @property
@@ -166,7 +202,7 @@ class Sums:
         """
         if not self._sums:
             raise ObjectiveError("the data gave no batch, so there is nothing to score; pass data with at least one sample")
-        means = {name: part.mean for name, part in self._sums.items()}
+        means = {name: _computed(name, self._whole[name]) if name in self._whole else part.mean for name, part in self._sums.items()}
         if self._spread:
             loss = self._sums["loss"]
             if not loss.per_sample:

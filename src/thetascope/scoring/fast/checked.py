@@ -16,6 +16,7 @@ from thetascope.geometry.points import PointSet
 from thetascope.scoring.failures import StepFailedError, out_of_memory, problem_of
 from thetascope.scoring.fast.graph import NotTraceableError
 from thetascope.scoring.fast.settings import Settings
+from thetascope.scoring.metrics import SupervisedStep
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.pytrees import cut, rows_of
@@ -147,6 +148,8 @@ def reason_against(objective: Objective, *, as_recorded: bool = False) -> str | 
     """Why an objective's points are left to the oracle; None where there is no reason to."""
     if objective.model.gradients:
         return "forward, the loss or the step takes gradients"
+    if isinstance(objective.model.step, SupervisedStep) and objective.model.step.whole:
+        return f"the metric over all data ({', '.join(objective.model.step.whole)}) needs every output"
     if objective.calibrates and not as_recorded:
         return "buffers are recalibrated at each point, which takes whole passes"
     return None
