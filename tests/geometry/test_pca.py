@@ -81,7 +81,7 @@ def test_two_walks_from_one_start() -> None:
     generator = np.random.default_rng(1)
     walks = [np.concatenate([np.zeros((1, 20_000)), np.cumsum(generator.normal(size=(20, 20_000)), axis=0)]) for _ in range(2)]
     found = gram(states_of(np.concatenate(walks)), NAMES)
-    lengths = step_lengths(found.products, [list(range(21)), list(range(21, 42))])
+    lengths = step_lengths(found, [list(range(21)), list(range(21, 42))])
     assert all(own == pytest.approx(np.full(20, np.sqrt(20_000)), rel=0.05) for own in lengths)
     assert random_walk_ratio(lengths)[:3] == pytest.approx(principal_plane(found).explained[:3], abs=0.02)
 
@@ -153,3 +153,21 @@ def test_reads_a_run_directory_in_pieces(tmp_path: Path, monkeypatch: pytest.Mon
     whole = gram(list(trajectory), names).products
     monkeypatch.setattr(pca, "PIECE_BYTES", 8 * 5 * 3)  # 3 values at a time, across the ends of rows
     np.testing.assert_allclose(gram(list(trajectory), names).products, whole, rtol=1e-12)
+
+
+class TestManyStates:
+    """Of many states only the leading components are found; they are those of the whole matrix."""
+
+    @pytest.mark.parametrize("width", [40, 700])
+    def test_leading_components_are_those_of_all(self, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        states = states_of(walk(600, width))
+        monkeypatch.setattr(pca, "FEW_STATES", 10_000)
+        whole, ways = principal_plane(gram(states, NAMES)), random_walk_ratio([np.linspace(1, 2, 599)])
+        monkeypatch.undo()
+        found = gram(states, NAMES)
+        assert (found.products is None) == (width < 600)
+        plane = principal_plane(found)
+        np.testing.assert_allclose(plane.coordinates, whole.coordinates, atol=1e-6 * np.abs(whole.coordinates).max())
+        np.testing.assert_allclose(plane.off_plane, whole.off_plane, atol=1e-6 * whole.off_plane.max())
+        np.testing.assert_allclose(plane.explained[:10], whole.explained[:10], rtol=1e-8)
+        np.testing.assert_allclose(random_walk_ratio([np.linspace(1, 2, 599)])[:10], ways[:10], rtol=1e-8)

@@ -12,8 +12,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 import torch
 from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from thetascope.arrays import Floats
 from thetascope.errors import GeometryError
@@ -24,24 +26,62 @@ PIECE_BYTES = 2**26
 """How much the pieces of all states may take at once, in float64."""
 
 
+FEW_STATES = 512
+"""So many states' matrix of products is taken apart whole; of more only the leading components are found."""
+
+LEADING = 32
+"""So many leading components, with what all of them together explain, are what is known of many states."""
+
+
 @dataclass(frozen=True)
 class Gram:
     """Inner products of states seen from one of them.
 
     Attributes:
-        products: ``[T, T]``, ``⟨θ_s − θ_c, θ_t − θ_c⟩`` in float64.
+        products: ``[T, T]``, ``⟨θ_s − θ_c, θ_t − θ_c⟩`` in float64; None where there are more states than parameters, and many.
         center: c, the index of the state that they are seen from.
         rounding: the length that rounding the states to their dtype may add to a difference.
+        rows: then the differences themselves, ``[T, P]``.
     """
 
-    products: Floats
+    products: Floats | None
     center: int
     rounding: float
+    rows: Floats | None = None
+
+    @property
+    def count(self) -> int:
+        """T."""
+        return len(self.rows if self.products is None else self.products)  # type: ignore[arg-type]
 
     @property
     def distances(self) -> Floats:
         """Of each state from the center, ``[T]``."""
+        if self.products is None:
+            assert self.rows is not None
+            return np.asarray(np.sqrt(np.einsum("tp,tp->t", self.rows, self.rows)), np.float64)
         return np.sqrt(np.maximum(np.diag(self.products), 0.0))
+
+    def distance(self, a: int, b: int) -> float:
+        """Of state a from state b."""
+        if self.products is None:
+            assert self.rows is not None
+            return float(np.linalg.norm(self.rows[a] - self.rows[b]))
+        return math.sqrt(max(self.products[a, a] + self.products[b, b] - 2 * self.products[a, b], 0.0))
+
+    def components(self) -> tuple[Floats, Floats, float]:
+        """The leading eigenvalues of the mean-centred products, largest first, their vectors ``[T, k]``, and the sum of all."""
+        if self.products is None:
+            assert self.rows is not None
+            centred = self.rows - self.rows.mean(axis=0)
+            values, vectors = np.linalg.eigh(centred.T @ centred)
+            values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+            return values[:LEADING], centred @ (vectors / np.sqrt(np.maximum(values, 1e-300)))[:, :LEADING], float(values.sum())
+        centring = np.eye(self.count) - 1.0 / self.count
+        matrix = centring @ self.products @ centring
+        leading = None if self.count <= FEW_STATES else (self.count - LEADING, self.count - 1)
+        values, vectors = scipy.linalg.eigh(matrix, subset_by_index=leading)
+        return np.maximum(values[::-1], 0.0), vectors[:, ::-1], float(np.trace(matrix))
 
 
 def gram(states: Sequence[State], names: Sequence[str], center: int = -1) -> Gram:
@@ -53,7 +93,10 @@ def gram(states: Sequence[State], names: Sequence[str], center: int = -1) -> Gra
         GeometryError: a state holds a value that is not finite.
     """
     count, center = len(states), center % len(states)
-    products, squares = np.zeros((count, count)), 0.0
+    sizes = {name: states[0].specs[name].size * (2 if states[0].specs[name].dtype.startswith("complex") else 1) for name in names}
+    width = sum(sizes.values())
+    rows = np.empty((count, width)) if count > FEW_STATES and width < count else None
+    products, squares, place = np.zeros((count, count)) if rows is None else None, 0.0, 0
     for name in names:
         spec = states[0].specs[name]
         step = max(1, PIECE_BYTES // (16 * count if spec.dtype.startswith("complex") else 8 * count))
@@ -62,14 +105,20 @@ def gram(states: Sequence[State], names: Sequence[str], center: int = -1) -> Gra
             epsilon = torch.finfo(getattr(torch, spec.dtype)).eps
             squares += float((piece[center] * epsilon).square().sum())
             piece -= piece[center].clone()
-            products += (piece @ piece.T).numpy()
-    bad = np.flatnonzero(~np.isfinite(np.diag(products)))
+            if products is None:
+                assert rows is not None
+                rows[:, place : place + piece.shape[1]] = piece.numpy()
+                place += piece.shape[1]
+            else:
+                products += (piece @ piece.T).numpy()
+    found = Gram(products, center, math.sqrt(squares), rows)
+    bad = np.flatnonzero(~np.isfinite(found.distances))
     if bad.size:
         raise GeometryError(
             f"{states[int(bad[0])].label} holds values that are not finite (as do {bad.size - 1} others), so there is no plane through the "
             "training. Leave those states out: ts.Trajectory.from_states([…])"
         )
-    return Gram(products, center, math.sqrt(squares))
+    return found
 
 
 def _piece(states: Sequence[State], name: str, start: int, stop: int) -> torch.Tensor:
@@ -115,14 +164,12 @@ def principal_plane(found: Gram, first: int = 0) -> Plane:
     Raises:
         GeometryError: the states lie on one line up to rounding, or are all equal.
     """
-    count = len(found.products)
+    count = found.count
     if count < 3:
         raise GeometryError(
             f"a plane needs at least 3 states that do not lie on one line; there are {count}. For two, interpolate between them"
         )
-    centring = np.eye(count) - 1.0 / count
-    values, vectors = np.linalg.eigh(centring @ found.products @ centring)
-    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    values, vectors, total = found.components()
     noise = found.rounding**2 * count
     if values[0] <= max(noise, 0.0):
         raise GeometryError("all states are equal up to rounding, so the training went nowhere and there is no plane to draw")
@@ -132,33 +179,25 @@ def principal_plane(found: Gram, first: int = 0) -> Plane:
             "more states"
         )
     lengths = np.sqrt(values[:2])
-    vectors = centring @ vectors[:, :2]
+    vectors = vectors[:, :2] - vectors[:, :2].mean(axis=0)
     coordinates = (vectors - vectors[found.center]) * lengths
     signs = np.where(coordinates[first] < 0, -1.0, 1.0)
     coordinates = coordinates * signs + 0.0  # no negative zeros
     weights = (vectors / lengths * signs).T
     outside = np.maximum(found.distances**2 - (coordinates**2).sum(axis=1), 0.0)
     outside[found.center] = 0.0
-    return Plane(weights, coordinates, np.sqrt(outside), explained_ratio(found.products))
+    return Plane(weights, coordinates, np.sqrt(outside), _ratios(values, total, count))
 
 
-def explained_ratio(products: Floats) -> Floats:
-    """The shares of the variance that the mean-centred principal components explain, ``[T − 1]``, largest first."""
-    count = len(products)
-    centring = np.eye(count) - 1.0 / count
-    values = np.maximum(np.linalg.eigvalsh(centring @ products @ centring)[::-1], 0.0)
-    ratio: Floats = values[: count - 1] / values.sum() if values.sum() > 0 else np.full(count - 1, np.nan)
+def _ratios(values: Floats, total: float, count: int) -> Floats:
+    """The shares of the variance that the mean-centred principal components explain, ``[T − 1]`` or the leading ones, largest first."""
+    ratio: Floats = values[: count - 1] / total if total > 0 else np.full(min(len(values), count - 1), np.nan)
     return ratio
 
 
-def distance(products: Floats, a: int, b: int) -> float:
-    """Of state a from state b."""
-    return math.sqrt(max(products[a, a] + products[b, b] - 2 * products[a, b], 0.0))
-
-
-def step_lengths(products: Floats, trainings: Sequence[Sequence[int]]) -> list[Floats]:
+def step_lengths(found: Gram, trainings: Sequence[Sequence[int]]) -> list[Floats]:
     """The distances between neighbouring states of each training."""
-    return [np.array([distance(products, a, b) for a, b in pairwise(members)]) for members in trainings]
+    return [np.array([found.distance(a, b) for a, b in pairwise(members)]) for members in trainings]
 
 
 def random_walk_ratio(lengths: Sequence[NDArray[np.floating[Any]]], starts: Floats | None = None) -> Floats:
@@ -170,12 +209,22 @@ def random_walk_ratio(lengths: Sequence[NDArray[np.floating[Any]]], starts: Floa
         lengths: of the steps, one array a walk.
         starts: how far each walk starts from the first one's start; by default all start at one place.
     """
-    sizes = [len(own) + 1 for own in lengths]
-    products = np.zeros((sum(sizes), sum(sizes)))
-    row = 0
-    for w, (own, size) in enumerate(zip(lengths, sizes, strict=True)):
-        offset = 0.0 if starts is None else starts[w] ** 2
-        walked = offset + np.concatenate([[0.0], np.cumsum(own**2)])
-        products[row : row + size, row : row + size] = np.minimum(walked[:, None], walked[None, :])
-        row += size
-    return explained_ratio(products)
+    walks = [np.concatenate([[0.0 if starts is None else starts[w] ** 2], own**2]) for w, own in enumerate(lengths)]
+    count, bounds = sum(map(len, walks)), np.cumsum([0, *map(len, walks)])
+
+    def product(x: Floats) -> Floats:
+        """The centred products of a vector: ``⟨θ_s, θ_t⟩`` in a walk is the squared way to the earlier of both."""
+        x = x.reshape(count) - x.mean()
+        parts = [np.cumsum(own * np.cumsum(x[a:b][::-1])[::-1]) for own, (a, b) in zip(walks, pairwise(bounds), strict=True)]
+        y = np.concatenate(parts)
+        return np.asarray(y - y.mean(), np.float64)
+
+    ways = [np.cumsum(own) for own in walks]
+    inner = sum(float((own * np.arange(len(own), 0, -1.0) ** 2).sum()) for own in walks)
+    total = float(sum(way.sum() for way in ways)) - inner / count
+    if count <= FEW_STATES:
+        values = np.linalg.eigvalsh(np.stack([product(unit) for unit in np.eye(count)]))
+    else:
+        operator = LinearOperator((count, count), matvec=product, dtype=np.float64)
+        values = eigsh(operator, k=LEADING, return_eigenvectors=False, v0=np.linspace(-1.0, 1.0, count))
+    return _ratios(np.maximum(np.sort(values)[::-1], 0.0), total, count)

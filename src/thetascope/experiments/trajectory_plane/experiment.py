@@ -19,7 +19,7 @@ from thetascope.experiments.framework.tolerance import checked_tolerance
 from thetascope.experiments.shared.plane_view import PlaneView, component_label, moving_names, short
 from thetascope.experiments.shared.training_path import checked_trajectory
 from thetascope.geometry.paths import stored_points
-from thetascope.geometry.pca import Gram, Plane, distance, gram, principal_plane, random_walk_ratio, step_lengths
+from thetascope.geometry.pca import Gram, Plane, gram, principal_plane, random_walk_ratio, step_lengths
 from thetascope.geometry.planes import Axis, checked_grid
 from thetascope.scoring.objective import Objective
 from thetascope.state import State
@@ -108,8 +108,8 @@ def _variances(
 ) -> dict[str, tuple[tuple[str, ...], Floats]]:
     """The explained variance, beside what random walks would show."""
     members = [np.flatnonzero(owner == i).tolist() for i in range(len(trainings))]
-    lengths = step_lengths(found.products, members)
-    offsets = np.array([distance(found.products, members[0][0], own[0]) for own in members])
+    lengths = step_lengths(found, members)
+    offsets = np.array([found.distance(members[0][0], own[0]) for own in members])
     count = min(COMPONENTS, len(owner) - 1)
     equal = [np.ones(len(own)) for own in lengths]
     mean = np.concatenate(lengths).mean() if sum(map(len, lengths)) else 1.0
