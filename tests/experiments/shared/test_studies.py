@@ -321,7 +321,7 @@ def test_values_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     model = net()
     study_test_size(ts.Objective(model, blobs(), loss=loss), model.state_dict(), repeats=50, progress=False)
-    assert passes == 4  # one pass, and those that show on some rows that two agree, and how long one takes
+    assert passes == 6  # one pass, two of the guards, and those that show on some rows that two agree, and how long one takes
 
 
 def test_drawn_samples_are_the_full_size() -> None:

@@ -177,7 +177,7 @@ def _raced(race: _Race, reason: str) -> tuple[Engine, bool]:
         race.earn(before, now)
         return now < before / GAIN
 
-    sizes = [*(size for size in (ROWS * STEP**n for n in range(16)) if size < total), total] if total else []
+    sizes = [*(size for size in (ROWS * STEP**n for n in range(16)) if size < total), total] if total >= ROWS // 2 else []
     faster = next((n for n, size in enumerate(sizes) if not gains(size)), len(sizes))
     if faster:
         best = sizes[faster - 1]
