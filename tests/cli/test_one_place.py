@@ -49,8 +49,8 @@ def training():
 SMALL = {"alphas": 5, "parameters": 1, "draws": 2, "repeats": 2, "grid": 5}
 SPEC = "counting.py:objective"
 ONCE_MORE = {"parameter_atlas": 7}
-"""Where nothing is left to score, two passes of the guards and two at most show that what is stored comes out again; for an atlas, whose final state is scored
-before it is known that it is stored, and whose tables are tried, so many.
+"""Where nothing is left to score, two passes of the guards and two more at most show that what is stored comes out again; for an atlas,
+whose final state is scored before it is known that it is stored, and whose tables are tried, so many.
 """
 
 

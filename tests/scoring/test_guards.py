@@ -79,7 +79,7 @@ class TestArrival:
 
     def test_a_hook_that_offloads_is_named(self) -> None:
         model = network()
-        model[0]._hf_hook = type("Hook", (), {"offload": True})()  # type: ignore[assignment]
+        model[0]._hf_hook = type("Hook", (), {"offload": True})()
         with pytest.raises(ObjectiveError, match=r'the module "0" gets its weights from an offloading hook'):
             ts.Objective(model, data())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from thetascope.state import digest_of
 
 
-def described(measure: str | Callable[..., Any]) -> str:
+def described(measure: object) -> str:
     """A name that is equal for equal functions, across processes: what it is called, what it does, what it has bound."""
     if isinstance(measure, str):
         return measure
@@ -34,7 +34,7 @@ def _short_hash(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def _content(measure: Callable[..., Any]) -> str:
+def _content(measure: Any) -> str:
     """The source of a function and the values that it has bound: options, defaults, what its closure holds."""
     if isinstance(measure, functools.partial):
         return f"{_content(measure.func)}{_bound([measure.args, measure.keywords])}"

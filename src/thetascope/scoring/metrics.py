@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,26 @@ from thetascope.errors import ObjectiveError
 from thetascope.scoring.scores import Column, WholeColumn, column
 
 Loss = str | Callable[[Any, Any], Any]
-Metrics = Sequence[str] | Mapping[str, Loss]
+
+
+class WholeMetric(Protocol):
+    """A metric over all data, as torchmetrics' are."""
+
+    def update(self, outputs: Any, targets: Any, /) -> object:
+        """Take a batch."""
+        ...
+
+    def compute(self) -> Any:
+        """One number of all batches since `reset`."""
+        ...
+
+    def reset(self) -> object:
+        """Forget all batches."""
+        ...
+
+
+Measure = Loss | WholeMetric
+Metrics = Sequence[str] | Mapping[str, Measure]
 Step = Callable[[nn.Module, Any], Mapping[str, Any]]
 IGNORED = -100
 """The target that torch's classification losses leave out, as in padded token sequences."""
@@ -122,7 +141,7 @@ def _over_positions(values: Tensor, counted: Tensor) -> Column:
     return Column(total / torch.where(weights > 0, weights, 1.0), weights)
 
 
-def chosen_metrics(metrics: Metrics, loss: Loss, targets: Any) -> dict[str, Loss]:
+def chosen_metrics(metrics: Metrics, loss: Loss, targets: Any) -> dict[str, Measure]:
     """The metrics by name. The default accuracy is left out where the targets are no classes.
 
     Raises:
@@ -130,7 +149,7 @@ def chosen_metrics(metrics: Metrics, loss: Loss, targets: Any) -> dict[str, Loss
     """
     if isinstance(metrics, str):
         raise ObjectiveError(f'metrics must be a list of names or {{name: function}}, got the string "{metrics}": write ("{metrics}",)')
-    chosen: dict[str, Loss] = dict(metrics) if isinstance(metrics, Mapping) else {name: name for name in metrics}
+    chosen: dict[str, Measure] = dict(metrics) if isinstance(metrics, Mapping) else {name: name for name in metrics}
     for name, metric in chosen.items():
         if name == "loss":
             raise ObjectiveError('a metric may not be called "loss", which results use themselves; choose another name')
@@ -266,7 +285,7 @@ class _Elementwise:
 class SupervisedStep:
     """Feeds inputs to the model and scores its outputs against the targets."""
 
-    def __init__(self, loss: Loss, metrics: Mapping[str, Loss]) -> None:
+    def __init__(self, loss: Loss, metrics: Mapping[str, Measure]) -> None:
         self._measures = {"loss": _known(loss, LOSSES, "loss")} | {n: _known(m, METRICS, "metric") for n, m in metrics.items()}
         self.by_name = all(isinstance(m, str | _Classes | _Binary) or _is_per_sample(m) for m in [loss, *metrics.values()])
         """Whether all are known measures, which give each sample its own value."""
@@ -316,17 +335,17 @@ def _is_whole(measure: Any) -> bool:
     return not isinstance(measure, str | type) and all(callable(getattr(measure, name, None)) for name in ("update", "compute", "reset"))
 
 
-def _is_per_sample(measure: Loss) -> bool:
+def _is_per_sample(measure: Measure) -> bool:
     return isinstance(measure, nn.Module) and _per_sample(measure) is not None
 
 
-def _known(measure: Loss, named: Mapping[str, Callable[[Tensor, Tensor], Column]], what: str) -> Callable[[Any, Any], Any]:
+def _known(measure: Measure, named: Mapping[str, Callable[[Tensor, Tensor], Column]], what: str) -> Callable[[Any, Any], Any]:
     if _is_whole(measure):
         if what == "loss":
             raise ObjectiveError("the loss must be a mean over samples; what has update, compute and reset is a metric over all data")
         return partial(WholeColumn.of, measure)
     if callable(measure):
         return (_per_sample(measure) if isinstance(measure, nn.Module) else None) or measure
-    if measure not in named:
+    if not isinstance(measure, str) or measure not in named:
         raise ObjectiveError(f'unknown {what} "{measure}"; there are {", ".join(named)}, or pass a function of (outputs, targets)')
     return named[measure]

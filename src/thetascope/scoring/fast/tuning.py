@@ -39,8 +39,8 @@ LAYOUT_ROWS, AS_GOOD = 16, 1.15
 ROWS, STEP = 64, 4
 """How many rows go through at once: from `ROWS` on up in these steps as long as that gains, then twice as many, or half."""
 
-GAIN = 1.03
-"""So many times as fast is faster."""
+GAIN = 1.1
+"""So many times as fast is faster; less may be noise."""
 
 ROUNDS, CLOSE = 3, 1.15
 """So many times candidates are measured that are at most so many times as slow as the fastest, where there is work enough."""
@@ -171,10 +171,13 @@ def _raced(race: _Race, reason: str) -> tuple[Engine, bool]:
     def gains(rows: int) -> bool:
         """Whether so many rows at once are faster than what was measured before."""
         before, size = min(race.best.values(), default=math.inf), math.ceil(total / math.ceil(total / rows))  # in equal parts
-        if not race.run([replace(layout, rows=size if size < total else None)], size):
+        settings = replace(layout, rows=size if size < total else None)
+        if not race.run([settings], size):
             return False
-        now = min(race.best.values())
+        now = race.best[settings]
         race.earn(before, now)
+        if now >= before / GAIN:
+            del race.best[settings]  # so little may be noise, and what was measured before is kept
         return now < before / GAIN
 
     sizes = [*(size for size in (ROWS * STEP**n for n in range(16)) if size < total), total] if total >= ROWS // 2 else []
