@@ -114,6 +114,21 @@ class TestArrival:
 
         assert scored("cross_entropy", data(), 1000, Net())["samples"] == 50
 
+    def test_data_that_the_model_holds_are_read_as_data(self) -> None:
+        class Kernel(nn.Module):
+            def __init__(self, inputs: Tensor) -> None:
+                super().__init__()
+                self.register_buffer("inputs", inputs)
+                self.weights = nn.Parameter(torch.randn(50, 5))
+
+            def forward(self, x: Tensor) -> Tensor:
+                return torch.exp(-torch.cdist(x, self.get_buffer("inputs"))) @ self.weights
+
+        pair = data()
+        objective = ts.Objective(Kernel(pair[0]), pair)
+        for _ in range(2):
+            assert objective.score(objective.model.model.state_dict())["samples"] == 50
+
     def test_no_false_alarm_of_unused_rows_steps_and_coarse_means(self) -> None:
         words = nn.Sequential(nn.EmbeddingBag(1000, 8), nn.Linear(8, 5))
         assert scored("cross_entropy", (torch.randint(4, (50, 6)), data()[1]), 20, words)["samples"] == 50

@@ -5,6 +5,7 @@ Made once an objective, on few rows. A guard that finds nothing costs a few pass
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +19,7 @@ from thetascope.errors import ObjectiveError
 from thetascope.scoring.batches import Batches
 from thetascope.scoring.failures import StepFailedError
 from thetascope.scoring.model import BoundModel
-from thetascope.scoring.pytrees import cut, rows_of, select_rows
+from thetascope.scoring.pytrees import cut, rows_of, select_rows, tensors_of
 from thetascope.scoring.scores import Column, WholeColumn
 from thetascope.scoring.untouched import seed_all
 
@@ -71,10 +72,10 @@ def _arrives(model: BoundModel, tensors: Mapping[str, Tensor], few: Any, whole: 
 
     None where the model does not run on part of a batch.
     """
+    given = {0, *map(_storage, tensors_of(whole))}  # data that the model holds too, as a Gaussian process does, are read as data
     own = {_storage(tensor): name for name, tensor in _named_tensors(model.model)}
     bound = {name: tensor.clone() for name, tensor in tensors.items()}
-    own = {place: name for place, name in own.items() if place}
-    watch, batch = _Watch(own), few
+    watch, batch = _Watch({place: name for place, name in own.items() if place not in given}), few
     try:
         values, outputs = _seen(model, bound, batch, watch)
     except (StepFailedError, NotImplementedError):  # the model does not run on few rows, or not under a dispatch mode
@@ -118,7 +119,8 @@ def _seen(model: BoundModel, tensors: Mapping[str, Tensor], batch: Any, watch: _
     """The values of a pass, and what the model gave in it."""
     outputs: list[Tensor] = []
     seed_all(0)
-    with _outputs_of(model.model, outputs.append):
+    with _outputs_of(model.model, outputs.append), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*global hooks on modules")  # torch, of a compiled layer; the hook only looks
         columns = model.evaluate(tensors, batch, watch=watch)
     return [column.values for column in columns.values()], outputs
 
