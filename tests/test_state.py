@@ -15,6 +15,7 @@ from tests.recording.tiny import Tiny
 from thetascope.errors import StateError
 from thetascope.state import ROOT_LAYER, ParameterSpace, State, TensorSpec, digest_of, unwrapped
 from thetascope.state.names import PREFIXES, fitted_names
+from thetascope.state.space import SHOWN
 from thetascope.testing.models import CASES, Case, ResNetBlock, TiedEmbedding, case
 
 
@@ -253,8 +254,11 @@ def test_compare_lists_every_difference_at_once(data: st.DataObject) -> None:
     wrong = {name for name in space.tensors if fate[name] != "same"} | added
     assert difference.count == len(wrong)
     assert bool(difference) == bool(wrong)
-    assert all(f'"{name}"' in difference.describe() for name in wrong)
-    assert sum(f'"{name}"' in difference.describe() for name in set(space.tensors) | added) == len(wrong)
+    kinds = (difference.missing, difference.unexpected, difference.unequal)
+    assert all(f'"{name}"' in " ".join(sum(kinds, ())) for name in wrong)
+    shown = [len(kind) if len(kind) <= SHOWN + 1 else SHOWN for kind in kinds]  # the first of many, and how many more
+    assert sum(f'"{name}"' in difference.describe() for name in set(space.tensors) | added) == sum(shown)
+    assert difference.describe().count(" more") == sum(len(kind) > SHOWN + 1 for kind in kinds)
 
 
 def test_a_difference_reads_as_a_clause() -> None:

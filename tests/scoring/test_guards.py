@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import thetascope as ts
-from thetascope.errors import ObjectiveError
+from thetascope.errors import ObjectiveError, StateError
 from thetascope.testing.models import CASES, REAL_CASES, Case
 
 SIZES = (1000, 25, 10, 7)
@@ -326,6 +326,16 @@ class TestGradients:
 
 
 class TestErrors:
+    def test_a_state_of_another_depth_is_told_by_count_and_guess(self) -> None:
+        deep = nn.Sequential(*(nn.Linear(3, 3) for _ in range(20)))
+        shallow = nn.Sequential(*(nn.Linear(3, 3) for _ in range(8)))
+        pair = data(3)
+        with pytest.raises(StateError, match=r'has "8.weight" .* and 19 more. Is it of a larger model') as error:
+            ts.Objective(shallow, pair).score(deep.state_dict())
+        assert len(str(error.value)) < 400
+        with pytest.raises(StateError, match=r'lacks "8.weight" .* and 19 more. Is it of a smaller model'):
+            ts.Objective(deep, pair).score(shallow.state_dict())
+
     @pytest.mark.parametrize("inputs", [torch.randn(20, 3).double(), (torch.rand(20, 3) * 255).byte()], ids=["float64", "uint8"])
     def test_inputs_of_another_dtype(self, inputs: Tensor) -> None:
         with pytest.raises(ObjectiveError, match=r"The dtype of the batch is .*, of the parameters float32: cast the data"):

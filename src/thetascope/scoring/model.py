@@ -101,8 +101,8 @@ class BoundModel:
         difference = self.space.compare({new: given.specs[old] for new, old in names.items()})
         if difference:
             raise StateError(
-                f"{given.label} does not fit the model: it {difference.describe()}. Pass a state of this model, "
-                "or an objective of the model that the state is of"
+                f"{given.label} does not fit the model: it {difference.describe()}. {difference.guess}Pass a state of this "
+                "model, or an objective of the model that the state is of"
             )
         self._check_ties(given, names)
         canonical = dict(names)

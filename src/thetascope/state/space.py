@@ -74,14 +74,35 @@ class SpaceDifference:
         return len(self.missing) + len(self.unexpected) + len(self.unequal)
 
     def describe(self) -> str:
-        """All differences as one clause: ``lacks "fc2.bias" [84] and has "fc2.b" [84]``."""
+        """The differences as one clause, of many the first and their number: ``lacks "fc2.bias" [84] and has "fc2.b" [84]``."""
         parts = []
         if self.missing:
-            parts.append("lacks " + ", ".join(self.missing))
+            parts.append(f"lacks {_some(self.missing)}")
         if self.unexpected:
-            parts.append("has " + ", ".join(self.unexpected))
-        parts.extend(self.unequal)
+            parts.append(f"has {_some(self.unexpected)}")
+        if self.unequal:
+            parts.append(_some(self.unequal, " and "))
         return " and ".join(parts)
+
+    @property
+    def guess(self) -> str:
+        """What the differences look like; nothing where they look like nothing in particular."""
+        if self.unequal or bool(self.missing) == bool(self.unexpected):
+            return ""
+        return (
+            "Is it of a larger model of the same kind? "
+            if self.unexpected
+            else "Is it of a smaller model of the same kind, or a part of a state? "
+        )
+
+
+SHOWN = 5
+"""So many differences of a kind are named."""
+
+
+def _some(differences: Sequence[str], between: str = ", ") -> str:
+    rest = len(differences) - SHOWN
+    return between.join(differences) if rest <= 1 else f"{between.join(differences[:SHOWN])} and {rest} more"
 
 
 @dataclass(frozen=True)
