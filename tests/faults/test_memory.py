@@ -81,7 +81,7 @@ def test_not_even_one_sample_fits(call: str) -> None:
 @pytest.mark.parametrize("call", CALLS)
 def test_other_errors_are_not_swallowed(call: str) -> None:
     objective, trajectory = setting(0, lambda: RuntimeError("a bug of the user's own"))
-    with pytest.raises(RuntimeError, match="a bug of the user's own"):
+    with pytest.raises(ObjectiveError, match="a bug of the user's own"):
         CALLS[call](objective, trajectory)
     assert objective.batches.batch_size == 1000
 

@@ -147,7 +147,7 @@ def _means(model: BoundModel, batches: Batches, tensors: Mapping[str, Tensor], p
         return
 
     def parts_of(rows: int, seed: int = 1) -> tuple[Mapping[str, Column], list[Mapping[str, Column]]] | None:
-        spread = batches.spread(rows)
+        spread = batches.spread(min(rows, rows_of(batches.first()) or rows))  # no more than there is memory for
         size = rows_of(spread)
         if size is None or size < 3:
             return None
