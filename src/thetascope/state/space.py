@@ -96,7 +96,7 @@ class SpaceDifference:
         )
 
 
-SHOWN = 5
+SHOWN = 8
 """So many differences of a kind are named."""
 
 
