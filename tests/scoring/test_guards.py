@@ -193,6 +193,18 @@ class TestMeans:
         wanted = np.mean([float(loss(network()(pair[0][i : i + 10]), pair[1][i : i + 10]).mean().detach()) for i in range(0, 50, 10)])
         assert scored(loss, pair, 10, batches="fixed")["loss"] == pytest.approx(float(wanted), rel=1e-5)
 
+    @pytest.mark.parametrize("engine", ["eager", "eager:rows=4", "graph:rows=4", "batched"])
+    def test_no_engine_cuts_a_fixed_batch(self, engine: str) -> None:
+        def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+            return F.cross_entropy(outputs, targets, reduction="none") * outputs.std()
+
+        objective = ts.Objective(network(), data(), loss, (), batch_size=25, batches="fixed")
+        states = ts.Trajectory.from_states([state_of(network()), {n: t + 0.3 for n, t in state_of(network()).items()}])
+        alphas = [0.0, 0.5, 1.0]
+        wanted = [objective.score({n: states[0][n] * (1 - a) + states[1][n] * a for n in states[0]})["loss"] for a in alphas]
+        found = ts.interpolate(objective, states, alphas=alphas, engine=engine, progress=False)
+        assert found.data["loss"].values == pytest.approx(wanted, rel=1e-5)
+
     def test_a_fixed_batch_stands_in_the_fingerprint(self) -> None:
         fixed = [ts.Objective(network(), data(), batch_size=size, batches="fixed").fingerprint() for size in (10, 25)]
         assert fixed[0] != fixed[1]

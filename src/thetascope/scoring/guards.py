@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from thetascope.errors import ObjectiveError
 from thetascope.scoring.batches import Batches
 from thetascope.scoring.failures import StepFailedError
-from thetascope.scoring.model import BoundModel
+from thetascope.scoring.model import BoundModel, named_tensors
 from thetascope.scoring.pytrees import cut, rows_of, select_rows, tensors_of
 from thetascope.scoring.scores import Column, WholeColumn
 from thetascope.scoring.untouched import seed_all
@@ -62,9 +62,10 @@ def guard(model: BoundModel, batches: Batches, tensors: Mapping[str, Tensor], *,
     Raises:
         ObjectiveError: the state does not arrive, or values are no means over samples; the message says what to do.
     """
-    precision = _arrives(model, tensors, cut(batches.first(), FEW_ROWS)[0], batches.first())
+    first = batches.first()  # of data that are loaded anew, once
+    precision = _arrives(model, tensors, cut(first, FEW_ROWS)[0], first)
     if not fixed and precision is not None:
-        _means(model, batches, tensors, precision)
+        _means(model, batches, tensors, precision, rows_of(first))
 
 
 def _arrives(model: BoundModel, tensors: Mapping[str, Tensor], few: Any, whole: Any) -> float | None:
@@ -73,7 +74,7 @@ def _arrives(model: BoundModel, tensors: Mapping[str, Tensor], few: Any, whole: 
     None where the model does not run on part of a batch.
     """
     given = {0, *map(_storage, tensors_of(whole))}  # data that the model holds too, as a Gaussian process does, are read as data
-    own = {_storage(tensor): name for name, tensor in _named_tensors(model.model)}
+    own = {_storage(tensor): name for name, tensor in named_tensors(model.model).items()}
     bound = {name: tensor.clone() for name, tensor in tensors.items()}
     watch, batch = _Watch({place: name for place, name in own.items() if place not in given}), few
     try:
@@ -140,14 +141,14 @@ def _outputs_of(model: nn.Module, take: Callable[[Tensor], None]) -> Iterator[No
         handle.remove()
 
 
-def _means(model: BoundModel, batches: Batches, tensors: Mapping[str, Tensor], precision: float) -> None:
+def _means(model: BoundModel, batches: Batches, tensors: Mapping[str, Tensor], precision: float, most: int | None) -> None:
     """Whether parts of a batch give what the whole gives, row by row or as a mean."""
     close = precision**0.5
     if batches.survey.count < 2:  # one batch of all data may be scored in any way
         return
 
     def parts_of(rows: int, seed: int = 1) -> tuple[Mapping[str, Column], list[Mapping[str, Column]]] | None:
-        spread = batches.spread(min(rows, rows_of(batches.first()) or rows))  # no more than there is memory for
+        spread = batches.spread(min(rows, most or rows))  # no more than there is memory for
         size = rows_of(spread)
         if size is None or size < 3:
             return None
@@ -221,7 +222,3 @@ def _storage(tensor: Tensor) -> int:
         return tensor.untyped_storage().data_ptr()
     except (RuntimeError, NotImplementedError):
         return 0
-
-
-def _named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
-    return [*model.named_parameters(), *model.named_buffers()]

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thetascope.errors import ObjectiveError
+from thetascope.scoring.pytrees import shapes_of
 from thetascope.scoring.scores import Column, WholeColumn, column
 
 Loss = str | Callable[[Any, Any], Any]
@@ -282,16 +283,21 @@ class _Elementwise:
         return Column(values, torch.ones_like(values))
 
 
+OF_SAMPLES = (_Classes, _Binary, _Weighted, _Elementwise)
+"""Measures that give each sample its own value, as those by name do."""
+
+
 class SupervisedStep:
     """Feeds inputs to the model and scores its outputs against the targets."""
 
     def __init__(self, loss: Loss, metrics: Mapping[str, Measure]) -> None:
         self._measures = {"loss": _known(loss, LOSSES, "loss")} | {n: _known(m, METRICS, "metric") for n, m in metrics.items()}
-        self.by_name = all(isinstance(m, str | _Classes | _Binary) or _is_per_sample(m) for m in [loss, *metrics.values()])
+        given = [loss, *metrics.values()]
+        self.by_name = all(isinstance(m, str) or isinstance(k, OF_SAMPLES) for m, k in zip(given, self._measures.values(), strict=True))
         """Whether all are known measures, which give each sample its own value."""
         self.whole = [name for name, metric in metrics.items() if _is_whole(metric)]
         """Metrics over all data, which need every output of a point."""
-        self._needs_tensor = any(isinstance(m, str) for m in [loss, *metrics.values()])
+        self._needs_tensor = any(isinstance(m, str) for m in given)
 
     def __call__(self, model: nn.Module, batch: Any) -> dict[str, Column]:
         """Score one batch of (inputs, targets)."""
@@ -320,23 +326,15 @@ def _measured(name: str, measure: Callable[[Any, Any], Any], outputs: Any, targe
     except (ValueError, RuntimeError, IndexError, TypeError) as error:
         if isinstance(error, ObjectiveError | torch.OutOfMemoryError) or "memory" in str(error):
             raise
-        raise ObjectiveError(f"{name} failed on outputs {_described(outputs)} and targets {_described(targets)}: {error}") from error
+        raise ObjectiveError(f"{name} failed on outputs {shapes_of(outputs)} and targets {shapes_of(targets)}: {error}") from error
     if value is None and isinstance(measure, _Classes | _Binary):
         return None
     return value if isinstance(value, Column) else column(name, value, None, len(targets))
 
 
-def _described(value: Any) -> str:
-    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-
-
 def _is_whole(measure: Any) -> bool:
     """Whether it is a metric over all data, as torchmetrics' are."""
     return not isinstance(measure, str | type) and all(callable(getattr(measure, name, None)) for name in ("update", "compute", "reset"))
-
-
-def _is_per_sample(measure: Measure) -> bool:
-    return isinstance(measure, nn.Module) and _per_sample(measure) is not None
 
 
 def _known(measure: Measure, named: Mapping[str, Callable[[Tensor, Tensor], Column]], what: str) -> Callable[[Any, Any], Any]:

@@ -48,7 +48,7 @@ class BoundModel:
         self.step, self._stepper = step, _Stepper(self.model, step)
         self.space = ParameterSpace.of_model(self.model)
         self._differentiable = {name for name, p in self.model.named_parameters() if p.requires_grad} if gradients else frozenset[str]()
-        self._own = {n: t for n, t in _tensors_of(self.model).items() if n not in self.space.tensors and n not in self.space.ties}
+        self._own = {n: t for n, t in named_tensors(self.model).items() if n not in self.space.tensors and n not in self.space.ties}
 
     def evaluated_in(self, dtype: torch.dtype | None) -> BoundModel:
         """The same model and step in another dtype."""
@@ -81,7 +81,7 @@ class BoundModel:
 
     def present_state(self) -> State:
         """The model's own present tensors; not copies."""
-        return State.of(_tensors_of(self.model), label="the model's present state")
+        return State.of(named_tensors(self.model), label="the model's present state")
 
     def target_dtype(self, name: str) -> torch.dtype:
         """The dtype in which the tensor `name` is evaluated: the objective's, else the model's own."""
@@ -215,7 +215,7 @@ class BoundModel:
         return functional_call(self.model, dict(tensors), (inputs,))
 
 
-def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
+def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """All parameters and buffers by their first names, also those that a state dict leaves out."""
     return dict(model.named_parameters()) | dict(model.named_buffers())
 

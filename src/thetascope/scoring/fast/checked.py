@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -44,6 +45,8 @@ class CheckedBackend(ABC):
 
     def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False, settings: Settings | None = None) -> None:
         self._objective, self._model, self._settings = objective, objective.model, settings or Settings()
+        if objective.fixed:
+            self._settings = replace(self._settings, rows=None)
         self._eager = EagerBackend(objective, points, as_recorded=as_recorded)
         self._point_tensors = self._eager.point_tensors
         self._points = self._point_tensors.points
