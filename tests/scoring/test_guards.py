@@ -204,6 +204,7 @@ class TestMeans:
         wanted = [objective.score({n: states[0][n] * (1 - a) + states[1][n] * a for n in states[0]})["loss"] for a in alphas]
         found = ts.interpolate(objective, states, alphas=alphas, engine=engine, progress=False)
         assert found.data["loss"].values == pytest.approx(wanted, rel=1e-5)
+        assert "fell_back" not in found.data.attrs  # because it gave other values with fewer rows
 
     def test_a_fixed_batch_stands_in_the_fingerprint(self) -> None:
         fixed = [ts.Objective(network(), data(), batch_size=size, batches="fixed").fingerprint() for size in (10, 25)]
