@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 from thetascope.errors import GeometryError
-from thetascope.geometry.paths import checked_alphas, group_paths, lagrange_weights, model_path, polyline_weights, stored_points
-from thetascope.geometry.points import Points
+from thetascope.geometry.paths import checked_alphas, group_paths, lagrange_weights, model_path, polyline_weights
+from thetascope.geometry.points import Points, StoredStates
 from thetascope.state import State
 
 alphas = st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=10)
@@ -175,7 +175,7 @@ class TestGroupPaths:
 def test_stored_points_are_the_states_themselves_integers_too() -> None:
     count = [torch.tensor([2**53 + 1]), torch.tensor([7])]
     stored = [State.of({"weight": torch.tensor([1 / 3, math.nan]), "count": c}) for c in count]
-    points = stored_points(stored, ["weight", "count"])
+    points = StoredStates(tuple(stored))
     for k, state in enumerate(stored):
         for name in state:
             assert points.needs(k, name) == (k,)

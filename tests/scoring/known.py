@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from thetascope.geometry.paths import stored_points
-from thetascope.geometry.points import Points
+from thetascope.geometry.points import Points, StoredStates
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.runner import Request
 from thetascope.testing.contracts import line
@@ -40,7 +39,7 @@ def request(objective: Objective, *shape: int, prefix: str = "") -> Request:
 
 def of_present_state(objective: Objective) -> Request:
     state = objective.bind(objective.model.present_state())
-    return Request(stored_points([state], tuple(state)), ("state",), (1,))
+    return Request(StoredStates((state,)), ("state",), (1,))
 
 
 def layer_line(objective: Objective) -> Request:

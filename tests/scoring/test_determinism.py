@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tests.scoring.known import bowl, of_present_state, request
 from thetascope.errors import NotDeterministicError, ResultError
-from thetascope.geometry.paths import stored_points
+from thetascope.geometry.points import StoredStates
 from thetascope.scoring.determinism import check_determinism, recheck
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.runner import Request
@@ -108,7 +108,7 @@ class TestFirstPoint:
 
     def test_a_loss_of_nan_agrees_with_itself(self) -> None:
         objective = bowl()
-        points = stored_points([objective.bind({"position": torch.tensor([math.nan]).double()})], ["position"])
+        points = StoredStates((objective.bind({"position": torch.tensor([math.nan]).double()}),))
         with objective.model.running():
             assert check_determinism(objective, Request(points, ("state",), (1,))).names == ("loss",)
 
@@ -129,7 +129,7 @@ class TestRecheck:
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_what_is_not_finite_comes_out_again_too(self, value: float) -> None:
         objective = bowl()
-        points = stored_points([objective.bind({"position": torch.tensor([value]).double()})], ["position"])
+        points = StoredStates((objective.bind({"position": torch.tensor([value]).double()}),))
         with objective.model.running():
             recheck(objective, Request(points, ("state",), (1,)), row=0, stored={"loss": value})
 

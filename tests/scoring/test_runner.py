@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from tests.scoring.known import ALPHAS, MemorySink, bowl, layer_line, request
 from thetascope.errors import ObjectiveError
-from thetascope.geometry.paths import stored_points
-from thetascope.geometry.points import PointSet
+from thetascope.geometry.points import PointSet, StoredStates
 from thetascope.scoring.fast.choice import Backend, Engine
 from thetascope.scoring.fast.settings import Settings
 from thetascope.scoring.fast.shared import GraphBackend
@@ -128,7 +127,7 @@ class TestRun:
         block = case("BatchNorm ResNet block")
         objective = Objective(block.model(), block.data(), buffers="recalibrate")
         states = [objective.bind(state) for state in block.states(2)]
-        points = stored_points(states, tuple(objective.space.tensors))
+        points = StoredStates(tuple(states))
         sink = MemorySink(size=2, total=2)
         with objective.model.running():
             run(objective, [Request(points, ("state",), (2,), as_recorded=True)], sink, EAGER, lambda _: None)

@@ -27,19 +27,61 @@ PIECE = 2**20
 """So many values of a tensor are worked on at once."""
 
 
-def random_directions(center: State, names: Sequence[str], *, normalize: Normalize, orthogonal: bool, seed: int) -> tuple[State, State]:
+@dataclass(frozen=True)
+class Units:
+    """How a tensor's values belong to output units.
+
+    Attributes:
+        view: a shape that the tensor is seen in.
+        dims: the dimensions of that which tell the units apart.
+    """
+
+    view: tuple[int, ...]
+    dims: tuple[int, ...] = (0,)
+
+    @property
+    def count(self) -> int:
+        """How many units."""
+        return math.prod(self.view[dim] for dim in self.dims)
+
+    @property
+    def size(self) -> int:
+        """How many values each has."""
+        return math.prod(self.view) // max(1, self.count)
+
+    def rows(self, tensor: Tensor) -> Tensor:
+        """``[units, values]``; a view where the memory allows it."""
+        return torch.movedim(tensor.view(self.view), self.dims, tuple(range(len(self.dims)))).reshape(self.count, -1)
+
+    def back(self, rows: Tensor, shape: Sequence[int]) -> Tensor:
+        """The tensor whose rows they are."""
+        rest = [size for dim, size in enumerate(self.view) if dim not in self.dims]
+        apart = rows.reshape([self.view[dim] for dim in self.dims] + rest)
+        return torch.movedim(apart, tuple(range(len(self.dims))), self.dims).reshape(tuple(shape))
+
+
+def random_directions(
+    center: State,
+    names: Sequence[str],
+    *,
+    normalize: Normalize,
+    orthogonal: bool,
+    seed: int,
+    units: Mapping[str, Units] | None = None,
+) -> tuple[State, State]:
     """Two directions from a normal distribution, made from `seed` whenever they are read: the same on every machine.
 
     Args:
         center: the state whose weights give the lengths.
         names: the tensors that may move; only floating ones do.
-        normalize: "filter": each filter, the slice at index i of a tensor's first dimension, gets the length of the
-            center's; tensors of fewer than 2 dimensions, biases and norms, stay (Li et al. 2018, section 4). "layer": the
-            same with whole tensors. None: the draws as they are, of every tensor.
+        normalize: "filter": each filter, the weights that lead to one output unit, gets the length of the center's; tensors of
+            fewer than 2 dimensions, biases and norms, stay (Li et al. 2018, section 4). "layer": the same with whole tensors.
+            None: the draws as they are, of every tensor.
         orthogonal: make the second orthogonal to the first, filter by filter (or tensor by tensor, or as a whole, as
             `normalize` says), so that lengths and invariance under rescaling are kept. A filter of one weight has only
             one direction and stays in the second.
         seed: of the draws.
+        units: where a tensor's output units do not lie along its first dimension.
 
     Raises:
         GeometryError: an unknown normalisation, or nothing that it lets move.
@@ -55,7 +97,7 @@ def random_directions(center: State, names: Sequence[str], *, normalize: Normali
             if normalize
             else "the model has no floating parameters, so there is no direction to move in"
         )
-    recipe = _Recipe(center, moving, normalize, seed)
+    recipe = _Recipe(center, moving, normalize, seed, units or {})
     return (
         State(_Random(recipe, 0, orthogonal=False), label="random direction 1"),
         State(_Random(recipe, 1, orthogonal), label="random direction 2"),
@@ -68,6 +110,12 @@ class _Recipe:
     moving: Mapping[str, TensorSpec]
     normalize: Normalize
     seed: int
+    units: Mapping[str, Units]
+
+    def rows_of(self, name: str) -> Units:
+        """What has one length in the tensor `name`."""
+        shape = self.moving[name].shape
+        return self.units.get(name, Units(shape)) if self.normalize == "filter" else Units((1, *shape))
 
     def draw(self, index: int, name: str) -> Tensor:
         """The tensor `name` of direction `index` as drawn, in pieces of float64 that numpy's PCG64 gives alike everywhere."""
@@ -107,20 +155,20 @@ class _Random:
         drawn = recipe.draw(self._index, name)
         if recipe.normalize is None:
             return drawn.sub_(recipe.draw(0, name), alpha=recipe.whole_projection) if self._orthogonal else drawn
-        units = len(drawn) if recipe.normalize == "filter" else 1
-        rows = drawn.view(units, -1)
+        units = recipe.rows_of(name)
+        rows = units.rows(drawn)
         if self._orthogonal:
-            _orthogonalise(rows, recipe.draw(0, name).view(units, -1))
+            _orthogonalise(rows, units.rows(recipe.draw(0, name)))
+        lengths = units.rows(recipe.center[name].contiguous())
         for some in _few_rows(rows):
-            wanted = _norms(recipe.center[name].reshape(units, -1)[some])
-            there = _norms(rows[some])
+            wanted, there = _norms(lengths[some]), _norms(rows[some])
             factor = torch.where(there > 0, wanted / there, 0.0)
             rows[some] *= factor.to(rows.dtype)[:, None]
-        return drawn
+        return units.back(rows, drawn.shape)
 
 
 def _orthogonalise(rows: Tensor, others: Tensor) -> None:
-    """Make each row orthogonal to the row beside it. A row of one value has no other direction: it becomes 0."""
+    """Make each row orthogonal to the row beside it, in place. A row of one value has no other direction: it becomes 0."""
     if rows.shape[1] == 1:
         rows.zero_()
         return

@@ -85,9 +85,3 @@ def group_paths(states: Sequence[State], knots: ArrayLike, alphas: Floats, group
             coeffs[g * size : (g + 1) * size, 2 * g + kind] = weights[kind]
             columns |= dict.fromkeys(names[kind], 2 * g + kind)
     return Points(tuple(states), coeffs, columns, buffer_groups=frozenset(range(1, 2 * count, 2)))
-
-
-def stored_points(states: Sequence[State], names: Sequence[str]) -> Points:
-    """The states themselves as points, nothing between them."""
-    coeffs = np.eye(len(states))[:, None, :]
-    return Points(tuple(states), coeffs, dict.fromkeys(names, 0))

@@ -191,6 +191,48 @@ class Points:
         return total.hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class StoredStates:
+    """States themselves as points, nothing between them: no table, so that there may be very many."""
+
+    basis: tuple[State, ...]
+
+    def __len__(self) -> int:
+        return len(self.basis)
+
+    def uses(self, name: str) -> NDArray[np.int64]:
+        """Each state is needed once."""
+        return np.ones(len(self.basis), np.int64)
+
+    def needs(self, k: int, name: str) -> tuple[int, ...]:
+        """The state itself."""
+        return (k,)
+
+    def tensor(self, k: int, name: str, parts: Mapping[int, Tensor]) -> Tensor:
+        """The state's tensor."""
+        return parts[k]
+
+    def signature(self, k: int, name: str) -> Hashable:
+        """Each state's tensors are its own."""
+        return k
+
+    def identity(self, k: int) -> Hashable | None:
+        """As any set calls it."""
+        return state_identity(self.basis[k])
+
+    def is_stored(self, k: int) -> bool:
+        """Always."""
+        return True
+
+    def holding_buffers(self) -> StoredStates:
+        """Itself: no buffer moves between states."""
+        return self
+
+    def digest(self) -> str:
+        """SHA-256 over how many there are."""
+        return hashlib.sha256(f"{len(self.basis)} stored states".encode()).hexdigest()
+
+
 def combine(coefficients: Mapping[int, float], parts: Mapping[int, Tensor]) -> Tensor:
     """Σ_b coefficients[b] · parts[b], summed in float64 (float32 for half precision) and rounded once.
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from thetascope.errors import ObjectiveError
-from thetascope.geometry.paths import stored_points
+from thetascope.geometry.points import StoredStates
 from thetascope.scoring.batches import Batches
 from thetascope.scoring.cache import Cache
 from thetascope.scoring.descriptions import described, described_model
@@ -225,7 +225,7 @@ class Objective:
         """
         bound = self.bind(state)
         with self.model.running():
-            points = stored_points([bound], tuple(bound))
+            points = StoredStates((bound,))
             self.guard(bound)
             (sums,) = halving(self, lambda: EagerBackend(self, points, as_recorded=True).evaluate([0]))
         return {**sums.means(), "samples": sums.samples}

@@ -1,5 +1,6 @@
 """States and the space they live in: named tensors, their layers, groups and ties."""
 
+from thetascope.state.frozen import frozen_parameters
 from thetascope.state.space import ROOT_LAYER, Kind, Layer, ParameterSpace, SpaceDifference, TensorSpec, named_tensors, unwrapped
 from thetascope.state.states import READ_AT_ONCE, State, TensorSource, digest_of, digest_of_source, tensor_bytes
 
@@ -15,6 +16,7 @@ __all__ = [
     "TensorSpec",
     "digest_of",
     "digest_of_source",
+    "frozen_parameters",
     "named_tensors",
     "tensor_bytes",
     "unwrapped",

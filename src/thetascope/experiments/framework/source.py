@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from thetascope.errors import ObjectiveError
 from thetascope.experiments.framework.plan import Plan
-from thetascope.geometry.paths import stored_points
+from thetascope.geometry.points import StoredStates
 from thetascope.results.store import Block, Store
 from thetascope.scoring.cache import FirstPoint
 from thetascope.scoring.determinism import check_determinism, recheck
@@ -135,7 +135,7 @@ class ReferenceSource(Source):
 
     @property
     def _request(self) -> Request:
-        return Request(stored_points([self.state], tuple(self.state)), ("state",), (1,), as_recorded=True)
+        return Request(StoredStates((self.state,)), ("state",), (1,), as_recorded=True)
 
 
 def only_eager(name: str, reason: str) -> Engine:

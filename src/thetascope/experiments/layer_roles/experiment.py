@@ -15,7 +15,7 @@ from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.framework.source import Variables
 from thetascope.experiments.layer_roles.fresh_values import FreshValues
 from thetascope.experiments.shared.training_path import TrainingPath, checked_trajectory
-from thetascope.geometry.paths import stored_points
+from thetascope.geometry.points import StoredStates
 from thetascope.geometry.redraws import Redraws
 from thetascope.scoring.objective import Objective
 from thetascope.state import Layer
@@ -84,7 +84,7 @@ def _requests(path: TrainingPath, groups: Groups, fresh: FreshValues, draws: int
     return [
         AllPoints(redraws, ("layer", "draw"), (len(groups), draws), prefix="rerandom_"),
         AllPoints(path.layer_points(groups, np.zeros(1)), ("layer",), (len(groups),), prefix="reinit_"),
-        AllPoints(stored_points(path.states, tuple(path.states[0])), ("end",), (2,), prefix="end_", as_recorded=True),
+        AllPoints(StoredStates(path.states), ("end",), (2,), prefix="end_", as_recorded=True),
     ]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from thetascope.arrays import Floats
 from thetascope.errors import GeometryError, TrajectoryError
+from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.points import AllPoints, grid_points
 from thetascope.geometry.directions import cosine, norm
 from thetascope.geometry.pca import gram, principal_plane
@@ -25,6 +26,7 @@ class PlaneView:
     Args:
         objective: what is scored.
         center: bound to its model; (0, 0).
+        names: the tensors that may move.
         spans: the directions, or with `through_states` one or two other states at (1, 0) and (0, 1).
         through_states: whether `spans` are states.
         kind: "random", "pca", "states" or "own".
@@ -36,6 +38,7 @@ class PlaneView:
 
     objective: Objective
     center: State
+    names: Sequence[str]
     spans: tuple[State, ...]
     through_states: bool
     kind: str
@@ -44,15 +47,10 @@ class PlaneView:
     marks: tuple[tuple[float, float, str], ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def moving(self) -> list[str]:
-        """The tensors that may move: all floating parameters."""
-        return moving_names(self.objective)
-
     def points(self, at: Floats) -> Points:
         """The plane at the coordinates `at` ``[K, 2]``."""
         if self.through_states:
-            return states_points(self.center, self.spans, self.moving, at)
+            return states_points(self.center, self.spans, self.names, at)
         return plane_points(self.center, (self.spans[0], self.spans[1]), at)
 
     def request(self, xs: Floats, ys: Floats, tolerance: float | None) -> AllPoints:
@@ -73,10 +71,17 @@ class PlaneView:
         }
 
 
-def moving_names(objective: Objective) -> list[str]:
-    """The floating parameters of the objective's model."""
+def moving_names(objective: Objective, layers: Layers = None) -> list[str]:
+    """The floating parameters of some layers of the objective's model, or of all.
+
+    Raises:
+        StateError: a layer that there is not.
+    """
     space = objective.model.space
-    return [name for name in space.parameters if space.tensors[name].floating]
+    chosen = (
+        None if layers is None else {n for group in objective.space.groups(layers).values() for layer in group for n in layer.parameters}
+    )
+    return [name for name in space.parameters if space.tensors[name].floating and (chosen is None or name in chosen)]
 
 
 def measured(directions: tuple[State, State]) -> dict[str, Any]:
@@ -104,15 +109,16 @@ def short(state: State) -> str:
     return f"step {state.step:,}" if state.epoch is None else f"step {state.step:,} (epoch {state.epoch:g})"
 
 
-def principal_view(objective: Objective, trajectory: Trajectory | None) -> PlaneView:
+def principal_view(objective: Objective, trajectory: Trajectory | None, names: Sequence[str]) -> PlaneView:
     """The plane of a training's first two principal components, through its last state."""
     if trajectory is None:
         raise TrajectoryError('directions="pca" needs the states of a training: pass a ts.Trajectory')
-    states, names = [objective.bind(state) for state in trajectory], moving_names(objective)
+    states = [objective.bind(state) for state in trajectory]
     plane = principal_plane(gram(states, names))
     return PlaneView(
         objective,
         states[-1],
+        names,
         plane.directions(states, names),
         through_states=False,
         kind="pca",

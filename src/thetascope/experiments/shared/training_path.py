@@ -16,8 +16,8 @@ from thetascope.errors import TrajectoryError
 from thetascope.experiments.framework.call_options import Kind, Layers, Parameters
 from thetascope.experiments.framework.points import AllPoints
 from thetascope.geometry.edits import Parameter, ScalarEdits, chosen_parameters, parameter_values, path_values
-from thetascope.geometry.paths import group_paths, lagrange_weights, model_path, stored_points
-from thetascope.geometry.points import Points
+from thetascope.geometry.paths import group_paths, lagrange_weights, model_path
+from thetascope.geometry.points import Points, StoredStates
 from thetascope.scoring.objective import Objective
 from thetascope.state import Layer, State
 from thetascope.trajectory import Trajectory
@@ -164,7 +164,7 @@ class MeasuredStates:
     def request(self) -> AllPoints:
         """To score them, over ``state``, as ``actual_…``."""
         states = [self.objective.bind(self.trajectory[i]) for i in self.indices]
-        points = stored_points(states, tuple(self.objective.model.space.tensors))
+        points = StoredStates(tuple(states))
         return AllPoints(points, ("state",), (len(states),), prefix="actual_", as_recorded=True)
 
     def constants(self) -> dict[str, tuple[tuple[str, ...], list[float]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from thetascope.experiments.framework.call_options import Normalize, OutPath, Typed
+from thetascope.experiments.framework.call_options import Layers, Normalize, OutPath, Typed
 from thetascope.experiments.framework.declaration import Declaration, Entry, SubjectOption
 from thetascope.experiments.shared.states import state_at, step_unless_last
 from thetascope.specification import provided
@@ -49,12 +49,16 @@ def surface(
     y: tuple[float, float, int] = (-1.0, 1.0, 51),
     seed: int = 0,
     tolerance: float | None = None,
+    layers: Layers = None,
     *,
     out: OutPath = None,
     engine: str = "auto",
     progress: bool = True,
 ) -> Result:
     """Score the model on a plane through its final state.
+
+    On random directions frozen parameters stay: those that are the same, bit for bit, in all states of a training that moved, and
+    those whose requires_grad is off while others' are on. On ways to other states each parameter moves as the states do.
 
     Floating buffers such as BatchNorm statistics stay the center's, or are estimated at each point where the
     objective says ``buffers="recalibrate"``.
@@ -67,7 +71,8 @@ def surface(
             one's own, mappings of parameter names to tensors, used as given; names that are left out stay.
         through: one or two other states instead of directions: the plane in which the center is (0, 0) and they are (1, 0)
             and (0, 1); with one, a line, and `y` must be ``(0, 0, 1)``.
-        normalize: of random directions: "filter", "layer" or None.
+        normalize: of random directions: "filter" (the weights that lead to one output unit, wherever the tensor holds those),
+            "layer" or None.
         orthogonal: make the second random direction orthogonal to the first.
         x: (low, high, how many).
         y: likewise; it may differ from `x`.
@@ -76,6 +81,7 @@ def surface(
             have status 3. Cells near Chebyshev points are scored and fitted; the fit is checked on cells that it has not seen,
             where it is in doubt, and refined with them. If it does not hold, every cell is scored and
             ``attrs["estimate"]["reason"]`` says so. None: every cell is scored.
+        layers: names or globs of the layers that move, frozen or not; all else stays.
         out: store the result there, unit by unit; the same call then goes on where it stopped.
         engine: "auto", or the name of a backend.
         progress: say what is scored and how long it takes, and show how far it is.
@@ -83,7 +89,8 @@ def surface(
     Returns:
         ``loss``, a variable a metric and ``status`` over (``y``, ``x``); with a tolerance ``attrs["estimate"]``: how many cells were
         scored, the errors of the estimates, what was fitted. ``attrs["directions"]``: how they were made, their
-        lengths and the cosine between them.
+        lengths and the cosine between them; of random ones what is frozen and why, how many parameters move, which tensors
+        hold their output units along other dimensions than the first, and how many filters have one weight only.
 
     Raises:
         GeometryError: ranges or directions that are off, or that span no plane.

@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 
 from thetascope.errors import GeometryError
+from thetascope.experiments.framework.call_options import Layers
+from thetascope.experiments.framework.phrases import plural
 from thetascope.experiments.framework.points import PointsSource
 from thetascope.experiments.framework.tolerance import checked_tolerance
 from thetascope.experiments.shared.plane_view import PlaneView, measured, moving_names, principal_view, short
-from thetascope.geometry.directions import Direction, Normalize, combined_direction, cosine, norm, own_direction, random_directions
+from thetascope.geometry.directions import Direction, Normalize, Units, combined_direction, cosine, norm, own_direction, random_directions
 from thetascope.geometry.planes import Axis, checked_grid
 from thetascope.scoring.objective import Objective
-from thetascope.state import State
+from thetascope.scoring.output_units import output_units
+from thetascope.state import State, frozen_parameters
 from thetascope.trajectory import Trajectory
 
 Directions = Literal["random", "pca"] | tuple[Direction, Direction]
@@ -36,21 +39,27 @@ def source(
     y: Axis,
     seed: int,
     tolerance: float | None,
+    layers: Layers,
 ) -> PointsSource:
     """The cells of the plane."""
     xs, ys = checked_grid(x, y)
     trajectory = trajectory_or_state if isinstance(trajectory_or_state, Trajectory) else None
     center = objective.bind(trajectory_or_state[-1] if isinstance(trajectory_or_state, Trajectory) else trajectory_or_state)
+    names = moving_names(objective, layers)
     if through is not None:
         if directions != "random":
             raise GeometryError("through= gives the plane by states and directions= by directions; pass one of them")
-        view = _through_states(objective, center, through, flat=len(ys) == 1 and ys[0] == 0)
+        view = _through_states(objective, center, names, through, flat=len(ys) == 1 and ys[0] == 0)
     elif isinstance(directions, str) and directions == "random":
-        view = _random(objective, center, normalize, orthogonal, seed)
+        states = [center] if trajectory is None else [objective.bind(state) for state in trajectory]
+        frozen = frozen_parameters(objective.model.model, objective.model.space, states) if layers is None else {}
+        view = _random(objective, center, names, frozen, normalize, orthogonal, seed)
     elif isinstance(directions, str) and directions == "pca":
-        view = principal_view(objective, trajectory)
+        view = principal_view(objective, trajectory, names)
+    elif layers is not None:
+        raise GeometryError("directions of one's own say themselves what moves: leave layers= out, or names out of the directions")
     else:
-        view = _own(objective, center, directions)
+        view = _own(objective, center, names, directions)
     return PointsSource(
         title="loss surface",
         objective=objective,
@@ -60,42 +69,74 @@ def source(
             "tolerance": tolerance,
             "x": list(x),
             "y": list(y),
+            "moving": None if layers is None else names,
             **{name: view.attrs()["directions"][name] for name in ("kind", "normalize", "orthogonal", "seed")},
         },
         attrs=view.attrs(),
     )
 
 
-def _random(objective: Objective, center: State, normalize: Normalize, orthogonal: bool, seed: int) -> PlaneView:
+def _random(
+    objective: Objective,
+    center: State,
+    names: Sequence[str],
+    frozen: Mapping[str, str],
+    normalize: Normalize,
+    orthogonal: bool,
+    seed: int,
+) -> PlaneView:
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise GeometryError(f"seed must be a whole number. Got {seed!r} instead.")
-    pair = random_directions(center, moving_names(objective), normalize=normalize, orthogonal=orthogonal, seed=seed)
+    free, units = [name for name in names if name not in frozen], dict[str, Units]()
+    if normalize == "filter":
+        with objective.model.running():
+            units = output_units(objective.model, objective.batches, objective.model.tensors_of(center))
+    pair = random_directions(center, free, normalize=normalize, orthogonal=orthogonal, seed=seed, units=units)
     how = {"filter": "normalised filter by filter", "layer": "normalised tensor by tensor", None: "not normalised"}[normalize]
     unit = "1 = the weights' own length" if normalize else "in units of the draw"
+    alone = sum(_single_weights(units.get(name, Units(center.specs[name].shape))) for name in pair[0].specs) if normalize == "filter" else 0
+    moved, of = (sum(center.specs[name].size for name in some) for some in (pair[0].specs, names))
+    stay = f"; {plural(len(frozen), 'frozen tensor')} kept" if frozen else ""
+    one = f"; {plural(alone, 'filter')} of one weight {'stay in direction 2' if orthogonal else 'only change in size'}" if alone else ""
     return PlaneView(
         objective,
         center,
+        free,
         pair,
         through_states=False,
         kind="random",
         labels=(f"random direction 1 ({unit})", f"random direction 2 ({unit})"),
-        subtitle=f"around {short(center)}; random directions {how}{', orthogonal' if orthogonal else ''}, seed {seed}",
-        details={"normalize": normalize, "orthogonal": orthogonal, "seed": seed, **measured(pair)},
+        subtitle=f"around {short(center)}; random directions {how}{', orthogonal' if orthogonal else ''}, seed {seed}{stay}{one}",
+        details={
+            "normalize": normalize,
+            "orthogonal": orthogonal,
+            "seed": seed,
+            **measured(pair),
+            "frozen": dict(frozen),
+            "parameters_moved": moved,
+            "parameters": of,
+            "filters_of_one_weight": alone,
+            "units_along": {name: list(found.dims) for name, found in units.items() if name in pair[0].specs},
+        },
     )
 
 
-def _own(objective: Objective, center: State, directions: object) -> PlaneView:
+def _single_weights(units: Units) -> int:
+    return units.count if units.size == 1 else 0
+
+
+def _own(objective: Objective, center: State, names: Sequence[str], directions: object) -> PlaneView:
     if not (isinstance(directions, tuple | list) and len(directions) == 2 and all(isinstance(d, Mapping) for d in directions)):
         raise GeometryError(
             'directions must be "random", "pca" or two mappings of parameter names to tensors. '
             f"Got {directions if isinstance(directions, str) else type(directions).__name__!r} instead."
         )
-    names = moving_names(objective)
     pair = (_canonical(objective, directions[0]), _canonical(objective, directions[1]))
     one, other = (own_direction(given, center, names, f"direction {i}") for i, given in enumerate(pair, 1))
     return PlaneView(
         objective,
         center,
+        names,
         (one, other),
         through_states=False,
         kind="own",
@@ -116,10 +157,12 @@ def _canonical(objective: Objective, direction: Direction) -> dict[str, Tensor]:
     return found
 
 
-def _through_states(objective: Objective, center: State, through: Sequence[Mapping[str, Tensor]], *, flat: bool) -> PlaneView:
+def _through_states(
+    objective: Objective, center: State, names: Sequence[str], through: Sequence[Mapping[str, Tensor]], *, flat: bool
+) -> PlaneView:
     if isinstance(through, Mapping) or not isinstance(through, Sequence) or len(through) not in (1, 2):
         raise GeometryError("through must hold one state (a line) or two (a plane) besides the center")
-    others, names = tuple(objective.bind(state) for state in through), moving_names(objective)
+    others = tuple(objective.bind(state) for state in through)
     if len(others) == 1 and not flat:
         raise GeometryError("through one other state leads a line, which has no second axis: pass y=(0, 0, 1), or name two states")
     ways = [combined_direction((other, center), (1.0, -1.0), names, f"the way to {other.label}") for other in others]
@@ -133,6 +176,7 @@ def _through_states(objective: Objective, center: State, through: Sequence[Mappi
     return PlaneView(
         objective,
         center,
+        names,
         others,
         through_states=True,
         kind="states",

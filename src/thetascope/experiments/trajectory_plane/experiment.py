@@ -18,9 +18,9 @@ from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.framework.tolerance import checked_tolerance
 from thetascope.experiments.shared.plane_view import PlaneView, component_label, moving_names, short
 from thetascope.experiments.shared.training_path import checked_trajectory
-from thetascope.geometry.paths import stored_points
 from thetascope.geometry.pca import Gram, Plane, gram, principal_plane, random_walk_ratio, step_lengths
 from thetascope.geometry.planes import Axis, checked_grid
+from thetascope.geometry.points import StoredStates
 from thetascope.scoring.objective import Objective
 from thetascope.state import State
 from thetascope.trajectory import Trajectory
@@ -48,9 +48,7 @@ def source(
     xs, ys = checked_grid(*ranges)
     view = _view(objective, states, found, plane, trainings)
     at_states = AllPoints(view.points(plane.coordinates), ("state",), (len(states),), prefix="plane_")
-    measured = AllPoints(
-        stored_points(states, tuple(objective.model.space.tensors)), ("state",), (len(states),), prefix="path_", as_recorded=True
-    )
+    measured = AllPoints(StoredStates(tuple(states)), ("state",), (len(states),), prefix="path_", as_recorded=True)
     return PointsSource(
         title="the plane in which the training moved" if len(trainings) == 1 else "the plane in which the trainings moved",
         objective=objective,
@@ -77,6 +75,7 @@ def _view(objective: Objective, states: Sequence[State], found: Gram, plane: Pla
     return PlaneView(
         objective,
         center,
+        names,
         plane.directions(states, names),
         through_states=False,
         kind="pca",

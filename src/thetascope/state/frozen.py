@@ -1,0 +1,29 @@
+"""Which parameters do not move in a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from thetascope.state.space import ParameterSpace
+from thetascope.state.states import State, tensor_bytes
+
+
+def frozen_parameters(model: nn.Module, space: ParameterSpace, states: Sequence[State]) -> dict[str, str]:
+    """The frozen floating parameters, each with why.
+
+    A parameter is frozen if it is the same, bit for bit, in all of two or more states that differ, or if its requires_grad is off
+    while others' are on. With one state, or only equal ones, requires_grad alone tells.
+    """
+    names = [name for name in space.parameters if space.tensors[name].floating]
+    trained = {space.ties.get(name, name) for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad}
+    found = {n: "their requires_grad is off" for n in names if n not in trained} if trained & set(names) else {}
+    equal = [name for name in names if len(states) > 1 and _is_equal(name, states)]
+    return found | (dict.fromkeys(equal, "they are the same in all states") if len(equal) < len(names) else {})
+
+
+def _is_equal(name: str, states: Sequence[State]) -> bool:
+    """Whether all states hold the same bytes there; the ends first, because what moves differs there."""
+    first = states[0][name]
+    return all(first.dtype == (other := state[name]).dtype and tensor_bytes(first) == tensor_bytes(other) for state in reversed(states[1:]))
