@@ -28,6 +28,7 @@ from thetascope.drawing.spec import (
     Texts,
 )  # fmt: skip
 from thetascope.drawing.style import VERMILION, html
+from thetascope.drawing.thinning import thinned
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -42,6 +43,8 @@ FEW = 8
 """A legend of more entries stands beside the panels."""
 MANY = 500
 """More points than this are drawn by WebGL."""
+SHORT = 300
+"""So many points at most has a line in each frame of what moves."""
 SIZE = 1.5
 """Pixels of a marker for each point of its size."""
 HATCHES = {"/": "/", ".": ".", "x": "x", "\\": "\\", "o": "."}
@@ -78,7 +81,7 @@ def page_of(picture: Picture) -> Figure:
         elif panel.others:
             views.append(_others(figure, panel, n, told, starts[0]))
         if picture.moving is not None:
-            menus.append(_walk(figure, picture.moving, starts))
+            menus.append(_walk(figure, picture.moving, starts, panel))
     figure.update_layout(updatemenus=[*menus, *(_views(figure, *of_one) for of_one in views)])
     _share(figure, picture.parts, len(panels))
     _legend(figure, picture)
@@ -151,7 +154,8 @@ def _draw(figure: Figure, panel: Panel, n: str, told: set[str], moving: Sequence
         if isinstance(mark, Rule):
             _rule(figure, mark, n, told)
         else:
-            figure.add_traces([_dressed(trace, mark, panel, n, told, moves=place in moving) for trace in _MADE[type(mark)](mark, panel)])
+            seen = thinned(mark, panel) if isinstance(mark, Line) else mark
+            figure.add_traces([_dressed(trace, seen, panel, n, told, moves=place in moving) for trace in _MADE[type(seen)](seen, panel)])
     return starts
 
 
@@ -379,14 +383,15 @@ def _legend(figure: Figure, picture: Picture) -> None:
     figure.update_layout(legend=legend)
 
 
-def _walk(figure: Figure, moving: Moving, starts: Sequence[int]) -> dict[str, Any]:
+def _walk(figure: Figure, moving: Moving, starts: Sequence[int], panel: Panel) -> dict[str, Any]:
     """Frames and a slider over them; returns the buttons that let them pass."""
     from plotly.graph_objects import Frame
 
     traces = [starts[place] for place in moving.places]
+    drawn = [figure.data[trace] for trace in traces]
     figure.frames = [
-        Frame(name=f"{number}", traces=traces, data=[_moved(figure.data[trace], line) for trace, line in zip(traces, lines, strict=True)])
-        for number, (_, lines) in enumerate(moving.frames)
+        Frame(name=f"{number}", traces=traces, data=[_moved(trace, line) for trace, line in zip(drawn, some, strict=True)])
+        for number, some in enumerate([thinned(line, panel, SHORT) for line in lines] for _, lines in moving.frames)
     ]
     names = [trace.name or "" for trace in (*figure.data, *(part for frame in figure.frames for part in frame.data))]
     still: dict[str, Any] = {"transition": {"duration": 0}}

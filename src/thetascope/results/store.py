@@ -168,11 +168,11 @@ class Store:
         status = np.where(finite, EVALUATED, NOT_FINITE).astype(np.int8)
         self._put_cells(prefix, np.asarray(cells), columns, status)
 
-    def write_rows(self, prefix: str, start: int, values: Mapping[str, NDArray[Any]], *, estimated: bool) -> None:
+    def write_rows(self, prefix: str, start: int, values: Mapping[str, NDArray[Any]], *, estimated: NDArray[np.bool_]) -> None:
         """Store whole rows ``[r, …]`` of the last dimension from row `start` on: the values, then their status."""
         where = slice(start, start + len(next(iter(values.values()))))
         finite = np.all([np.isfinite(block) for block in values.values()], axis=0)
-        status = np.where(finite, ESTIMATED if estimated else EVALUATED, NOT_FINITE).astype(np.int8)
+        status = np.where(finite, np.where(estimated, ESTIMATED, EVALUATED), NOT_FINITE).astype(np.int8)
         for name, block in {**{prefix + name: block for name, block in values.items()}, prefix + "status": status}.items():
             self.data[name].values[where] = block
         if self._group is None:

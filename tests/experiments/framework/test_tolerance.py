@@ -81,14 +81,44 @@ def test_a_step_is_recognised_too() -> None:
     assert found.reason
 
 
-def test_nothing_is_estimated_across_what_is_not_finite() -> None:
+def test_the_edge_of_what_is_not_finite_is_scored_and_what_is_finite_estimated() -> None:
+    x, y = grid(61, 61)
+    field = 0.1 + x**2 + 0.5 * y**2
+    field[(x + 0.9) ** 2 + (y - 0.7) ** 2 < 0.1] = np.nan
+    found = run(field)
+    assert found.evaluated < field.size / 2
+    assert np.array_equal(np.isfinite(found.values["loss"]), np.isfinite(field))
+    assert float(np.nanmax(np.abs(found.values["loss"] / field - 1))) <= found.errors["loss"] <= 0.01
+
+
+def test_a_region_that_is_not_finite_and_was_met_late_begins_the_tests_anew() -> None:
+    x, y = grid(61, 61)
+    field = 0.1 + x**2 + 0.5 * y**2
+    field[(np.abs(x - 0.31) < 0.09) & (np.abs(y - 0.33) < 0.09)] = np.inf  # between the first cells
+    found = run(field)
+    if np.isinf(found.values["loss"]).any():  # met: then all of it, and its edge
+        assert np.array_equal(np.isinf(found.values["loss"]), np.isinf(field))
+    assert np.isinf(found.values["loss"]).any()
+
+
+def test_where_half_is_not_finite_all_is_scored() -> None:
     x, _ = grid()
     with np.errstate(invalid="ignore", divide="ignore"):
-        field = np.log(x + 0.5)
+        field = np.log(x - 0.1)
     found = run(field)
     assert found.evaluated == field.size
-    assert "not finite" in found.reason
+    assert found.reason == "the loss is not finite in too many places"
     assert np.array_equal(found.values["loss"], field, equal_nan=True)
+
+
+def test_metrics_are_estimated_where_the_loss_is_finite() -> None:
+    x, y = grid(61, 61)
+    field, metric = 0.1 + x**2 + 0.5 * y**2, 0.5 + 0.3 * x
+    gone = (x > 0.8) & (y > 0.8)
+    field[gone], metric[gone] = np.nan, 0.0  # an argmax of what is not finite
+    found = run(field, accuracy=metric)
+    assert found.evaluated < field.size / 2
+    assert float(np.abs(found.values["accuracy"] - metric).max()) < 0.01
 
 
 def test_losses_of_both_signs_are_held_to_their_range() -> None:

@@ -12,6 +12,7 @@ from torch import nn
 import thetascope as ts
 from thetascope.errors import GeometryError, ResultError, TrajectoryError
 from thetascope.experiments.framework.catalog import experiments
+from thetascope.experiments.parameter_atlas.single_parameters import measured_error
 from thetascope.experiments.shared.patterns import pattern
 from thetascope.testing.models import Case, trained_states
 
@@ -61,7 +62,9 @@ def test_every_parameter_against_brute_force(brute: ts.Result, mode: Any, dtype:
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(result.data["loss_change"].values, expected, atol=tolerance * final)
     assert (result.data["loss_change"].values[:, -11] == 0).all()
-    assert set(result.data["status"].values.ravel().tolist()) == {3 if mode == "tabulated" else 1}
+    status = result.data["status"].values
+    assert set(status.ravel().tolist()) == ({1, 3} if mode == "tabulated" else {1})
+    assert (status[:, -11] == 1).all()  # where nothing changes nothing is read
     assert result.data["loss_change"].dtype == ("float64" if dtype else "float32")
     np.testing.assert_array_equal(result.data["impact"].values, np.abs(result.data["loss_change"].values).max(axis=1))
     np.testing.assert_allclose(result.data["distance"].values, brute.data["distance"].values, rtol=1e-12)
@@ -73,6 +76,24 @@ def test_the_error_is_measured() -> None:
     found = ts.parameter_atlas(objective, trajectory, progress=False).data.attrs["table_error"]
     assert 0 < found["median"] <= found["largest"] < 1e-4
     assert found["parameters"] >= 50
+    assert found["places"] == 5 * found["parameters"]
+
+
+def test_the_error_is_measured_where_values_were_read_not_where_they_were_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def noted(objective: Any, state: Any, engine: Any, sink: Any, sample: Any) -> Any:
+        seen.extend(sample)
+        return measured_error(objective, state, engine, sink, sample)
+
+    monkeypatch.setattr("thetascope.experiments.parameter_atlas.derived.measured_error", noted)
+    objective, trajectory = setting()
+    data = ts.parameter_atlas(objective, trajectory, progress=False).data
+    assert seen
+    for parameter, _, changes in seen:
+        row = data.sel(parameter=parameter.label)
+        read = row["loss_change"].values[row["status"].values == 3]
+        assert set(np.asarray(changes).tolist()) <= set(read.tolist())
 
 
 def test_the_error_tells_when_a_table_is_coarse(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +197,7 @@ def test_a_loss_that_is_not_finite_somewhere_is_kept_as_it_is() -> None:
     exact = ts.parameter_atlas(objective, ts.Trajectory.from_states(passed), layers=["head"], mode="exact", progress=False)
     row = result.data.sel(parameter="head.bias[0]")
     assert np.isinf(row["loss_change"].values).any()
-    assert set(row["status"].values.tolist()) == {2, 3}
+    assert set(row["status"].values.tolist()) == {1, 2}  # scored, not read
     np.testing.assert_array_equal(np.isfinite(result.data["loss_change"].values), np.isfinite(exact.data["loss_change"].values))
     assert row["pattern"] == "not finite"
 

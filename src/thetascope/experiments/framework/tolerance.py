@@ -32,8 +32,10 @@ NEARLY, FAR_OFF = 1.5, 30.0
 """Off by so many times the tolerance at most, an estimate may get there although rounds help little; off by so many times after
 `PATIENCE` rounds it will not in time."""
 
+LEAST = 10
+"""So many finite cells are fitted at least; of a line all that are scored first."""
+
 Score = Callable[[Sequence[int]], Mapping[str, Floats]]
-NOT_FINITE = "the loss is not finite in places, and nothing is estimated across those"
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,37 @@ class _Cells:
         """Those that are known, in order."""
         return np.array(sorted(self.seen), np.int64)
 
+    def surround(self, most: int) -> Cells:
+        """Score all cells beside what is not finite, until the edge of each such region is known or `most` cells are.
+
+        Returns:
+            The finite ones of all that are known.
+        """
+        while True:
+            known = self.all
+            finite = np.isfinite(self.at(known)["loss"])
+            beside = beyond_the_edge(self.shape, known[~finite])
+            new = np.setdiff1d(beside, known)
+            if not len(new) or len(known) >= most:
+                return known[finite]
+            self.at(new)
+
+
+def beyond_the_edge(shape: tuple[int, int], cells: Cells) -> Cells:
+    """The cells and their eight neighbours."""
+    from scipy.ndimage import binary_dilation
+
+    there = np.zeros(shape, bool)
+    there.flat[cells] = True
+    return np.flatnonzero(binary_dilation(there, np.ones((3, 3), bool)))
+
 
 def estimated(shape: tuple[int, int], tolerance: float, score: Score) -> Estimate:
     """Score cells until a fit to them holds the tolerance on cells that it has not seen, else all.
 
     The kind of fit is the one that did best on the cells that tested the rounds before, so that a test never chooses what it
-    tests.
+    tests. Beside cells that are not finite all are scored; what is finite is fitted by itself, and where a test meets one that is
+    not, the tests begin anew.
 
     Args:
         shape: (ny, nx).
@@ -111,32 +138,33 @@ def estimated(shape: tuple[int, int], tolerance: float, score: Score) -> Estimat
     cells, begin = _Cells(shape, score), first_cells(nx, ny)
     if not worth_estimating(shape):
         return _everything(cells, "the grid is too small for an estimate")
-    loss = cells.at(begin)["loss"]
+    cells.at(begin)
     misses: dict[Kind, float] = {}
     tested: list[tuple[Cells, float]] = []
     errors: list[float] = []
-    while np.isfinite(loss).all():
-        known = cells.all
+    while True:
+        known = cells.surround(nx * ny // 2)
+        if len(known) < min(LEAST, len(begin)) or len(cells.seen) + ROUND > nx * ny // 2:
+            still = f"with {len(known)} cells the estimate was still off by {errors[-1]:.1%}" if errors else ""
+            return _everything(cells, still or "the loss is not finite in too many places")
         loss = cells.at(known)["loss"]
         ways = sorted(kinds(loss), key=lambda kind: misses.get(kind, 0.0))
         fields = {kind: fitted(kind, shape, known, loss) for kind in ways}
-        tests = cells_to_test(shape, known, fields, ways[0], EVENLY * tolerance)
+        tests = cells_to_test(shape, cells.all, fields, ways[0], EVENLY * tolerance)
         truth = cells.at(tests)["loss"]
-        loss = np.concatenate([loss, truth])
         if not np.isfinite(truth).all():
-            break
-        scale = truth if (loss > 0).all() else np.full_like(truth, max(float(np.ptp(loss)), np.finfo(float).tiny))
+            tested = []
+            continue
+        every = np.concatenate([loss, truth])
+        scale = truth if (every > 0).all() else np.full_like(truth, max(float(np.ptp(every)), np.finfo(float).tiny))
         off = {kind: float(np.max(np.abs(field.flat[tests] - truth) / scale)) for kind, field in fields.items()}
         misses = {kind: 0.5 * misses.get(kind, 0.0) + miss for kind, miss in off.items()}
         tested = [*tested, (tests, off[ways[0]])][-TESTS:]
         errors.append(SAFETY * max(miss for _, miss in tested))
         if len(tested) == TESTS and errors[-1] <= tolerance:
             return _finished(cells, ways[0], [held for held, _ in tested], errors[-1])
-        hopeless = is_hopeless(errors, tolerance)
-        if hopeless or len(cells.seen) + ROUND > nx * ny // 2:
-            why = "the surface is not smooth: " if hopeless else ""
-            return _everything(cells, f"{why}with {len(known)} cells the estimate was still off by {errors[-1]:.1%}")
-    return _everything(cells, NOT_FINITE)
+        if is_hopeless(errors, tolerance):
+            return _everything(cells, f"the surface is not smooth: with {len(known)} cells the estimate was still off by {errors[-1]:.1%}")
 
 
 def worth_estimating(shape: tuple[int, int]) -> bool:
@@ -174,15 +202,17 @@ def _finished(cells: _Cells, kind: Kind, rounds: Sequence[Cells], error: float) 
 
     The error is of fits before the tests joined them; metrics are tested likewise, each by its own absolute error.
     """
-    values, errors = {}, {}
-    for name, scored in cells.at(cells.all).items():
-        if not np.isfinite(scored).all():
+    values, errors, known = {}, {}, cells.all
+    finite = known[np.isfinite(cells.at(known)["loss"])]
+    for name, scored in cells.at(known).items():
+        own = cells.at(finite)[name]
+        if not np.isfinite(own).all():
             field, errors[name] = np.full(cells.shape, np.nan), float("nan")
         elif name == "loss":
-            field, errors[name] = fitted(kind, cells.shape, cells.all, scored), error
+            field, errors[name] = fitted(kind, cells.shape, finite, own), error
         else:
-            field, errors[name] = _metric(cells, name, cells.all), SAFETY * _metric_error(cells, name, rounds)
-        field.flat[cells.all] = scored
+            field, errors[name] = _metric(cells, name, finite), SAFETY * _metric_error(cells, name, finite, rounds)
+        field.flat[known] = scored
         values[name] = field
     return Estimate(values, errors, len(cells.seen), sum(map(len, rounds)), "", str(kind))
 
@@ -193,9 +223,9 @@ def _metric(cells: _Cells, name: str, known: Cells) -> Floats:
     return np.clip(fitted(Kind("thin_plate_spline", logarithmic=False), cells.shape, known, scored), scored.min(), scored.max())
 
 
-def _metric_error(cells: _Cells, name: str, rounds: Sequence[Cells]) -> float:
+def _metric_error(cells: _Cells, name: str, finite: Cells, rounds: Sequence[Cells]) -> float:
     """How far off a metric was in each round's cells at most, fitted to those that were known before."""
-    known, largest = np.setdiff1d(cells.all, np.concatenate(rounds)), 0.0
+    known, largest = np.setdiff1d(finite, np.concatenate(rounds)), 0.0
     for tests in rounds:
         off = _metric(cells, name, known).flat[tests] - cells.at(tests)[name]
         known, largest = np.union1d(known, tests), max(largest, float(np.abs(off).max()))

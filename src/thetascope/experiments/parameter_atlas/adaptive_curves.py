@@ -66,6 +66,11 @@ class Curve:
         found[left] = self._read(left)
         return found[self._where]
 
+    @property
+    def is_read(self) -> NDArray[np.bool_]:
+        """Which of the places that were asked for were not scored ``[A]``."""
+        return ~self._known[self._where]
+
     def _read(self, places: NDArray[np.int64]) -> Floats:
         """The cubics through what is known on both sides of the `places`, or of lower degree where there is less."""
         x, y = self._x[self._known], self._y[self._known]

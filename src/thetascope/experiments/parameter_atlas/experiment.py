@@ -11,14 +11,13 @@ import torch
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from thetascope.arrays import Floats
 from thetascope.errors import TrajectoryError
 from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.plan import Memory, Plan, plan_of_scoring
 from thetascope.experiments.framework.source import ReferenceSource, Variables
 from thetascope.experiments.framework.timing import Expected
 from thetascope.experiments.parameter_atlas.derived import derived, errors
-from thetascope.experiments.parameter_atlas.single_parameters import PROJECTED_PLACES, SingleParameters, Unit, parameters_of
+from thetascope.experiments.parameter_atlas.single_parameters import PROJECTED_PLACES, Changes, SingleParameters, Unit, parameters_of
 from thetascope.experiments.parameter_atlas.single_paths import OTHER, Mode, SinglePaths, both_paths
 from thetascope.experiments.shared.training_path import PARAMETER_RANGE
 from thetascope.geometry.paths import checked_alphas
@@ -97,8 +96,8 @@ class AtlasSource(ReferenceSource):
         with progress_bar("parameters", total, shown=shown) as advance:
             for unit in left:
                 for piece, changes in zip(unit.pieces, _changes(atlas, scorer, unit), strict=True):
-                    values = {name: found.astype(store.data[name].dtype) for name, found in changes.items()}
-                    store.write_rows("", atlas.rows(piece).start, values, estimated=atlas.mode == "tabulated")
+                    values = {name: found.values.astype(store.data[name].dtype) for name, found in changes.items()}
+                    store.write_rows("", atlas.rows(piece).start, values, estimated=changes["loss_change"].is_read)
                     advance(len(piece))
         return scorer.runner.notes if "noise_floor" in store.data.attrs else {**scorer.runner.notes, **errors(atlas, engine, store)}
 
@@ -131,12 +130,12 @@ class AtlasSource(ReferenceSource):
         return [unit for unit in units if not all(done[self._atlas.rows(piece)].all() for piece in unit.pieces)]
 
 
-def _changes(atlas: SinglePaths, scorer: SingleParameters, unit: Unit) -> list[dict[str, Floats]]:
+def _changes(atlas: SinglePaths, scorer: SingleParameters, unit: Unit) -> list[dict[str, Changes]]:
     """Both paths' changes of the loss for each piece of a unit."""
     deltas = [np.concatenate([atlas.deltas(piece, kind) for kind in atlas.kinds], axis=1) for piece in unit.pieces]
-    width = len(atlas.alphas)
+    of_kinds = [slice(k * len(atlas.alphas), (k + 1) * len(atlas.alphas)) for k in range(len(atlas.kinds))]
     return [
-        {name: part[:, k * width : (k + 1) * width] for k, name in enumerate(atlas.variables.values())}
+        {name: Changes(part.values[:, own], part.is_read[:, own]) for name, own in zip(atlas.variables.values(), of_kinds, strict=False)}
         for part in scorer.changes(unit, deltas)
     ]
 

@@ -254,7 +254,10 @@ def _notes(attrs: Any, status: NDArray[np.int8], not_finite: Bools, missing: Boo
         part = "all" if estimated == 1 else "nearly all" if estimated > 0.999 else f"{100 * estimated:.3g} % of the"
         text = f"{part} values are read from tables or between scored places"
         if error:
-            text += f"; against exact ones of {error['parameters']:,} parameters they are off by at most {share_of(error)}"
+            text += (
+                f"; at {error['places']:,} of these places, of {error['parameters']:,} parameters, they were off by at most "
+                f"{share_of(error)}; what is narrower than the way between scored places is not seen"
+            )
         notes.append(text)
     for bad, what in ((not_finite, "a value that is not finite"), (missing, "values not scored")):
         if bad.any():

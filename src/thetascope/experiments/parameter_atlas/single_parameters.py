@@ -50,6 +50,14 @@ class Unit:
     outputs: range = range(0)
 
 
+@dataclass(frozen=True)
+class Changes:
+    """Changes of the loss ``[parameters, A]``, and which of them were read off a table or between scored places."""
+
+    values: Floats
+    is_read: NDArray[np.bool_]
+
+
 class SingleParameters:
     """Scores edits of single parameters of one state. Call it within the model's `running`.
 
@@ -140,16 +148,17 @@ class SingleParameters:
         }
         return sum(self._tables[name].seconds() * count / self._state.specs[name].shape[0] for name, count in shares.items())
 
-    def changes(self, unit: Unit, deltas: Sequence[Floats]) -> list[Floats]:
+    def changes(self, unit: Unit, deltas: Sequence[Floats]) -> list[Changes]:
         """The change of the loss, for each piece of the unit ``[parameters, A]``, where its values change by as much."""
         if not self.is_tabulated(unit):
             return [self._scored(piece, delta) for piece, delta in zip(unit.pieces, deltas, strict=True)]
-        found = self._read(unit, deltas)
+        found = [Changes(change, np.ones(change.shape, bool)) for change in self._read(unit, deltas)]
         for piece, delta, change in zip(unit.pieces, deltas, found, strict=True):
-            bad = np.flatnonzero(~np.isfinite(change).all(axis=1))
+            change.is_read[delta == 0] = False  # what does not change is known
+            bad = np.flatnonzero(~np.isfinite(change.values).all(axis=1))
             for start in range(0, len(bad), PARAMETERS_AT_ONCE):  # what overflows at one place of a table spoils its neighbours
                 some = bad[start : start + PARAMETERS_AT_ONCE]
-                change[some] = self._each(piece, some, delta[some])
+                change.values[some], change.is_read[some] = self._each(piece, some, delta[some]), False
         return found
 
     def _read(self, unit: Unit, deltas: Sequence[Floats]) -> list[Floats]:
@@ -163,16 +172,16 @@ class SingleParameters:
         changes = [found[:, :-1].reshape(deltas[0].shape)]
         return [*changes, found[:, -1]] if has_bias else changes
 
-    def _scored(self, piece: Piece, delta: Floats) -> Floats:
+    def _scored(self, piece: Piece, delta: Floats) -> Changes:
         """Parameters that no table serves."""
         members = np.arange(len(piece))
         if not self._tabulate:
-            return self._each(piece, members, delta)
+            return Changes(self._each(piece, members, delta), np.zeros(delta.shape, bool))
         curves = [Curve(row, self._final_loss) for row in delta]
         while True:
             bending = np.array([k for k, curve in enumerate(curves) if len(curve.asks)], np.int64)
             if not len(bending):
-                return np.stack([curve.values() for curve in curves])
+                return Changes(np.stack([curve.values() for curve in curves]), np.stack([curve.is_read for curve in curves]))
             asks = [curves[k].asks for k in bending]
             at = np.zeros((len(asks), max(map(len, asks))))
             for row, ask in zip(at, asks, strict=True):

@@ -51,7 +51,7 @@ def _table(data: xr.Dataset) -> Table:
 
 def _error(data: xr.Dataset) -> str:
     measured = data.attrs.get("table_error")
-    return f"tables within {share_of(measured)}, on {measured['parameters']:,} parameters" if measured else ""
+    return f"values read off by at most {share_of(measured)} where tested, on {measured['parameters']:,} parameters" if measured else ""
 
 
 WORDS = Words(

@@ -25,9 +25,11 @@ def certainty_of(data: xr.Dataset) -> list[str]:
     estimate = data.attrs.get("estimate")
     if not estimate or estimate["evaluated"] >= estimate["cells"]:
         return []
+    seen, stated = estimate["error"] / estimate["safety"], percent(estimate["error"])
     return [
-        f"Estimated losses are off by up to {percent(estimate['error'])}, {number(estimate['safety'])} times the largest error on "
-        f"{estimate['held_out']} cells that the fit had not seen; asked for were {percent(estimate['tolerance'])}."
+        f"On {estimate['held_out']} cells that the fit had not seen, estimated losses were off by at most {percent(seen)}; "
+        f"{number(estimate['safety'])} times that is stated, {stated}, where {percent(estimate['tolerance'])} was asked for. Structure "
+        "narrower than the spacing of the scored cells is not seen."
     ]
 
 
