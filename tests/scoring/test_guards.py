@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,8 @@ from thetascope.errors import ObjectiveError, StateError
 from thetascope.testing.models import CASES, REAL_CASES, Case
 
 SIZES = (1000, 25, 10, 7)
+
+SHARDED = Path(__file__).with_name("sharded_child.py")
 
 
 def network(classes: int = 5) -> nn.Sequential:
@@ -359,3 +364,31 @@ class TestErrors:
             ts.Objective.from_step(network(), [{"image": data()[0]}], lambda m, b: {"loss": b["label"]}).score(state_of(network()))
         with pytest.raises(ObjectiveError, match=r'"loss" must be a tensor or a number. Got a mapping with ce instead'):
             ts.Objective.from_step(network(), data(), lambda m, b: {"loss": {"ce": m(b[0])}}).score(state_of(network()))
+
+
+def test_models_that_torch_shards_are_named_and_their_whole_state_is_scored(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", SHARDED, tmp_path / "store"]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    fsdp, tensors, same = run.stdout.splitlines() or [run.stderr] * 3
+    assert "sharded (FSDP)" in fsdp
+    assert "full_state_dict" in fsdp
+    assert '"0.weight" is a DTensor' in tensors
+    assert same == "True"
+
+
+@pytest.mark.parametrize("engine", ["eager", "graph", "batched", "auto"])
+def test_torchmetrics_are_over_all_data_at_every_point(engine: str) -> None:
+    torchmetrics = pytest.importorskip("torchmetrics")
+    net, (inputs, targets) = network(), data()
+    states = [{n: t.clone() + shift for n, t in net.state_dict().items()} for shift in (0.0, 0.3)]
+    made: dict[str, Any] = {
+        "f1": lambda: torchmetrics.F1Score(task="multiclass", num_classes=5, average="macro"),
+        "auroc": lambda: torchmetrics.AUROC(task="multiclass", num_classes=5),
+    }
+    objective = ts.Objective(net, (inputs, targets), metrics={name: make() for name, make in made.items()}, batch_size=7)
+    found = ts.interpolate(objective, ts.Trajectory.from_states(states), alphas=3, engine=engine, progress=False).data
+    for k, alpha in enumerate((0.0, 0.5, 1.0)):
+        mixed = {n: torch.lerp(states[0][n].double(), states[1][n].double(), alpha).float() for n in states[0]}
+        outputs = torch.func.functional_call(net, mixed, (inputs,)).detach()
+        for name, make in made.items():
+            assert float(found[name][k]) == pytest.approx(float(make()(outputs, targets)), abs=1e-6)
