@@ -367,7 +367,7 @@ class TestErrors:
 
 
 def test_models_that_torch_shards_are_named_and_their_whole_state_is_scored(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore", SHARDED, tmp_path / "store"]
+    command = [sys.executable, "-W", "ignore", str(SHARDED), str(tmp_path / "store")]
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     fsdp, tensors, same = run.stdout.splitlines() or [run.stderr] * 3
     assert "sharded (FSDP)" in fsdp
