@@ -53,12 +53,11 @@ def plain_scores(model: nn.Module, batches: Iterable[Batch], loss: str) -> dict[
 
 
 def recalibrate(model: nn.Module, batches: Sequence[Batch]) -> None:
-    """Set the running statistics of `model` to the averages over `batches`, weighted by their sizes.
+    """Set the running statistics of `model` to the averages over `batches`.
 
     Each normalisation layer is watched from outside: what reaches it is kept, and its mean and unbiased variance taken.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    rows = np.array([len(inputs) for inputs, _ in batches], dtype=np.float64)
     seen: dict[nn.Module, list[Tensor]] = {norm: [] for norm in norms}
     hooks = [norm.register_forward_pre_hook(lambda norm, args: seen[norm].append(args[0])) for norm in norms]
     for norm in norms:
@@ -72,8 +71,8 @@ def recalibrate(model: nn.Module, batches: Sequence[Batch]) -> None:
         values = [x.double().transpose(0, 1).flatten(1) for x in seen[norm]]
         means = np.stack([v.mean(1).numpy() for v in values])
         variances = np.stack([v.var(1, correction=1).numpy() for v in values])
-        norm.get_buffer("running_mean").copy_(torch.from_numpy(np.average(means, axis=0, weights=rows)))
-        norm.get_buffer("running_var").copy_(torch.from_numpy(np.average(variances, axis=0, weights=rows)))
+        norm.get_buffer("running_mean").copy_(torch.from_numpy(means.mean(0)))
+        norm.get_buffer("running_var").copy_(torch.from_numpy(variances.mean(0)))
     model.eval()
 
 

@@ -12,7 +12,7 @@ from thetascope.errors import ObjectiveError
 from thetascope.scoring.failures import StepFailedError
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
-from thetascope.scoring.recalibration import recalibrated
+from thetascope.scoring.statistics import recalibrated, statistics_of
 from thetascope.testing.contracts import line, scored
 from thetascope.testing.models import case
 from thetascope.testing.snapshots import unchanged
@@ -30,12 +30,12 @@ def batches(*sizes: int) -> list[Batch]:
 def recalibrated_by(objective: Objective, state: dict[str, Tensor], data: list[Batch]) -> dict[str, Tensor]:
     model = objective.model
     with model.running():
-        return recalibrated(model, model.tensors_of(model.bind(state)), data)
+        return recalibrated(model, model.tensors_of(model.bind(state)), data, statistics_of(model, data[0]))
 
 
 @pytest.mark.parametrize("sizes", [(10,), (4, 4, 2), (5, 1, 9)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_statistics_are_the_batches_own_weighted_by_their_sizes(sizes: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_statistics_are_the_batches_own_averaged_over_batches(sizes: tuple[int, ...], dtype: torch.dtype) -> None:
     (state,) = BLOCK.states(1)
     data = [(x.to(dtype), y) for x, y in batches(*sizes)]
     by_hand = loaded(BLOCK, state, dtype)
@@ -100,7 +100,7 @@ def test_given_tensors_stay_and_the_rest_is_theirs() -> None:
     tensors = model.tensors_of(model.bind(BLOCK.states(1)[0]))
     before = {name: t.clone() for name, t in tensors.items()}
     with model.running():
-        found = recalibrated(model, tensors, batches(6, 4))
+        found = recalibrated(model, tensors, batches(6, 4), objective.statistics)
     assert all(torch.equal(tensors[name], before[name]) for name in before)
     assert all(found[name] is tensors[name] for name in model.space.parameters)
 
@@ -110,7 +110,7 @@ def test_models_without_statistics_come_back_unchanged(norm: nn.Module) -> None:
     objective = Objective(nn.Sequential(norm, nn.Linear(4, 3)), case("linear").data(), buffers="recalibrate")
     with objective.model.running():
         tensors = objective.model.tensors_of(objective.model.present_state())
-        assert recalibrated(objective.model, tensors, objective.calibration) is tensors
+        assert recalibrated(objective.model, tensors, objective.calibration, objective.statistics) is tensors
 
 
 def test_layers_that_keep_no_statistics_are_left_alone() -> None:
@@ -145,12 +145,14 @@ def test_the_layers_are_in_evaluation_mode_again_after_a_pass_that_failed() -> N
     assert isinstance(norm, nn.BatchNorm2d)
     with model.running():
         with pytest.raises(StepFailedError, match="9 channels"):
-            recalibrated(model, model.tensors_of(model.present_state()), [(torch.zeros(2, 9, 6, 6), torch.zeros(2).long())])
+            recalibrated(
+                model, model.tensors_of(model.present_state()), [(torch.zeros(2, 9, 6, 6), torch.zeros(2).long())], objective.statistics
+            )
         assert (norm.training, norm.momentum) == (False, 0.1)
 
 
 def test_a_batch_too_small_for_statistics_is_told_with_a_remedy() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
     data = [(torch.randn(n, 4), torch.zeros(n).long()) for n in (4, 1)]
-    with pytest.raises(ObjectiveError, match=r"calibration batch of 1.*more than 1 value per channel.*batch_size"):
+    with pytest.raises(ObjectiveError, match=r"calibration batch of 1.*more than 1 value per channel.*calibration_batch"):
         recalibrated_by(Objective(model, data), dict(model.state_dict()), data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thetascope.errors import ResultError
+from thetascope.results.status import named
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -16,7 +17,7 @@ def only_variable(data: xr.Dataset, variable: str | None) -> xr.Dataset:
         return data
     check_scored(data, variable)
     others = [name for name in data.attrs["scored"] if name not in (variable, f"{variable}_standard_error")]
-    dropped = [f"{prefix}{name}{end}" for prefix in data.attrs["units"] for name in others for end in ("", "_status")]
+    dropped = [named(prefix, name + end) for prefix in data.attrs["units"] for name in others for end in ("", "_status")]
     return data.drop_vars(dropped, errors="ignore")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -193,44 +193,65 @@ class Points:
 
 @dataclass(frozen=True, eq=False)
 class StoredStates:
-    """States themselves as points, nothing between them: no table, so that there may be very many."""
+    """States themselves as points, nothing between them: no table, so that there may be very many.
+
+    Args:
+        basis: the states.
+        buffers: floating buffers, which an objective may hold at those of ``basis[anchor]``.
+        anchor: by default the last.
+        holds: whether it does.
+    """
 
     basis: tuple[State, ...]
+    buffers: frozenset[str] = frozenset()
+    anchor: int = -1
+    holds: bool = False
 
     def __len__(self) -> int:
         return len(self.basis)
 
+    def _from(self, k: int, name: str) -> int:
+        return self.anchor % len(self.basis) if self.holds and name in self.buffers else k
+
     def uses(self, name: str) -> NDArray[np.int64]:
-        """Each state is needed once."""
-        return np.ones(len(self.basis), np.int64)
+        """Each state is needed once, or one of them for all."""
+        found = np.ones(len(self.basis), np.int64)
+        if self.holds and name in self.buffers:
+            found[:] = 0
+            found[self.anchor] = len(self.basis)
+        return found
 
     def needs(self, k: int, name: str) -> tuple[int, ...]:
-        """The state itself."""
-        return (k,)
+        """The state itself, or the one whose buffers are held."""
+        return (self._from(k, name),)
 
     def tensor(self, k: int, name: str, parts: Mapping[int, Tensor]) -> Tensor:
-        """The state's tensor."""
-        return parts[k]
+        """That state's tensor."""
+        return parts[self._from(k, name)]
 
     def signature(self, k: int, name: str) -> Hashable:
         """Each state's tensors are its own."""
-        return k
+        return self._from(k, name)
 
     def identity(self, k: int) -> Hashable | None:
         """As any set calls it."""
-        return state_identity(self.basis[k])
+        if not self.holds:
+            return state_identity(self.basis[k])
+        digests = {k: self.basis[k].digest(), self.anchor: self.basis[self.anchor].digest()}
+        made = {name: ((digests[self.anchor if name in self.buffers else k], 1.0),) for name in self.basis[k].specs}
+        return ("points", frozenset(made.items()))
 
     def is_stored(self, k: int) -> bool:
         """Always."""
         return True
 
     def holding_buffers(self) -> StoredStates:
-        """Itself: no buffer moves between states."""
-        return self
+        """The same states with one state's floating buffers."""
+        return replace(self, holds=True)
 
     def digest(self) -> str:
         """SHA-256 over how many there are."""
-        return hashlib.sha256(f"{len(self.basis)} stored states".encode()).hexdigest()
+        return hashlib.sha256(f"{len(self.basis)} stored states, buffers of {self.anchor}".encode()).hexdigest()
 
 
 def combine(coefficients: Mapping[int, float], parts: Mapping[int, Tensor]) -> Tensor:

@@ -18,6 +18,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from thetascope.results.status import named
+
 SEAL = "thetascope_seal"
 """The attribute that holds it."""
 
@@ -50,7 +52,9 @@ class Seal:
         """What is not as it was sealed: of the layout, attributes included; and of what is derived."""
         found = ["its attributes"] if digest_of_attrs(data.attrs) != self.attrs else []
         for prefix, names in self.scored.items():
-            found += [name for name in (*names, f"{prefix}status", f"{prefix}{CHECK}") if not _over(data, name, f"{prefix}status")]
+            found += [
+                name for name in (*names, named(prefix, "status"), named(prefix, CHECK)) if not _over(data, name, named(prefix, "status"))
+            ]
         for name, digest in self.variables.items():
             if name not in data.variables or self._digest(data, name) != digest:
                 found.append(name)
@@ -69,7 +73,7 @@ class Seal:
 
     def all_checks(self, data: xr.Dataset, prefix: str) -> NDArray[np.uint64]:
         """The checks of a whole block, in the shape of its status."""
-        status = data[f"{prefix}status"].values
+        status = data[named(prefix, "status")].values
         columns = [data[name].values.ravel() for name in scored_names(data, prefix)]
         return self.point_checks(prefix, np.arange(status.size), columns, status.ravel()).reshape(status.shape)
 
@@ -96,17 +100,17 @@ def _over(data: xr.Dataset, name: str, status: str) -> bool:
 
 def prefixes(data: xr.Dataset) -> list[str]:
     """The prefixes of the blocks that are there."""
-    return [prefix for prefix in data.attrs.get("units", {}) if f"{prefix}status" in data]
+    return [prefix for prefix in data.attrs.get("units", {}) if named(prefix, "status") in data]
 
 
 def scored_names(data: xr.Dataset, prefix: str) -> list[str]:
     """A block's variables but for its status."""
-    return [prefix + name for name in data.attrs.get("scored", ()) if prefix + name in data]
+    return [named(prefix, name) for name in data.attrs.get("scored", ()) if named(prefix, name) in data]
 
 
 def uncovered(data: xr.Dataset) -> list[str]:
     """The variables and coordinates that no point's check covers."""
-    covered = {name for prefix in prefixes(data) for name in (f"{prefix}status", f"{prefix}{CHECK}", *scored_names(data, prefix))}
+    covered = {name for prefix in prefixes(data) for name in (named(prefix, "status"), named(prefix, CHECK), *scored_names(data, prefix))}
     return [str(name) for name in data.variables if name not in covered]
 
 

@@ -18,3 +18,8 @@ def status_counts(data: xr.Dataset) -> dict[str, int]:
     values = [data[name].values.ravel() for name in data.data_vars if str(name).endswith("status")]
     flat = np.concatenate(values) if values else np.empty(0, np.int8)
     return {label: int((flat == code).sum()) for code, label in STATUS_NAMES.items()}
+
+
+def named(prefix: str, name: str) -> str:
+    """What a variable of a block is called: ``actual_loss``; ``loss_recorded`` where the block's mark begins with an underscore."""
+    return name + prefix if prefix.startswith("_") else prefix + name

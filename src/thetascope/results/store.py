@@ -22,7 +22,7 @@ from thetascope.files import Lock, file_name, links_below, sweep_partial
 from thetascope.results.atomic_folder import settle
 from thetascope.results.result import Result
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names
-from thetascope.results.status import ESTIMATED, EVALUATED, MISSING, NOT_FINITE
+from thetascope.results.status import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, named
 from thetascope.results.stored import FORMAT, check_format, locked, put, read_sealed, renamed, zarr_settings
 
 
@@ -56,11 +56,11 @@ class Layout:
         variables: dict[str, Any] = {}
         for block in self.blocks:
             for name in (*block.names, "status"):
-                if block.prefix + name in variables or block.prefix + name in self.coords:
-                    raise ResultError(f'two variables of this result would be called "{block.prefix + name}"; rename your metric')
+                if named(block.prefix, name) in variables or named(block.prefix, name) in self.coords:
+                    raise ResultError(f'two variables of this result would be called "{named(block.prefix, name)}"; rename your metric')
             for name in block.names:
-                variables[block.prefix + name] = (block.dims, np.full(block.shape, np.nan, block.dtype))
-            variables[block.prefix + "status"] = (block.dims, np.zeros(block.shape, np.int8))
+                variables[named(block.prefix, name)] = (block.dims, np.full(block.shape, np.nan, block.dtype))
+            variables[named(block.prefix, "status")] = (block.dims, np.zeros(block.shape, np.int8))
         variables.update({name: (dims, np.asarray(values)) for name, (dims, values) in self.constants.items()})
         units = {block.prefix: block.unit for block in self.blocks}
         scored = list(self.blocks[0].names) if self.blocks else []
@@ -135,7 +135,7 @@ class Store:
 
     def done(self, prefix: str) -> NDArray[np.bool_]:
         """Which points are stored, flat."""
-        return np.asarray(self.data[prefix + "status"].values.ravel() != MISSING)
+        return np.asarray(self.data[named(prefix, "status")].values.ravel() != MISSING)
 
     def unit(self, prefix: str) -> int:
         """How many points are stored at once."""
@@ -143,27 +143,31 @@ class Store:
 
     def values(self, prefix: str, index: int) -> dict[str, float]:
         """One stored point's values."""
-        return {name: float(self.data[prefix + name].values.flat[index]) for name in self.data.attrs["scored"]}
+        return {name: float(self.data[named(prefix, name)].values.flat[index]) for name in self.data.attrs["scored"]}
 
     def write(self, prefix: str, start: int, values: Mapping[str, Sequence[float]]) -> None:
         """Store one unit from flat index `start` on: the values, then their status."""
-        columns: dict[str, NDArray[Any]] = {prefix + name: np.asarray(column, np.float64) for name, column in values.items()}
+        columns: dict[str, NDArray[Any]] = {named(prefix, name): np.asarray(column, np.float64) for name, column in values.items()}
         finite = np.all([np.isfinite(column) for column in columns.values()], axis=0)
         status = np.where(finite, EVALUATED, NOT_FINITE).astype(np.int8)
-        shape = self.data[prefix + "status"].shape
+        shape = self.data[named(prefix, "status")].shape
         *outer, first = np.unravel_index(start, shape)
         where: Any = (*map(int, outer), slice(int(first), int(first) + len(finite)))
-        for name, column in {**columns, prefix + "status": status}.items():
+        for name, column in {**columns, named(prefix, "status"): status}.items():
             self.data[name].values[where] = column
         if self._group is not None:
             checks = self._checks(prefix, np.arange(start, start + len(finite)))
             with zarr_settings():
-                for name, column in {**columns, prefix + CHECK: checks, prefix + "status": status}.items():  # the status comes last
+                for name, column in {
+                    **columns,
+                    named(prefix, CHECK): checks,
+                    named(prefix, "status"): status,
+                }.items():  # the status comes last
                     self._array(name)[where] = column
 
     def write_cells(self, prefix: str, cells: Sequence[int], values: Mapping[str, Sequence[float]]) -> None:
         """Store points that lie anywhere: the values, then their status. Chunks that others share are written whole again."""
-        columns = {prefix + name: np.asarray(column, np.float64) for name, column in values.items()}
+        columns = {named(prefix, name): np.asarray(column, np.float64) for name, column in values.items()}
         finite = np.all([np.isfinite(column) for column in columns.values()], axis=0)
         status = np.where(finite, EVALUATED, NOT_FINITE).astype(np.int8)
         self._put_cells(prefix, np.asarray(cells), columns, status)
@@ -173,32 +177,32 @@ class Store:
         where = slice(start, start + len(next(iter(values.values()))))
         finite = np.all([np.isfinite(block) for block in values.values()], axis=0)
         status = np.where(finite, np.where(estimated, ESTIMATED, EVALUATED), NOT_FINITE).astype(np.int8)
-        for name, block in {**{prefix + name: block for name, block in values.items()}, prefix + "status": status}.items():
+        for name, block in {**{named(prefix, name): block for name, block in values.items()}, named(prefix, "status"): status}.items():
             self.data[name].values[where] = block
         if self._group is None:
             return
-        width = self.data[prefix + "status"].shape[-1]
+        width = self.data[named(prefix, "status")].shape[-1]
         checks = self._checks(prefix, np.arange(where.start * width, where.stop * width)).reshape(-1, width)
         with zarr_settings():
             for name in values:
-                self._array(prefix + name)[where] = self.data[prefix + name].values[where]
-            self._array(prefix + CHECK)[where] = checks
-            self._array(prefix + "status")[where] = status
+                self._array(named(prefix, name))[where] = self.data[named(prefix, name)].values[where]
+            self._array(named(prefix, CHECK))[where] = checks
+            self._array(named(prefix, "status"))[where] = status
 
     def estimate(self, prefix: str, values: Mapping[str, ArrayLike], attrs: Mapping[str, Any]) -> None:
         """Fill what is not scored with estimates over the whole dimensions; what was scored stays as it is."""
-        free = np.flatnonzero(self.data[prefix + "status"].values.ravel() == MISSING)
-        columns = {prefix + name: np.asarray(field_, np.float64).ravel()[free] for name, field_ in values.items()}
+        free = np.flatnonzero(self.data[named(prefix, "status")].values.ravel() == MISSING)
+        columns = {named(prefix, name): np.asarray(field_, np.float64).ravel()[free] for name, field_ in values.items()}
         self.add({}, attrs)
         self._put_cells(prefix, free, columns, np.full(len(free), ESTIMATED, np.int8))
 
     def _put_cells(self, prefix: str, cells: NDArray[np.int64], columns: Mapping[str, NDArray[Any]], status: NDArray[np.int8]) -> None:
         """Set the values of `cells` and write the rows that they lie in: the values, their checks, the status last."""
-        for name, column in {**columns, prefix + "status": status}.items():
+        for name, column in {**columns, named(prefix, "status"): status}.items():
             self.data[name].values.flat[cells] = column
         if self._group is None or not len(cells):
             return
-        shape = self.data[prefix + "status"].shape
+        shape = self.data[named(prefix, "status")].shape
         rows = np.unique(cells // shape[-1])
         places: list[Any] = [(*map(int, np.unravel_index(int(row), shape[:-1])), slice(None)) for row in rows]
         with zarr_settings():
@@ -206,17 +210,17 @@ class Store:
                 for place in places:
                     self._array(name)[place] = self.data[name].values[place]
             for row, place in zip(rows, places, strict=True):
-                self._array(prefix + CHECK)[place] = self._checks(prefix, np.arange(row * shape[-1], (row + 1) * shape[-1]))
+                self._array(named(prefix, CHECK))[place] = self._checks(prefix, np.arange(row * shape[-1], (row + 1) * shape[-1]))
             for place in places:
-                self._array(prefix + "status")[place] = self.data[prefix + "status"].values[place]
+                self._array(named(prefix, "status"))[place] = self.data[named(prefix, "status")].values[place]
 
     def _checks(self, prefix: str, cells: NDArray[np.int64]) -> NDArray[np.uint64]:
         columns = [self.data[name].values.flat[cells] for name in scored_names(self.data, prefix)]
-        return self._seal.point_checks(prefix, cells, columns, self.data[f"{prefix}status"].values.flat[cells])
+        return self._seal.point_checks(prefix, cells, columns, self.data[named(prefix, "status")].values.flat[cells])
 
     def evaluated(self, prefix: str) -> NDArray[np.bool_]:
         """Which points were scored, flat; what is estimated was not."""
-        status = self.data[prefix + "status"].values.ravel()
+        status = self.data[named(prefix, "status")].values.ravel()
         return np.asarray((status == EVALUATED) | (status == NOT_FINITE))
 
     def add(self, variables: Mapping[str, tuple[tuple[str, ...], ArrayLike]], attrs: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from thetascope.errors import ResultError
 from thetascope.files import Lock, file_name, named_by
 from thetascope.results.atomic_folder import put_in_place, settle
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names, uncovered
-from thetascope.results.status import MISSING
+from thetascope.results.status import MISSING, named
 
 FORMAT = 3
 
@@ -116,8 +116,8 @@ def _unsealed(data: xr.Dataset, path: Path) -> tuple[xr.Dataset, Seal, list[str]
         )
     damaged = stored = 0
     for prefix in prefixes(data):
-        status = data[f"{prefix}status"]
-        wrong = (status.values != MISSING) & (data[f"{prefix}{CHECK}"].values != seal.all_checks(data, prefix))
+        status = data[named(prefix, "status")]
+        wrong = (status.values != MISSING) & (data[named(prefix, CHECK)].values != seal.all_checks(data, prefix))
         damaged, stored = damaged + int(wrong.sum()), stored + int((status.values != MISSING).sum())
         status.values[wrong] = MISSING
         for name in scored_names(data, prefix):
@@ -131,7 +131,7 @@ def _unsealed(data: xr.Dataset, path: Path) -> tuple[xr.Dataset, Seal, list[str]
         )
     known = {*seal.variables, *seal.derived}
     left = [name for name in uncovered(data) if name not in known]  # a killed process added it and did not come to seal it
-    return data.drop_vars([*left, *(f"{prefix}{CHECK}" for prefix in prefixes(data))]), seal, derived
+    return data.drop_vars([*left, *(named(prefix, CHECK) for prefix in prefixes(data))]), seal, derived
 
 
 def _check_size(path: Path) -> None:
@@ -149,7 +149,7 @@ def put(data: xr.Dataset, path: Path, *, replace: bool) -> Seal:
     """Write `data` beside `path`, then put it in place in one step."""
     data = data.drop_encoding()
     sealed = Seal().over(data)
-    checks = {prefix + CHECK: (data[f"{prefix}status"].dims, sealed.all_checks(data, prefix)) for prefix in prefixes(data)}
+    checks = {named(prefix, CHECK): (data[named(prefix, "status")].dims, sealed.all_checks(data, prefix)) for prefix in prefixes(data)}
     whole = renamed(data.assign(checks).assign_attrs({SEAL: sealed.to_json()}), file_name)
 
     def write(partial: Path) -> None:
@@ -174,7 +174,7 @@ def _encoding(data: xr.Dataset) -> dict[str, dict[str, Any]]:
     for name, variable in data.data_vars.items():
         encoding[str(name)] = {"compressors": (ZstdCodec(), Crc32cCodec())}
         for prefix, unit in units.items():
-            if f"{prefix}status" in data and data[f"{prefix}status"].dims == variable.dims and str(name).startswith(prefix):
+            if named(prefix, "status") in data and data[named(prefix, "status")].dims == variable.dims and str(name).startswith(prefix):
                 outer = [1 for _ in variable.dims[:-1]]
                 outer[-1:] = [min(rows.get(prefix, 1), variable.shape[-2])] if outer else []
                 encoding[str(name)]["chunks"] = (*outer, unit)

@@ -51,13 +51,24 @@ class Batches:
         batch_size: rows a batch, for tensors and Datasets.
         samples: keep that many rows, drawn once without replacement with `seed`; None keeps all.
         seed: of the drawing, and of whatever is random in walking the data (a shuffling DataLoader).
+        whole: leave out a last part of a batch where the batches are cut here, unless it is the only one.
+        most: of data whose batches are given, end with the batch that reaches so many rows.
 
     Raises:
         ObjectiveError: the data can be walked only once, or lengths do not match.
     """
 
     def __init__(
-        self, data: Any, *, device: torch.device, inputs_dtype: torch.dtype | None, batch_size: int, samples: int | None, seed: int
+        self,
+        data: Any,
+        *,
+        device: torch.device,
+        inputs_dtype: torch.dtype | None,
+        batch_size: int,
+        samples: int | None,
+        seed: int,
+        whole: bool = False,
+        most: int | None = None,
     ) -> None:
         _check_data(data)
         if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 2):
@@ -65,7 +76,7 @@ class Batches:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ObjectiveError(f"batch_size must be a whole number of at least 1. Got {batch_size!r} instead.")
         self._data, self._device, self._dtype = data, device, inputs_dtype
-        self.batch_size, self._samples, self._seed = batch_size, samples, seed
+        self.batch_size, self._samples, self._seed, self._whole, self._most = batch_size, samples, seed, whole, most
         self._generators = [(g, g.get_state()) for g in _generators_of(data)]
         self._resident: list[Any] | None = None
         self._survey: Survey | None = None
@@ -186,10 +197,23 @@ class Batches:
             if self._samples is not None and self._samples < len(inputs):
                 chosen = self._drawn(len(inputs)).to(inputs.device)
                 inputs, targets = inputs[chosen], targets[chosen.to(targets.device)]
-            return ((inputs[i : i + self.batch_size], targets[i : i + self.batch_size]) for i in range(0, len(inputs), self.batch_size))
+            size = self.batch_size
+            stop = len(inputs) // size * size if self._whole and len(inputs) >= size else len(inputs)
+            return ((inputs[i : i + size], targets[i : i + size]) for i in range(0, stop, size))
         if is_dataset(whole):
-            whole = DataLoader(whole, batch_size=self.batch_size)
+            whole = DataLoader(whole, batch_size=self.batch_size, drop_last=self._whole and len(whole) >= self.batch_size)
+        if self._most is not None:
+            whole = self._until(whole, self._most)
         return whole if self._samples is None else self._sampled(whole)
+
+    @staticmethod
+    def _until(batches: Iterable[Any], most: int) -> Iterator[Any]:
+        seen = 0
+        for batch in batches:
+            yield batch
+            seen += rows_of(batch) or 0
+            if seen >= most:
+                return
 
     def _drawn(self, total: int) -> Tensor:
         generator = torch.Generator().manual_seed(self._seed)

@@ -32,8 +32,7 @@ def halve_batches(objective: Scorable, problem: str) -> int:
             f"memory ran out with {what} ({problem}). Score fewer samples or a smaller dtype, give smaller batches, or use a machine with "
             "more memory"
         )
-    for each in (batches, objective.calibration):
-        each.rebatched(size)
+    batches.rebatched(size)
     return size
 
 

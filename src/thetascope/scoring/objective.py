@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from thetascope.errors import ObjectiveError
 from thetascope.geometry.points import StoredStates
-from thetascope.scoring.batches import Batches
+from thetascope.scoring.batches import Batches, is_dataset, is_pair
 from thetascope.scoring.cache import Cache
 from thetascope.scoring.descriptions import described, described_model
 from thetascope.scoring.failures import StepFailedError
@@ -25,10 +25,15 @@ from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.protocols import Buffers
 from thetascope.scoring.pytrees import cut
 from thetascope.scoring.scores import Sums
+from thetascope.scoring.statistics import Statistics, statistics_of
 from thetascope.state import ParameterSpace, State
 
 DType = torch.dtype | str | None
 Grouping = Literal["any", "fixed"]
+
+OWN_INPUTS = 2000
+"""So many of the objective's own inputs at most, statistics are estimated from."""
+
 EXACT_ROWS = 8
 """So many rows show whether a step runs in double precision."""
 
@@ -54,10 +59,13 @@ class Objective:
         batch_size: rows a batch where the data are tensors; a DataLoader's batches are kept.
         samples: score on that many samples, drawn once with `seed`; results then carry the loss's standard error.
         seed: of the drawing and of whatever is random in walking the data.
-        buffers: where floating buffers such as BatchNorm's statistics come from at points between states: "path"
-            takes them from the straight pieces through the knots, "final" from the last state, "recalibrate"
-            estimates them at each point from `calibration_data`.
-        calibration_data: for "recalibrate"; default: the objective's own data, which results then say.
+        buffers: where floating buffers such as BatchNorm's statistics come from at the points of an experiment: "path" takes them
+            from the straight pieces through the knots, "final" from the last state, "recalibrate" estimates running statistics at
+            each point from `calibration_data`. "auto": without running statistics "path"; with them "recalibrate" for paths, layers,
+            roles, planes and averages, and "final" for surfaces, single parameters and the atlas. `score` takes a state as it is.
+        calibration_data: for "recalibrate"; default: at most 2,000 of the objective's own inputs, which results then say.
+        calibration_batch: rows a batch of those, each normalised by its own statistics; a last part is left out, fewer rows are one
+            batch, and an iterable of batches keeps its own. It decides the statistics, so it is never made smaller.
         gradients: whether forward, the loss or the step takes gradients (residuals of differential equations, forces, the norm of a
             gradient). Each point is then scored by the plain call; nothing of it reaches the model or the data.
         batches: "fixed" where a value belongs to a whole batch and is no mean over its samples (a contrastive loss, say): then
@@ -87,12 +95,13 @@ class Objective:
         batch_size: int = 1000,
         samples: int | None = None,
         seed: int = 0,
-        buffers: Buffers = "path",
+        buffers: Buffers = "auto",
         calibration_data: Any = None,
+        calibration_batch: int = 250,
         gradients: bool = False,
         batches: Grouping = "any",
     ) -> None:
-        options = _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data, gradients, batches)
+        options = _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data, calibration_batch, gradients, batches)
         self._set(model, data, options)
         targets = _checked_pair(self.batches.first())[1]
         chosen = chosen_metrics(metrics, loss, targets)
@@ -111,8 +120,9 @@ class Objective:
         batch_size: int = 1000,
         samples: int | None = None,
         seed: int = 0,
-        buffers: Buffers = "path",
+        buffers: Buffers = "auto",
         calibration_data: Any = None,
+        calibration_batch: int = 250,
         gradients: bool = False,
         batches: Grouping = "any",
     ) -> Objective:
@@ -130,6 +140,7 @@ class Objective:
             seed: as for `Objective`.
             buffers: as for `Objective`.
             calibration_data: as for `Objective`.
+            calibration_batch: as for `Objective`.
             gradients: as for `Objective`.
             batches: as for `Objective`.
 
@@ -145,7 +156,8 @@ class Objective:
         if not callable(step):
             raise ObjectiveError(f"step must be a function of (model, batch). Got {type(step).__name__} instead.")
         self = cls.__new__(cls)
-        self._set(model, data, _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data, gradients, batches))
+        options = _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data, calibration_batch, gradients, batches)
+        self._set(model, data, options)
         self.batches.first()
         self.model = BoundModel(model, step, self.device, self.dtype, gradients=gradients)
         self.loss, self.metrics = described(step), {}
@@ -162,14 +174,61 @@ class Objective:
         self.fixed = options.batches == "fixed"
         self.seed, self.samples, self.buffers = options.seed, options.samples, options.buffers
         self.batches = self._batches(data, options.batch_size, options.samples)
-        calibration = None if options.calibration_data is None else self._batches(options.calibration_data, options.batch_size, None)
-        self.calibration_is_own = calibration is None
-        self.calibration = calibration or self.batches
+        self.calibration_is_own = options.calibration_data is None
+        self.calibration = self._calibration(data, options)
         self._layers_known = False
         self.cache = Cache()
 
     def _batches(self, data: Any, batch_size: int, samples: int | None) -> Batches:
         return Batches(data, device=self.device, inputs_dtype=self.dtype, batch_size=batch_size, samples=samples, seed=self.seed)
+
+    def _calibration(self, data: Any, options: _Options) -> Batches:
+        """Whole batches of the data that statistics are estimated from."""
+        own, size = self.calibration_is_own, options.calibration_batch
+        if isinstance(size, bool) or not isinstance(size, int) or size < 2:
+            raise ObjectiveError(f"calibration_batch must be at least 2, so that a batch has a variance. Got {size!r} instead.")
+        given = data if own else options.calibration_data
+        samples = None if options.samples is None else min(OWN_INPUTS, options.samples)
+        if own and (is_pair(given) or is_dataset(given)):
+            samples = samples or OWN_INPUTS
+        return Batches(
+            given,
+            device=self.device,
+            inputs_dtype=self.dtype,
+            batch_size=size,
+            samples=samples if own else None,
+            seed=self.seed,
+            whole=True,
+            most=OWN_INPUTS if own and samples is None else None,
+        )
+
+    @property
+    def statistics(self) -> Statistics:
+        """The model's running statistics, found at the first look."""
+        if self.cache.statistics is None:
+            with self.model.running():
+                self.cache.statistics = statistics_of(self.model, self.batches.first())
+        return self.cache.statistics
+
+    def under(self, default: Buffers) -> Objective:
+        """The same objective under the policy for buffers that an experiment has by default, where none was asked for.
+
+        Args:
+            default: "recalibrate" or "final", for models that keep running statistics.
+        """
+        if self.buffers != "auto":
+            return self
+        other = copy.copy(self)
+        other.buffers = default if self.statistics else "path"
+        return other
+
+    @property
+    def replaces_buffers(self) -> bool:
+        """Whether recorded states are scored with other buffers than their own."""
+        space = self.model.space
+        return (
+            bool(self.statistics) if self.calibrates else self.buffers == "final" and any(space.tensors[n].floating for n in space.buffers)
+        )
 
     @property
     def space(self) -> ParameterSpace:
@@ -189,7 +248,7 @@ class Objective:
         other = copy.copy(self)
         other.dtype = _dtype(dtype)
         other.batches = self.batches.cast(other.dtype)
-        other.calibration = other.batches if self.calibration_is_own else self.calibration.cast(other.dtype)
+        other.calibration = self.calibration.cast(other.dtype)
         other.model = self.model.evaluated_in(other.dtype)
         other._layers_known, other.cache = False, Cache()
         return other
@@ -255,7 +314,7 @@ class Objective:
         if self.fixed:
             found["batch_size"] = self.batches.batch_size
         if self.calibrates:
-            found["calibration_data"] = self.calibration.survey.fingerprint
+            found |= {"calibration_data": self.calibration.survey.fingerprint, "calibration_batch": self.calibration.batch_size}
         return found
 
     def __repr__(self) -> str:
@@ -275,6 +334,7 @@ class _Options:
     seed: int
     buffers: Buffers
     calibration_data: Any
+    calibration_batch: int
     gradients: bool
     batches: Grouping
 

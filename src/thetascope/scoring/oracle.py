@@ -13,8 +13,8 @@ from thetascope.scoring.metrics import SupervisedStep
 from thetascope.scoring.point_tensors import PointTensors
 from thetascope.scoring.protocols import Scorable
 from thetascope.scoring.pytrees import cut, holds_images
-from thetascope.scoring.recalibration import recalibrated
 from thetascope.scoring.scores import Sums
+from thetascope.scoring.statistics import recalibrated
 
 IMAGE_ROWS = 32
 """So many images go through a network at once."""
@@ -62,5 +62,5 @@ class EagerBackend:
             total.add(self._model.evaluate(tensors, part))
 
     def _point(self, k: int) -> dict[str, Tensor]:
-        tensors = self.point_tensors.tensors(k)
-        return recalibrated(self._model, tensors, self._objective.calibration) if self._calibrates else tensors
+        tensors, of = self.point_tensors.tensors(k), self._objective
+        return recalibrated(self._model, tensors, of.calibration, of.statistics) if self._calibrates else tensors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from thetascope.geometry.points import PointSet
 from thetascope.scoring.protocols import Scorable
+from thetascope.scoring.statistics import Spectral, spectral_of
 
 _SHARED: WeakValueDictionary[tuple[int, int, bool], PointTensors] = WeakValueDictionary()
 """By the objective, the points and whether they are scored as recorded, which each of them holds itself, so that no id is another's."""
@@ -28,7 +29,8 @@ class PointTensors:
         self._of = (objective, points)
         if objective.buffers == "final" and not as_recorded:
             points = points.holding_buffers()
-        self.points, self._model = points, objective.model
+        self._model, self._spectral = objective.model, () if as_recorded else tuple(spectral_of(objective.model))
+        self.points: PointSet = _Following(points, self._spectral) if self._spectral else points
         kept: dict[int, list[str]] = {}
         for name in self._model.space.tensors:
             for b in np.flatnonzero(points.uses(name) > 1):
@@ -46,14 +48,20 @@ class PointTensors:
 
     def tensors(self, k: int, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """The tensors of point `k` (all by default), none of them shared with a basis state."""
-        points, tensors = self.points, {}
-        needed = {name: points.needs(k, name) for name in (self._model.space.tensors if names is None else names)}
+        points, tensors = self.points, dict[str, Tensor]()
+        asked = list(self._model.space.tensors if names is None else names)
+        spectral = [each for each in self._spectral if not points.is_stored(k) and not {each.left, each.right}.isdisjoint(asked)]
+        more = {name for each in spectral for name in (each.weight, each.left)} - {*asked}
+        needed = {name: points.needs(k, name) for name in (*asked, *more)}
         read = self._read(needed)
         for name, states in needed.items():
             parts = {b: self._kept.get(b, {}).get(name) for b in states}
             tensor = points.tensor(k, name, {b: read[b][name] if part is None else part for b, part in parts.items()})
             tensors[name] = tensor.clone() if any(tensor is part for part in parts.values()) else tensor
-        return tensors
+        for each in spectral:
+            vectors = each.vectors(tensors[each.weight], tensors[each.left])
+            tensors |= zip((each.left, each.right), vectors, strict=True)
+        return {name: tensors[name] for name in asked}
 
     def _read(self, needed: Mapping[str, Sequence[int]]) -> dict[int, dict[str, Tensor]]:
         """What a point needs of the basis states and is not kept; each state is opened once."""
@@ -63,3 +71,22 @@ class PointTensors:
                 if name not in self._kept.get(b, {}):
                     missing.setdefault(b, []).append(name)
         return {b: self._model.tensors_of(self.points.basis[b], names) for b, names in missing.items()}
+
+
+class _Following:
+    """Points whose singular vectors follow from their weights, so that points share them that share the weight too."""
+
+    def __init__(self, points: PointSet, spectral: Sequence[Spectral]) -> None:
+        self._points = points
+        self._weights = {name: each.weight for each in spectral for name in (each.left, each.right)}
+        self.basis, self.uses, self.needs, self.tensor = points.basis, points.uses, points.needs, points.tensor
+        self.identity, self.is_stored, self.digest = points.identity, points.is_stored, points.digest
+        self.holding_buffers = points.holding_buffers
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def signature(self, k: int, name: str) -> Hashable:
+        """That of the weight as well, for a singular vector."""
+        own, weight = self._points.signature(k, name), self._weights.get(name)
+        return own if weight is None else ("follows", self._points.is_stored(k), self._points.signature(k, weight), own)

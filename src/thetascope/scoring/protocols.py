@@ -7,8 +7,9 @@ from typing import Literal, Protocol
 from thetascope.scoring.batches import Batches
 from thetascope.scoring.model import BoundModel
 from thetascope.scoring.scores import Sums
+from thetascope.scoring.statistics import Statistics
 
-Buffers = Literal["path", "final", "recalibrate"]
+Buffers = Literal["auto", "path", "final", "recalibrate"]
 
 
 class Scorable(Protocol):
@@ -27,6 +28,11 @@ class Scorable(Protocol):
     calibration: Batches
     buffers: Buffers
     fixed: bool
+
+    @property
+    def statistics(self) -> Statistics:
+        """The running statistics of the model."""
+        ...
 
     @property
     def calibrates(self) -> bool:

@@ -131,10 +131,10 @@ def stored_key(objective: Objective, request: Request, k: int) -> Hashable:
 
 def _circumstances(objective: Objective, request: Request) -> tuple[Hashable, ...]:
     space = objective.model.space
-    moves = objective.buffers != "path" and any(space.tensors[name].floating for name in space.buffers)
-    as_recorded = request.as_recorded and moves
+    moves = objective.buffers in ("final", "recalibrate") and any(space.tensors[name].floating for name in space.buffers)
+    buffers = "as recorded" if request.as_recorded or not moves else objective.buffers
     arithmetic = tuple(arithmetic_of(objective.device).items())
-    return (as_recorded, objective.batches.batch_size, torch.get_num_threads(), arithmetic)
+    return (buffers, objective.batches.batch_size, torch.get_num_threads(), arithmetic)
 
 
 class Runner:

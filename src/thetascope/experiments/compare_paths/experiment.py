@@ -52,7 +52,7 @@ def _model(paths: Mapping[str, TrainingPath], alphas: Floats, layers: Layers, pa
         objective=quadratic.objective,
         requests=[
             *(AllPoints(paths[k].model_points(alphas), ("alpha",), (len(alphas),), prefix=f"{k}_") for k in KINDS),
-            measured.request(),
+            *measured.requests(),
         ],
         coords={"alpha": alphas, "state": np.asarray(measured.indices)},
         settings={"level": "model", "alphas": alphas.tolist(), "knots": list(quadratic.indices)},

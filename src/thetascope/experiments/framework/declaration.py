@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from thetascope.errors import ResultError, UsageError
 from thetascope.experiments.framework.call_options import changed_options, key_of, key_part, options_of, subjects_of
@@ -75,6 +75,8 @@ class Declaration:
         subject_options: by name: options of the command that choose what it is about.
         keeps: options that mean something else than what `examine` calls so, and keep their defaults there.
         levels: options that have a meaning at some levels only, with these.
+        buffers: the policy for buffers by default, for models that keep running statistics: "recalibrate", or "final" where
+            recalibrating would hide or cost more than it shows; by level where levels differ.
     """
 
     function: Callable[..., Result]
@@ -86,6 +88,7 @@ class Declaration:
     subject_options: Mapping[str, SubjectOption] = field(default_factory=dict)
     keeps: tuple[str, ...] = ()
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    buffers: Literal["recalibrate", "final"] | Mapping[str, Literal["recalibrate", "final"]] = "recalibrate"
 
     def __post_init__(self) -> None:
         strange = [name for name in subjects_of(self.function) if name not in SUBJECTS]
@@ -119,6 +122,9 @@ class Declaration:
         given = dict(arguments)
         out, engine, progress = given.pop("out", None), given.pop("engine", "auto"), given.pop("progress", True)
         call = Call(self, given)
+        if callable(getattr(given.get("objective"), "under", None)):
+            policy = self.buffers if isinstance(self.buffers, str) else self.buffers.get(str(given.get("level")), "recalibrate")
+            given["objective"] = given["objective"].under(policy)
         source = import_module(f"{self.function.__module__}.experiment").source(**given)
         chosen = self._chosen(given) if chosen is None else chosen
         key = call.key_with(chosen)

@@ -107,8 +107,7 @@ class Job:
             attrs = store.data.attrs
             engine = self._checked(path, attrs, engine)
             torch.set_num_threads(attrs["threads"])
-            for batches in (objective.batches, objective.calibration):
-                batches.rebatched(attrs["batch_size"])
+            objective.batches.rebatched(attrs["batch_size"])
             first = self.source.recheck(store)
             if objective.batches.batch_size != attrs["batch_size"]:  # less memory than there was
                 store.add({}, {"batch_size": objective.batches.batch_size, "memory_ran_out": True})

@@ -19,7 +19,7 @@ from thetascope.geometry.edits import ScalarEdits
 from thetascope.geometry.points import PointSet
 from thetascope.geometry.smooth import first_cells
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
-from thetascope.results.status import MISSING
+from thetascope.results.status import MISSING, named
 from thetascope.results.store import Block, Store
 from thetascope.scoring.cache import FirstPoint
 from thetascope.scoring.determinism import check_determinism, recheck
@@ -195,7 +195,7 @@ class PointsSource(Source):
     def plan(self, stored: xr.Dataset | None, engine: Engine) -> Plan:
         """What is left; a few points are scored to tell how long that takes."""
         first = self.first_point()
-        there = 0 if stored is None else sum(int((stored[f"{r.prefix}status"].values != MISSING).sum()) for r in self.requests)
+        there = 0 if stored is None else sum(int((stored[named(r.prefix, "status")].values != MISSING).sum()) for r in self.requests)
         todo = sum(len(request.points) for request in self.requests) - there
         if stored is None:
             engine = self.tuned(engine, first)

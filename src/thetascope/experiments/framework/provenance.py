@@ -38,4 +38,13 @@ def provenance_attrs(objective: Objective, fingerprint: Mapping[str, Any], engin
         "buffers": objective.buffers,
         "floating_buffers": sum(objective.model.space.tensors[name].floating for name in objective.model.space.buffers),
         "calibration_is_own_data": objective.calibrates and objective.calibration_is_own,
+        "calibration": _calibration(objective) if objective.calibrates else None,
+        "statistics_left": list(objective.statistics.left),
     }
+
+
+def _calibration(objective: Objective) -> dict[str, Any]:
+    """What running statistics were estimated from."""
+    batches, found = objective.calibration, objective.statistics
+    survey = batches.survey
+    return {"rows": survey.rows, "batches": survey.count, "batch": batches.batch_size, "layers": len(found.norms) + len(found.layers)}

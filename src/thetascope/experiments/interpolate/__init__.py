@@ -92,4 +92,5 @@ EXPERIMENT = Declaration(
         "digits quick": {"alphas": 11, "parameters": 1},
         "mnist quick": {"alphas": 11, "parameters": 1},
     },
+    buffers={"parameter": "final"},
 )

@@ -43,7 +43,7 @@ def _model(path: TrainingPath, alphas: Floats, layers: Layers, parameters: Param
     return PointsSource(
         title=f"{path.name} path of the whole model",
         objective=path.objective,
-        requests=[AllPoints(path.model_points(alphas), ("alpha",), (len(alphas),)), measured.request()],
+        requests=[AllPoints(path.model_points(alphas), ("alpha",), (len(alphas),)), *measured.requests()],
         coords={"alpha": alphas, "state": np.asarray(measured.indices)},
         settings={"kind": path.name, "level": "model", "alphas": alphas.tolist(), "knots": list(path.indices)},
         known=measured.constants(),

@@ -14,8 +14,7 @@ from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.framework.source import Variables
 from thetascope.experiments.layer_roles.fresh_values import FreshValues
-from thetascope.experiments.shared.training_path import TrainingPath, checked_trajectory
-from thetascope.geometry.points import StoredStates
+from thetascope.experiments.shared.training_path import TrainingPath, checked_trajectory, recorded_requests
 from thetascope.geometry.redraws import Redraws
 from thetascope.scoring.objective import Objective
 from thetascope.state import Layer
@@ -84,7 +83,7 @@ def _requests(path: TrainingPath, groups: Groups, fresh: FreshValues, draws: int
     return [
         AllPoints(redraws, ("layer", "draw"), (len(groups), draws), prefix="rerandom_"),
         AllPoints(path.layer_points(groups, np.zeros(1)), ("layer",), (len(groups),), prefix="reinit_"),
-        AllPoints(StoredStates(path.states), ("end",), (2,), prefix="end_", as_recorded=True),
+        *recorded_requests(path.objective, path.states, "end_", "end"),
     ]
 
 

@@ -161,11 +161,9 @@ class MeasuredStates:
         even = np.linspace(0, count - 1, min(count, MEASURED_LIMIT)).round().astype(int)
         return sorted({*even.tolist(), *self.knots})
 
-    def request(self) -> AllPoints:
+    def requests(self) -> list[AllPoints]:
         """To score them, over ``state``, as ``actual_…``."""
-        states = [self.objective.bind(self.trajectory[i]) for i in self.indices]
-        points = StoredStates(tuple(states))
-        return AllPoints(points, ("state",), (len(states),), prefix="actual_", as_recorded=True)
+        return recorded_requests(self.objective, [self.objective.bind(self.trajectory[i]) for i in self.indices], "actual_")
 
     def constants(self) -> dict[str, tuple[tuple[str, ...], list[float]]]:
         """Where in the training each of them is."""
@@ -175,6 +173,23 @@ class MeasuredStates:
             "step": (("state",), [trajectory.steps[i] for i in self.indices]),
             "epoch": (("state",), [trajectory.epochs[i] for i in self.indices]),
         }
+
+
+def recorded_requests(objective: Objective, states: Sequence[State], prefix: str, dim: str = "state", anchor: int = -1) -> list[AllPoints]:
+    """To score recorded states under the experiment's policy for buffers; where that replaces theirs, also as they were recorded.
+
+    Args:
+        objective: under that policy.
+        states: bound to its model.
+        prefix: of the variables; what a state scores as it was recorded is called ``loss_recorded``, metrics likewise.
+        dim: what they lie along.
+        anchor: the state whose buffers the policy "final" gives to all.
+    """
+    space, shape = objective.model.space, (len(states),)
+    points = StoredStates(tuple(states), frozenset(name for name in space.buffers if space.tensors[name].floating), anchor)
+    if not objective.replaces_buffers:
+        return [AllPoints(points, (dim,), shape, prefix=prefix, as_recorded=True)]
+    return [AllPoints(points, (dim,), shape, prefix=prefix), AllPoints(points, (dim,), shape, prefix="_recorded", as_recorded=True)]
 
 
 def knot_indices(trajectory: Trajectory, degree: int) -> tuple[int, ...]:

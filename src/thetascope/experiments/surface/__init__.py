@@ -124,4 +124,5 @@ EXPERIMENT = Declaration(
     demo_with={"digits": _grid(31), "digits quick": _grid(9), "mnist quick": _grid(11)},
     grid=_grid,
     subject_options={"center": SubjectOption(int, "The step of the state in the middle (default: the last).", state_at, step_unless_last)},
+    buffers="final",
 )

@@ -17,10 +17,9 @@ from thetascope.errors import GeometryError, TrajectoryError
 from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.framework.tolerance import checked_tolerance
 from thetascope.experiments.shared.plane_view import PlaneView, component_label, moving_names, short
-from thetascope.experiments.shared.training_path import checked_trajectory
+from thetascope.experiments.shared.training_path import checked_trajectory, recorded_requests
 from thetascope.geometry.pca import Gram, Plane, gram, principal_plane, random_walk_ratio, step_lengths
 from thetascope.geometry.planes import Axis, checked_grid
-from thetascope.geometry.points import StoredStates
 from thetascope.scoring.objective import Objective
 from thetascope.state import State
 from thetascope.trajectory import Trajectory
@@ -48,11 +47,11 @@ def source(
     xs, ys = checked_grid(*ranges)
     view = _view(objective, states, found, plane, trainings)
     at_states = AllPoints(view.points(plane.coordinates), ("state",), (len(states),), prefix="plane_")
-    measured = AllPoints(StoredStates(tuple(states)), ("state",), (len(states),), prefix="path_", as_recorded=True)
+    measured = recorded_requests(objective, states, "path_", anchor=found.center)
     return PointsSource(
         title="the plane in which the training moved" if len(trainings) == 1 else "the plane in which the trainings moved",
         objective=objective,
-        requests=[measured, at_states, view.request(xs, ys, checked_tolerance(tolerance))],
+        requests=[*measured, at_states, view.request(xs, ys, checked_tolerance(tolerance))],
         coords={"x": xs, "y": ys, "state": np.arange(len(states)), "component": np.arange(1, min(COMPONENTS, len(states) - 1) + 1)},
         settings={
             "tolerance": tolerance,

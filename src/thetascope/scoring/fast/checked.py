@@ -42,6 +42,8 @@ class CheckedBackend(ABC):
     """What is said where its own way does not run."""
     differs: str
     """What is said where it gives other values than the model."""
+    calibrates = False
+    """Whether it estimates running statistics itself."""
 
     def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False, settings: Settings | None = None) -> None:
         self._objective, self._model, self._settings = objective, objective.model, settings or Settings()
@@ -51,7 +53,8 @@ class CheckedBackend(ABC):
         self._point_tensors = self._eager.point_tensors
         self._points = self._point_tensors.points
         self._checked, self._rows = False, self._settings.rows
-        self.fallback = reason_against(objective, as_recorded=as_recorded)
+        self._estimates = objective.calibrates and not as_recorded and bool(objective.statistics)
+        self.fallback = reason_against(objective, as_recorded=as_recorded or self.calibrates)
         self._made: tuple[int, Callable[[Any], Mapping[str, Column]]] | None = None
 
     def evaluate(self, rows: Sequence[int]) -> list[Sums]:
@@ -73,7 +76,7 @@ class CheckedBackend(ABC):
         """
         if self._checked or self.fallback is not None:
             return self.fallback is None
-        checked = (self.name, type(self), self._settings.channels_last, self._rows is not None)
+        checked = (self.name, type(self), self._settings.channels_last, self._rows is not None, self._estimates)
         if checked in self._objective.cache.checked:
             self.fallback, self._checked = self._objective.cache.checked[checked], True
             return self.fallback is None
@@ -83,7 +86,7 @@ class CheckedBackend(ABC):
             batches, expected = self._expected(row)
             self._made = (row, self._scorer(row))
             found = list(map(self._made[1], batches))
-            same = all(map(alike, found, expected))
+            same = all(map(alike, found, expected)) and self._calibrates_alike(row)
         except NotTraceableError as error:
             self.fallback = str(error)
         except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError, NotImplementedError, StepFailedError) as error:
@@ -96,6 +99,10 @@ class CheckedBackend(ABC):
             self._rows = self._settings.rows
         self._checked, self._objective.cache.checked[checked] = True, self.fallback
         return self.fallback is None
+
+    def _calibrates_alike(self, row: int) -> bool:
+        """Whether running statistics are estimated as the oracle estimates them, where it does that itself."""
+        return True
 
     def _expected(self, row: int) -> tuple[tuple[Any, Any], list[Mapping[str, Column]]]:
         """Two small batches, and what the model gives for them at `row` after a pass at another point; once a point."""
@@ -148,12 +155,15 @@ class CheckedBackend(ABC):
 
 
 def reason_against(objective: Objective, *, as_recorded: bool = False) -> str | None:
-    """Why an objective's points are left to the oracle; None where there is no reason to."""
+    """Why an objective's points are left to the oracle; None where there is no reason to.
+
+    With `as_recorded` nothing is recalibrated, or by a backend that can.
+    """
     if objective.model.gradients:
         return "forward, the loss or the step takes gradients"
     if isinstance(objective.model.step, SupervisedStep) and objective.model.step.whole:
         return f"the metric over all data ({', '.join(objective.model.step.whole)}) needs every output"
-    if objective.calibrates and not as_recorded:
+    if objective.calibrates and objective.statistics and not as_recorded:
         return "buffers are recalibrated at each point, which takes whole passes"
     return None
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from thetascope.geometry.edits import ScalarEdits
 from thetascope.geometry.points import PointSet
+from thetascope.scoring.fast.calibration import CalibratedPoints, CalibratingPlanner
 from thetascope.scoring.fast.captured import Captured, captured
 from thetascope.scoring.fast.checked import CheckedBackend
 from thetascope.scoring.fast.graph import NotTraceableError, traced
@@ -20,6 +23,12 @@ from thetascope.scoring.metrics import SupervisedStep
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.pytrees import cut
 from thetascope.scoring.scores import Column, Sums
+from thetascope.scoring.statistics import explained, recalibrated
+
+Signature = Callable[[int, str], Hashable]
+
+CALIBRATION_ROWS = 16
+"""So many rows of a calibration batch show whether statistics are estimated as the oracle does."""
 
 POINTS_BYTES = 2**26
 """So much memory the tensors may take in which the points of one walk over the data differ, or as much as the model's."""
@@ -31,6 +40,7 @@ class GraphBackend(CheckedBackend):
     name = "graph"
     fails = "the captured graph does not run on its own"
     differs = "the captured graph gives other values than the model, which does something that a graph does not show"
+    calibrates = True
 
     def __init__(self, objective: Objective, points: PointSet, *, as_recorded: bool = False, settings: Settings | None = None) -> None:
         super().__init__(objective, points, as_recorded=as_recorded, settings=settings)
@@ -51,6 +61,49 @@ class GraphBackend(CheckedBackend):
         return lambda batch: self._columns(walk, tensors, batch)[0]
 
     def _scored(self, rows: Sequence[int]) -> dict[int, Sums]:
+        if not self._estimates:
+            return self._scored_as_they_are(rows)
+        points, tensors = self._points, self._point_tensors
+        calibrated: Any = CalibratedPoints(points, tensors, self._estimated(rows, self._objective.calibration))
+        self._points = self._point_tensors = calibrated
+        try:
+            return self._scored_as_they_are(rows)
+        finally:
+            self._points, self._point_tensors = points, tensors
+
+    def _estimated(self, rows: Sequence[int], batches: Iterable[Any]) -> dict[tuple[int, str], tuple[Hashable, Tensor]]:
+        """The running statistics of points, over whole batches of the calibration data."""
+        planner, points, found = self._calibrating, self._points, dict[tuple[int, str], tuple[Hashable, Tensor]]()
+
+        def signature(k: int, name: str) -> Hashable:
+            return None if name in planner.names else points.signature(k, name)
+
+        for walk in self._walks(rows, planner, signature):
+            planner.begin()
+            tensors = self._tensors(walk, signature)
+            for n, batch in enumerate(batches, 1):
+                if not self._captured.takes(batch):
+                    raise NotTraceableError("calibration batches have another form than those that are scored")
+                planner.factor = 1 / n
+                with explained(batch):
+                    inputs = [self._laid_out(leaf) for leaf in self._captured.inputs(self._model.guarded(batch))]
+                    deque(walk.run(tensors, inputs), maxlen=0)
+            found |= planner.estimates(walk)
+        return found
+
+    @cached_property
+    def _calibrating(self) -> CalibratingPlanner:
+        return CalibratingPlanner(self._captured.graph, self._objective.statistics)
+
+    def _calibrates_alike(self, row: int) -> bool:
+        if not self._estimates:
+            return True
+        few = [cut(self._objective.calibration.first(), CALIBRATION_ROWS)[0]]
+        expected = recalibrated(self._model, self._point_tensors.tensors(row), few, self._objective.statistics)
+        found = self._estimated([row], few)
+        return all(torch.allclose(tensor, expected[name], rtol=1e-3, atol=1e-4, equal_nan=True) for (_, name), (_, tensor) in found.items())
+
+    def _scored_as_they_are(self, rows: Sequence[int]) -> dict[int, Sums]:
         found: dict[int, Sums] = {}
         if isinstance(self._points, ScalarEdits) and self._edit_scorer is not None:
             short = [k for k in rows if self._edit_scorer.takes(k)]
@@ -81,27 +134,28 @@ class GraphBackend(CheckedBackend):
 
         return EditScorer(Routes(graph, state, inputs), points, step, chunks, self._objective.new_sums)
 
-    def _walks(self, rows: Sequence[int]) -> Iterator[SharedWalk]:
+    def _walks(self, rows: Sequence[int], planner: Planner | None = None, signature: Signature | None = None) -> Iterator[SharedWalk]:
         """The points in walks whose own tensors fit into memory."""
-        points, planner = self._points, self._planner
-        common, differing = common_of(rows, tuple(self._space), points.signature)
+        planner, signature = planner or self._planner, signature or self._points.signature
+        common, differing = common_of(rows, tuple(self._space), signature)
         budget, pending, held = max(POINTS_BYTES, sum(self._bytes.values())), list[int](), 0
         for k in [*planner.front_to_back(differing), None]:
             size = 0 if k is None else sum(self._bytes[name] for name in differing[k] or self._space)
             if pending and (k is None or held + size > budget):
-                yield planner.walk(pending, points.signature, common, differing)
+                yield planner.walk(pending, signature, common, differing)
                 pending, held = [], 0
             if k is not None:
                 pending.append(k)
                 held += size
 
-    def _tensors(self, walk: SharedWalk) -> dict[int, object]:
+    def _tensors(self, walk: SharedWalk, signature: Signature | None = None) -> dict[int, object]:
         """What a walk reads of its points, by place."""
+        signature = signature or self._points.signature
         wanted: dict[int, list[tuple[str, int]]] = {}
         for (name, made), (place, k) in walk.tensors.items():
             source = k  # or, of what is common to most points but not to that which reads it first, one that has it
-            if self._points.signature(k, name) != made:
-                source = next(k for k in range(len(self._points)) if self._points.signature(k, name) == made)
+            if signature(k, name) != made:
+                source = next(k for k in range(len(self._points)) if signature(k, name) == made)
             wanted.setdefault(source, []).append((name, place))
         found: dict[int, Tensor] = {}
         for k, own in wanted.items():
@@ -113,7 +167,7 @@ class GraphBackend(CheckedBackend):
         """The values of one batch at each point of a walk."""
         captured = self._captured
         if not captured.takes(batch):
-            return [self._model.evaluate(self._point_tensors.tensors(k), batch) for k, _, _ in walk.points]
+            return [self._model.evaluate(self._point_tensors.tensors(k, list(self._space)), batch) for k, _, _ in walk.points]
         batches = cut(self._model.guarded(batch), self._rows if captured.per_sample else None)
         outputs: dict[int, list[Any]] = {}
         for each in batches:

@@ -118,7 +118,7 @@ def tuned(engine: Engine, objective: Objective, points: PointSet, work: Work) ->
     kind, asked = engine.open_for, engine.backend
     if engine.settings is not None or (kind is None and not issubclass(asked, GraphBackend)):
         return engine
-    known: Engine | None = objective.cache.measured.get(kind)
+    known: Engine | None = objective.cache.measured.get((kind, objective.buffers))
     if known is not None:
         return known
     row = next((k for k in range(len(points)) if not points.is_stored(k)), None)
@@ -127,7 +127,7 @@ def tuned(engine: Engine, objective: Objective, points: PointSet, work: Work) ->
     backend, reason = (GraphBackend, engine.reason) if kind is None else _backend(objective, kind, work)
     found, measured = _raced(_Race(objective, backend, points, row, work, SHARE * work.rows), reason)
     if measured:
-        objective.cache.measured[kind] = replace(found, reason=f"{found.reason} before")
+        objective.cache.measured[kind, objective.buffers] = replace(found, reason=f"{found.reason} before")
     return found
 
 
@@ -135,7 +135,7 @@ def _backend(objective: Objective, kind: str, work: Work) -> tuple[type[CheckedB
     """Which backend comes into question for points of that kind, and why. A model of plain layers goes through its graph in any case:
     that takes milliseconds to make, and folds normalisations."""
     plain_layers = _plain_layers(objective)
-    if kind == "whole":
+    if kind == "whole" and (plain_layers or not objective.calibrates):
         return GraphBackend if plain_layers else PlainBackend, "points share no layers"
     if not plain_layers and work.all_seconds < CAPTURE_SECONDS:
         return PlainBackend, "there is too little work to capture the step for"

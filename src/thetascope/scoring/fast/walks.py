@@ -45,6 +45,7 @@ class SharedWalk:
         tensors: the places of the tensors that are read, each with a point that has it.
         constants: the steps that need those only, done once for all batches.
         size: how many places there are.
+        watched: by point: the places of the values of the steps that the planner watches.
     """
 
     points: list[tuple[int, list[Step], int]]
@@ -52,6 +53,7 @@ class SharedWalk:
     tensors: dict[Made, tuple[int, int]]
     constants: list[Step]
     size: int
+    watched: dict[int, dict[fx.Node, int]] = field(default_factory=dict)
 
     def held(self, tensors: dict[int, Tensor]) -> dict[int, object]:
         """What `run` takes, of the tensors by place: with the values of constant steps, without what only those need."""
@@ -92,6 +94,9 @@ class SharedWalk:
 class Planner:
     """Plans walks through a graph; what a set of names affects is found once."""
 
+    watched: tuple[fx.Node, ...] = ()
+    """Steps of which a walk tells where their values are."""
+
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._order = {node: i for i, node in enumerate(graph.nodes)}
@@ -104,6 +109,10 @@ class Planner:
         if node not in self._folds:
             self._folds[node] = folded(self._graph, node)
         return self._folds[node]
+
+    def call(self, node: fx.Node, place: int) -> Call:
+        """What computes a node's value, which goes to `place`."""
+        return self._graph.call(node)
 
     def in_place(self, node: fx.Node) -> Call | None:
         """What computes a node in the memory of its first input."""
@@ -159,7 +168,7 @@ class _Numbering:
         self._steps: dict[int, Step] = {}  # of the point at hand, by where their values go
 
     def walk(self, rows: Sequence[int], differing: Mapping[int, frozenset[str]]) -> SharedWalk:
-        points = []
+        points, watched = [], dict[int, dict[fx.Node, int]]()
         for k in rows:
             self._steps = {}
             affected, own = self._planner.affected(differing[k]), dict[fx.Node, int]()
@@ -168,10 +177,11 @@ class _Numbering:
                 self._number(node, k, own, differing[k])
             output = own.get(self._graph.output, self._base.get(self._graph.output, -1))
             points.append((k, list(self._steps.values()), output))
+            watched[k] = {node: own[node] if node in own else self._base[node] for node in self._planner.watched}
         held = {place for place, _ in self._tensors.values()}
         constants = _constants(points, held)
         _drop(points, held)
-        return SharedWalk(points, tuple(self._given.values()), self._tensors, constants, self._size)
+        return SharedWalk(points, tuple(self._given.values()), self._tensors, constants, self._size, watched)
 
     def _share(self, k: int, affected: Sequence[fx.Node]) -> None:
         """Compute what the affected steps need of what most points have in common, and is not computed yet."""
@@ -192,7 +202,7 @@ class _Numbering:
             numbers[node] = self._known[key]
             return
         numbers[node] = self._known[key] = self._new()
-        call, inputs = self._graph.call(node), key[1]
+        call, inputs = self._planner.call(node, numbers[node]), key[1]
         fold = self._planner.folded(node)
         if fold is not None and fold.conv in numbers and fold.conv not in wanted and inputs[0] in self._steps:
             before = self._steps.pop(inputs[0])  # what stands between is of this point alone
