@@ -96,7 +96,7 @@ class TestMeans:
             column("accuracy", torch.tensor(0.5), None, None)
 
     def test_have_no_standard_error(self) -> None:
-        found = Sums(spread=True)
+        found = Sums(spread=True, drawn=True)
         found.add({"loss": column("loss", torch.tensor([1.0, 2.0]), None, None)})
         found.add({"loss": column("loss", 1.0, 2, None)})
         with pytest.raises(ObjectiveError, match=r"needs per-sample losses.*reduction=.none.*leave samples= out"):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from thetascope.arrays import Floats
 from thetascope.errors import ResultError
+from thetascope.results.status import ERRORS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,7 +54,7 @@ def quantities(attrs: Mapping[str, Any], variable: str | None = None) -> dict[st
     Raises:
         ResultError: there is no such variable.
     """
-    labels = {name: quantity_label(name, attrs["loss_name"]) for name in attrs["scored"] if name != "loss_standard_error"}
+    labels = {name: quantity_label(name, attrs["loss_name"]) for name in attrs["scored"] if name not in ERRORS}
     return labels if variable is None else {known_variable(variable, labels): labels[variable]}
 
 

@@ -114,6 +114,10 @@ class Points:
 
     def holding_buffers(self) -> Points:
         """The same points with floating buffers held at the anchor's."""
+        return self._held
+
+    @cached_property
+    def _held(self) -> Points:
         coeffs = self.coeffs.copy()
         for group in self.buffer_groups:
             coeffs[:, group, :] = 0.0
@@ -247,6 +251,10 @@ class StoredStates:
 
     def holding_buffers(self) -> StoredStates:
         """The same states with one state's floating buffers."""
+        return self._held
+
+    @cached_property
+    def _held(self) -> StoredStates:
         return replace(self, holds=True)
 
     def digest(self) -> str:

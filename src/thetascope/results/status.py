@@ -20,6 +20,10 @@ def status_counts(data: xr.Dataset) -> dict[str, int]:
     return {label: int((flat == code).sum()) for code, label in STATUS_NAMES.items()}
 
 
+ERRORS = ("loss_standard_error", "excess", "excess_se")
+"""What is scored besides the loss and metrics: the loss's standard error, and the difference from the reference with its own."""
+
+
 def named(prefix: str, name: str) -> str:
     """What a variable of a block is called: ``actual_loss``; ``loss_recorded`` where the block's mark begins with an underscore."""
     return name + prefix if prefix.startswith("_") else prefix + name

@@ -226,7 +226,7 @@ class Store:
     def add(self, variables: Mapping[str, tuple[tuple[str, ...], ArrayLike]], attrs: Mapping[str, Any]) -> None:
         """Add what is derived from the scored values, once they are complete."""
         for name in variables:
-            if any(name.startswith(prefix) and name.removeprefix(prefix) in self.data.attrs["scored"] for prefix in prefixes(self.data)):
+            if any(name == named(prefix, own) for prefix in prefixes(self.data) for own in self.data.attrs["scored"]):
                 raise ResultError(f'"{name}" is scored and would be derived too; rename your metric')
         made = xr.Dataset({name: (dims, np.asarray(values)) for name, (dims, values) in variables.items()})
         before = self.data.attrs | {SEAL: self._seal.to_json()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thetascope.scoring.fast.captured import Captured
+from thetascope.scoring.scores import Reference
 from thetascope.scoring.statistics import Statistics
 
 MOST_POINTS = 200_000
@@ -33,6 +34,7 @@ class Cache:
         captured: the step as a graph, or why there is none.
         checked: by a backend and how it lays out and regroups rows: why it gives other values than the model, None where it does not.
         expected: by point: what the model gives there for two small batches.
+        references: by state and policy for buffers: its losses, sample by sample.
         statistics: the running statistics of the model.
         guarded: whether states arrive in the model, and values are what they are taken for; see `thetascope.scoring.guards`.
         fell_back: why the fast backend left points to the oracle, where it did.
@@ -44,6 +46,7 @@ class Cache:
     captured: Captured | str | None = None
     checked: dict[Hashable, str | None] = field(default_factory=dict)
     expected: dict[Hashable, Any] = field(default_factory=dict)
+    references: dict[Hashable, Reference] = field(default_factory=dict)
     statistics: Statistics | None = None
     guarded: bool = False
     fell_back: str | None = None

@@ -66,6 +66,19 @@ def _few(objective: Objective, backend: EagerBackend, seed: int) -> Values:
         return halving(objective, score)
 
 
+def recheck_reference(objective: Objective, stored: Values) -> FirstPoint:
+    """Score the state again that points are compared with.
+
+    Raises:
+        ResultError: it comes out otherwise than it was stored.
+    """
+    start = time.perf_counter()
+    found = objective.reference
+    assert found is not None
+    check_same_score(objective, stored, found.values_of_itself)
+    return FirstPoint(tuple(found.values_of_itself), len(found.values), time.perf_counter() - start)
+
+
 def recheck(objective: Objective, request: Request, row: int, stored: Values) -> FirstPoint:
     """Score one stored point again.
 

@@ -44,7 +44,7 @@ IGNORED = -100
 """The target that torch's classification losses leave out, as in padded token sequences."""
 
 RESERVED = (
-    *("loss", "status", "samples", "weight", "loss_standard_error"),
+    *("loss", "status", "samples", "weight", "loss_standard_error", "excess", "excess_se"),
     *("alpha", "state", "step", "epoch", "progress", "distance", "layer", "parameter", "midpoint", "pattern", "role", "share"),
     *("x", "y", "component", "training", "off_plane", "check", "zarr.json"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -24,7 +24,7 @@ from thetascope.scoring.model import BoundModel
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.protocols import Buffers
 from thetascope.scoring.pytrees import cut
-from thetascope.scoring.scores import Sums
+from thetascope.scoring.scores import Reference, Sums
 from thetascope.scoring.statistics import Statistics, statistics_of
 from thetascope.state import ParameterSpace, State
 
@@ -80,6 +80,9 @@ class Objective:
         ['accuracy', 'loss', 'samples']
     """
 
+    compared: State | None = None
+    """The state that points are compared with, sample by sample."""
+    _keeps = False
     specification: str | None = None
     """How a command line named it, such as ``objective.py:objective``. Results keep it: a report says how they are made again."""
 
@@ -297,7 +300,33 @@ class Objective:
 
     def new_sums(self) -> Sums:
         """What a backend sums a point's values up in."""
-        return Sums(spread=self.samples is not None)
+        drawn = self.samples is not None
+        return Sums(spread=drawn or self._keeps, reference=self.reference, keep=self._keeps, drawn=drawn)
+
+    def against(self, state: State) -> Objective:
+        """The same objective, whose points are compared with this state, sample by sample: ``excess`` and its standard error."""
+        other = copy.copy(self)
+        other.compared = state
+        return other
+
+    @property
+    def reference(self) -> Reference | None:
+        """The losses of the state that points are compared with, under the policy for buffers; found at the first look."""
+        state = self.compared
+        if state is None or self._keeps:
+            return None
+        key = (state.digest(), self.buffers, self.batches.batch_size if self.fixed else None)
+        if key not in self.cache.references:
+            keeping = copy.copy(self)
+            keeping._keeps = True
+            (sums,) = halving(self, lambda: EagerBackend(keeping, self.stored((state,))).evaluate([0]))
+            self.cache.references[key] = sums.losses()
+        return self.cache.references[key]
+
+    def stored(self, states: Sequence[State], anchor: int = -1) -> StoredStates:
+        """Recorded states as points; the policy "final" gives all of them the floating buffers of ``states[anchor]``."""
+        space = self.model.space
+        return StoredStates(tuple(states), frozenset(name for name in space.buffers if space.tensors[name].floating), anchor)
 
     def fingerprint(self) -> dict[str, Any]:
         """What a stored result must agree with to be gone on with: everything but the states and the points."""

@@ -126,7 +126,13 @@ def pending_units(request: Request, sink: Sink) -> Iterator[range]:
 
 def stored_key(objective: Objective, request: Request, k: int) -> Hashable:
     """What the values of a point that is a stored state depend on, whatever the engine."""
-    return (request.points.identity(k), "as stored", *_circumstances(objective, request))
+    return (_identity(objective, request, k), "as stored", *_circumstances(objective, request))
+
+
+def _identity(objective: Objective, request: Request, k: int) -> Hashable | None:
+    """What makes a point, with the buffers that it is scored with; None where it cannot be told from others."""
+    held = objective.buffers == "final" and not request.as_recorded
+    return (request.points.holding_buffers() if held else request.points).identity(k)
 
 
 def _circumstances(objective: Objective, request: Request) -> tuple[Hashable, ...]:
@@ -134,7 +140,8 @@ def _circumstances(objective: Objective, request: Request) -> tuple[Hashable, ..
     moves = objective.buffers in ("final", "recalibrate") and any(space.tensors[name].floating for name in space.buffers)
     buffers = "as recorded" if request.as_recorded or not moves else objective.buffers
     arithmetic = tuple(arithmetic_of(objective.device).items())
-    return (buffers, objective.batches.batch_size, torch.get_num_threads(), arithmetic)
+    compared = None if objective.compared is None else objective.compared.digest()
+    return (buffers, compared, objective.batches.batch_size, torch.get_num_threads(), arithmetic)
 
 
 class Runner:
@@ -240,7 +247,7 @@ class Runner:
 
     def _key(self, request: Request, k: int) -> Hashable:
         """What a point's values depend on, to the last bit; None where the point cannot be told from others."""
-        point = request.points.identity(k)
+        point = _identity(self._objective, request, k)
         if point is None:
             return None
         if request.points.is_stored(k):

@@ -99,16 +99,59 @@ def _shown(value: Any) -> str:
     return f"a mapping with {', '.join(map(str, value))}"[:200] if isinstance(value, Mapping) else f"a {type(value).__name__}"
 
 
+FEWEST_BATCHES = 20
+"""Where a step gives batches' values only, so many batches at least tell how they spread."""
+
+TOP = 0.01
+"""The share of the samples with the largest losses of which it is said how much of the loss they carry."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The losses of one state, sample by sample (batch by batch where a step gives no more), which those of points are compared with.
+
+    Attributes:
+        values: ``[N]``.
+        weights: ``[N]``.
+        per_sample: whether they are those of samples.
+        means: what the state scores.
+    """
+
+    values: Tensor
+    weights: Tensor
+    per_sample: bool
+    means: Mapping[str, float]
+
+    @property
+    def values_of_itself(self) -> dict[str, float]:
+        """What the state scores where it is compared with itself."""
+        same = 0.0 if math.isfinite(self.means["loss"]) else math.nan
+        error = same if math.isfinite(self.means["loss_standard_error"]) else math.nan
+        return {**self.means, "excess": same, "excess_se": error}
+
+    @property
+    def top_share(self) -> float | None:
+        """How much of the loss the `TOP` share of the samples carry; None where that says nothing."""
+        parts = self.values * self.weights
+        if not self.per_sample or len(parts) < 1 / TOP or bool((parts < 0).any()) or not bool(parts.sum() > 0):
+            return None
+        return float(parts.topk(math.ceil(TOP * len(parts))).values.sum() / parts.sum())
+
+
 @dataclass
 class _Sum:
     """Weighted sums of one column, on the device, and with `spread` those of squares. Deviations are from the first batch's mean, so
-    that they do not cancel."""
+    that they do not cancel; differences from the reference's values are summed likewise."""
 
     spread: bool
+    reference: Reference | None = None
+    keep: bool = False
     parts: list[Tensor] = field(default_factory=list)
+    kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     count: int = 0
+    units: int = 0
     per_sample: bool = True
-    reference: Tensor | None = None
+    center: Tensor | None = None
 
     def add(self, part: Column) -> None:
         """Take one batch into account."""
@@ -117,15 +160,31 @@ class _Sum:
         total, weight = (part.values * part.weights).sum(), part.weights.sum().to(part.values.device)
         sums = [total, weight]
         if self.spread:
-            if self.reference is None:
-                self.reference = part.values.mean() if part.per_sample and part.values.numel() else torch.zeros_like(total)
-            deviation, square = part.values - self.reference, part.weights**2 * part.per_sample
-            sums += [(square * deviation**i).sum() for i in range(3)]
+            values, weights = part.values.reshape(-1), part.weights.reshape(-1)
+            if self.center is None:
+                self.center = values.mean() if values.numel() else torch.zeros_like(total)
+            square = weights**2
+            rows = [values - self.center]
+            if self.reference is not None:
+                rows.append(self._difference(values))
+                sums.append((weights * rows[1]).sum())
+            deviations = torch.stack(rows)
+            sums += [square.sum(), *(square * deviations).sum(1), *(square * deviations**2).sum(1)]
+        if self.keep:
+            self.kept.append((part.values.reshape(-1), part.weights.reshape(-1)))
+        self.units += part.values.numel()
         self.parts.append(torch.stack(sums))
+
+    def _difference(self, values: Tensor) -> Tensor:
+        """From the reference's values of the same samples; nan where these are others."""
+        assert self.reference is not None
+        there = self.reference.values[self.units : self.units + len(values)]
+        fits = len(there) == len(values) and self.reference.per_sample == self.per_sample
+        return values - there.to(values.device) if fits else torch.full_like(values, math.nan)
 
     @cached_property
     def _totals(self) -> list[float]:
-        """The sums over all batches: of weighted values, of weights, and with `spread` of weighted powers of deviations."""
+        """The sums over all batches, in the order of `add`."""
         found: list[float] = torch.stack(self.parts).sum(0).tolist()
         return found
 
@@ -142,15 +201,31 @@ class _Sum:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean: ``sqrt(Σ w²(v − mean)²) / Σ w``, with the correction N / (N − 1); nan under 2 samples."""
-        if self.count < 2 or self.reference is None:
+        """Of the mean: ``sqrt(Σ w²(v − mean)²) / Σ w``, with the correction N / (N − 1); nan under 2 samples, or 20 batches."""
+        return math.nan if self.center is None else self._error(0, self.mean - float(self.center))
+
+    @property
+    def excess(self) -> float:
+        """The weighted mean of the differences from the reference."""
+        weight = self._totals[1]
+        return self._totals[2] / weight if weight and self.reference is not None else math.nan
+
+    @property
+    def excess_error(self) -> float:
+        """Its standard error: the samples are the same, so that it is one of differences."""
+        return math.nan if self.reference is None else self._error(1, self.excess)
+
+    def _error(self, which: int, mean: float) -> float:
+        """Of a mean whose deviations were summed, `mean` from where they were taken."""
+        if self.units < (2 if self.per_sample else FEWEST_BATCHES):
             return math.nan
-        _, weight, zeroth, first, second = self._totals
-        shift = self.mean - float(self.reference)
-        spread = second - 2 * shift * first + shift**2 * zeroth
-        if math.isnan(spread):
+        weight, kinds = self._totals[1], 1 if self.reference is None else 2
+        zeroth, *rest = self._totals[2 + kinds - 1 :]
+        first, second = rest[which], rest[kinds + which]
+        spread = second - 2 * mean * first + mean**2 * zeroth
+        if math.isnan(spread) or not weight:
             return math.nan
-        return math.sqrt(max(spread, 0.0) * self.count / (self.count - 1)) / weight
+        return math.sqrt(max(spread, 0.0) * self.units / (self.units - 1)) / weight
 
 
 def _computed(name: str, metric: Any) -> float:
@@ -165,11 +240,14 @@ class Sums:
     """The running sums of one point over the batches.
 
     Args:
-        spread: whether a standard error will be asked for, which costs more than the sums themselves.
+        spread: whether standard errors will be asked for, which cost more than the sums themselves.
+        reference: what the losses are compared with, sample by sample.
+        keep: hold each sample's loss, for `losses`.
+        drawn: whether the samples were drawn to tell a standard error, so that the losses must be those of samples.
     """
 
-    def __init__(self, *, spread: bool) -> None:
-        self._spread = spread
+    def __init__(self, *, spread: bool, reference: Reference | None = None, keep: bool = False, drawn: bool = False) -> None:
+        self._spread, self._reference, self._keep, self._drawn = spread or reference is not None, reference, keep, drawn
         self._sums: dict[str, _Sum] = {}
         self._whole: dict[str, Any] = {}
 
@@ -187,7 +265,10 @@ class Sums:
                     self._whole[name] = copy.deepcopy(part.metric)
                     self._whole[name].reset()
                 self._whole[name].update(part.outputs, part.targets)
-            self._sums.setdefault(name, _Sum(self._spread)).add(part)
+            if name not in self._sums:
+                own = name == "loss"
+                self._sums[name] = _Sum(self._spread and own, self._reference if own else None, self._keep and own)
+            self._sums[name].add(part)
 
     @property
     def samples(self) -> int:
@@ -203,12 +284,19 @@ class Sums:
         if not self._sums:
             raise ObjectiveError("the data gave no batch, so there is nothing to score; pass data with at least one sample")
         means = {name: _computed(name, self._whole[name]) if name in self._whole else part.mean for name, part in self._sums.items()}
+        loss = self._sums["loss"]
+        if self._drawn and not loss.per_sample:
+            raise ObjectiveError(
+                "samples= gives a standard error, which needs per-sample losses, and the loss returned a mean. "
+                'Let it return [N] values (reduction="none"), or leave samples= out'
+            )
         if self._spread:
-            loss = self._sums["loss"]
-            if not loss.per_sample:
-                raise ObjectiveError(
-                    "samples= gives a standard error, which needs per-sample losses, and the loss returned a mean. "
-                    'Let it return [N] values (reduction="none"), or leave samples= out'
-                )
             means["loss_standard_error"] = loss.standard_error
+        if self._reference is not None:
+            means |= {"excess": loss.excess, "excess_se": loss.excess_error}
         return means
+
+    def losses(self) -> Reference:
+        """The losses that were kept."""
+        values, weights = (torch.cat(parts) for parts in zip(*self._sums["loss"].kept, strict=True))
+        return Reference(values, weights, self._sums["loss"].per_sample, self.means())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,12 +22,13 @@ from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
 from thetascope.results.status import MISSING, named
 from thetascope.results.store import Block, Store
 from thetascope.scoring.cache import FirstPoint
-from thetascope.scoring.determinism import check_determinism, recheck
+from thetascope.scoring.determinism import check_determinism, recheck, recheck_reference
 from thetascope.scoring.fast.choice import Engine, chosen_engine
 from thetascope.scoring.fast.tuning import Work, tuned
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
-from thetascope.scoring.runner import Request, Runner, pending_units, shares_layers, unit_size, units_of
+from thetascope.scoring.runner import Request, Runner, pending_units, shares_layers, stored_key, unit_size, units_of
+from thetascope.scoring.scores import Reference
 from thetascope.state import State
 
 
@@ -112,6 +113,7 @@ class PointsSource(Source):
         known: variables that need no scoring.
         attrs: what else the result should say.
         derive: computes further variables and attrs from the finished dataset.
+        reference: the state whose losses those of all points are compared with, sample by sample; of none, the last basis state.
     """
 
     title: str
@@ -122,6 +124,10 @@ class PointsSource(Source):
     known: Variables = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
     derive: Callable[[xr.Dataset], tuple[Variables, Mapping[str, Any]]] | None = None
+    reference: State | None = None
+
+    def __post_init__(self) -> None:
+        self.objective = self.objective.against(self.reference or self.requests[0].points.basis[-1])
 
     def engine(self, name: str) -> Engine:
         """The one that is named, else what suits points that share layers, or share none."""
@@ -138,11 +144,31 @@ class PointsSource(Source):
         return {"grid": {request.prefix or "points": request.points.digest() for request in self.requests}}
 
     def first_point(self) -> FirstPoint:
-        """Of the first point."""
+        """Of the first point; what points are compared with is found before."""
+        self.objective.guard(self.requests[0].points.basis[0])
+        self.objective.cache.remember(self._compared, self._reference.values_of_itself)
         return check_determinism(self.objective, self.requests[0])
 
+    @property
+    def _compared(self) -> Hashable:
+        """What the state that points are compared with is remembered by."""
+        assert self.objective.compared is not None
+        return stored_key(self.objective, AllPoints(self.objective.stored((self.objective.compared,)), ("state",), (1,)), 0)
+
+    @property
+    def _reference(self) -> Reference:
+        found = self.objective.reference
+        assert found is not None
+        return found
+
     def recheck(self, store: Store) -> FirstPoint:
-        """One stored point, scored again; the first one anew where none is stored."""
+        """One stored point, scored again: that which the others are compared with, if it is stored; the first one where none is."""
+        same = self._compared
+        for request in self.requests:
+            points = request.points
+            for k in np.flatnonzero(store.evaluated(request.prefix)).tolist():
+                if points.is_stored(k) and stored_key(self.objective, request, k) == same:
+                    return recheck_reference(self.objective, store.values(request.prefix, k))
         for request in self.requests:
             done = np.flatnonzero(store.evaluated(request.prefix))
             if len(done):
@@ -189,8 +215,12 @@ class PointsSource(Source):
         return runner.notes
 
     def derived(self, data: xr.Dataset) -> tuple[Variables, Mapping[str, Any]]:
-        """What `derive` makes of the scores."""
-        return ({}, {}) if self.derive is None else self.derive(data)
+        """What `derive` makes of the scores, and what they were compared with."""
+        variables, attrs = ({}, {}) if self.derive is None else self.derive(data)
+        reference, state = self._reference, self.objective.compared
+        assert state is not None
+        of = {"label": state.label, "step": state.step, "loss": reference.means["loss"], "top_share": reference.top_share}
+        return variables, {**attrs, "reference": {**of, "units": "samples" if reference.per_sample else "batches"}}
 
     def plan(self, stored: xr.Dataset | None, engine: Engine) -> Plan:
         """What is left; a few points are scored to tell how long that takes."""

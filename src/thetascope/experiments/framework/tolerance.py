@@ -202,7 +202,7 @@ def _finished(cells: _Cells, kind: Kind, rounds: Sequence[Cells], error: float) 
 
     The error is of fits before the tests joined them; metrics are tested likewise, each by its own absolute error.
     """
-    values, errors, known = {}, {}, cells.all
+    values, errors, known = dict[str, Floats](), dict[str, float](), cells.all
     finite = known[np.isfinite(cells.at(known)["loss"])]
     for name, scored in cells.at(known).items():
         own = cells.at(finite)[name]
@@ -210,6 +210,9 @@ def _finished(cells: _Cells, kind: Kind, rounds: Sequence[Cells], error: float) 
             field, errors[name] = np.full(cells.shape, np.nan), float("nan")
         elif name == "loss":
             field, errors[name] = fitted(kind, cells.shape, finite, own), error
+        elif name == "excess":  # the loss but for a constant
+            field = values["loss"] + float(np.mean(own - cells.at(finite)["loss"]))
+            errors[name] = error * float(np.nanmax(np.abs(values["loss"])))
         else:
             field, errors[name] = _metric(cells, name, finite), SAFETY * _metric_error(cells, name, finite, rounds)
         field.flat[known] = scored

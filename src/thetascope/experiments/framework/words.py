@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from thetascope.experiments.framework.tables import Table
+from thetascope.results.status import ERRORS
 
 CHAPTERS = {
     "training": "How did the training go?",
@@ -79,7 +80,7 @@ def is_straight(attrs: Mapping[Any, Any]) -> bool:
 
 def metrics_of(data: xr.Dataset) -> list[str]:
     """What was scored besides the loss."""
-    return [str(name) for name in data.attrs["scored"] if name not in ("loss", "loss_standard_error")]
+    return [str(name) for name in data.attrs["scored"] if name not in ("loss", *ERRORS)]
 
 
 def samples_of(data: xr.Dataset) -> str:

@@ -17,7 +17,7 @@ from thetascope.experiments.framework.call_options import Kind, Layers, Paramete
 from thetascope.experiments.framework.points import AllPoints
 from thetascope.geometry.edits import Parameter, ScalarEdits, chosen_parameters, parameter_values, path_values
 from thetascope.geometry.paths import group_paths, lagrange_weights, model_path
-from thetascope.geometry.points import Points, StoredStates
+from thetascope.geometry.points import Points
 from thetascope.scoring.objective import Objective
 from thetascope.state import Layer, State
 from thetascope.trajectory import Trajectory
@@ -185,8 +185,7 @@ def recorded_requests(objective: Objective, states: Sequence[State], prefix: str
         dim: what they lie along.
         anchor: the state whose buffers the policy "final" gives to all.
     """
-    space, shape = objective.model.space, (len(states),)
-    points = StoredStates(tuple(states), frozenset(name for name in space.buffers if space.tensors[name].floating), anchor)
+    points, shape = objective.stored(states, anchor), (len(states),)
     if not objective.replaces_buffers:
         return [AllPoints(points, (dim,), shape, prefix=prefix, as_recorded=True)]
     return [AllPoints(points, (dim,), shape, prefix=prefix), AllPoints(points, (dim,), shape, prefix="_recorded", as_recorded=True)]
