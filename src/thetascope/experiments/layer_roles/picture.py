@@ -43,8 +43,7 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
     known = np.concatenate([reinit, every.ravel(), [initial, final]])
     finite, place, ends = known[np.isfinite(known)], np.arange(len(rows), dtype=np.float64), [-0.6, len(rows) - 0.4]
     mean = np.array([draws.mean() if np.isfinite(draws).all() else np.nan for draws in every])
-    ways = [row.redraw.replace("both", "both ways") for row in rows]
-    told = [f"{row.name}\n{row.verdict}\ndistance {row.distance:.4g}\ndrawn by {way}" for row, way in zip(rows, ways, strict=True)]
+    told = [f"{row.name}\n{row.verdict}\ndistance {row.distance:.4g}\ndrawn from: {row.drawn_from}" for row in rows]
     names, anew = [row.name for row in rows], f"mean of {count} draws" if count > 1 else "one draw"
     bar: dict[str, Any] = {"width": BAR, "across": True, "base": base, "edge": INK, "told": told, "layers": names}
     marks: list[Mark] = [

@@ -26,7 +26,7 @@ class RolesRow:
     role: str
     share: float
     distance: float
-    redraw: str
+    drawn_from: str
 
     @property
     def verdict(self) -> str:
@@ -47,8 +47,8 @@ def ranked(data: xr.Dataset) -> tuple[Ints, list[RolesRow]]:
         raise ResultError("this result is not finished, so there are no roles yet; repeat the call with the same out= to go on with it")
     share = data["share"].values
     order = np.asarray(sorted(range(len(share)), key=lambda i: (1, 0.0) if np.isnan(share[i]) else (0, -share[i])), dtype=np.int64)
-    columns = (data[name].values[order] for name in ("layer", "role", "share", "distance", "redraw"))
-    return order, [RolesRow(str(n), str(role), float(s), float(d), str(redraw)) for n, role, s, d, redraw in zip(*columns, strict=True)]
+    columns = (data[name].values[order] for name in ("layer", "role", "share", "distance", "drawn_from"))
+    return order, [RolesRow(str(n), str(role), float(s), float(d), str(made)) for n, role, s, d, made in zip(*columns, strict=True)]
 
 
 def notes_of(attrs: Any) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ def notes_of(attrs: Any) -> tuple[str, ...]:
         notes.append(f"never called itself (a parent may use its tensors): {_listed(attrs['not_called'])}")
     if attrs["drawn_normally"]:
         drawn = _listed(list(attrs["drawn_normally"]))
-        notes.append(f"re-randomised by a normal distribution like that of the first values: {drawn}; the rest by reset_parameters")
+        notes.append(f"re-randomised by a normal distribution with mean and spread of the first values: {drawn}")
     return tuple(notes)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import xarray as xr
 
@@ -12,8 +10,7 @@ from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, samples_of
 from thetascope.experiments.shared.layer_words import moved_together
 
-if TYPE_CHECKING:
-    pass
+SOURCES = {"init": "the init that was passed", "constant": "nothing, their first values being constant"}
 
 
 def _headline(data: xr.Dataset) -> str:
@@ -36,12 +33,19 @@ def _how(data: xr.Dataset) -> str:
     attrs = data.attrs
     return (
         f"Each layer alone, {moved_together(data)}, was put back to its first values (re-initialised); and its weights and biases were "
-        f"drawn anew from the distribution of first values "
-        f"{plural(data.sizes['draw'], 'time')} (re-randomised), all others staying final; each was scored on "
+        f"drawn anew as the model was initialised "
+        f"{plural(data.sizes['draw'], 'time')} (re-randomised: {_drawn(data)}), all others staying final; each was scored on "
         f"{samples_of(data)}. A layer "
         f"is called robust where re-initialising it loses more than {percent(attrs['threshold'])} of what the training had gained in "
         "loss, else ambient (Zhang, Bengio and Singer call the former critical)."
     )
+
+
+def _drawn(data: xr.Dataset) -> str:
+    """What layers were drawn from, the most frequent first."""
+    kinds, counts = np.unique(data["drawn_from"].values.astype(str), return_counts=True)
+    told = [f"{plural(int(counts[i]), 'layer')} from {SOURCES.get(kinds[i], kinds[i])}" for i in np.argsort(-counts, kind="stable")]
+    return listed(told)
 
 
 def _shows(data: xr.Dataset) -> list[str]:
@@ -67,9 +71,9 @@ def _table(data: xr.Dataset) -> Table:
     for name in metrics_of(data):
         parts.append(data[f"reinit_{name}"].values)
         titles.append(f"{name.replace('_', ' ')} re-initialised")
-    parts.append(data["rerandom_loss"].values.mean(axis=1))
-    rows = ((str(row[0]), str(row[1]), *row[2:]) for row in zip(*parts, strict=True))
-    return table("Robust and ambient layers", [*titles, "mean loss re-randomised"], rows, layer_at=0)
+    parts += [data["rerandom_loss"].values.mean(axis=1), data["drawn_from"].values]
+    rows = ((str(row[0]), str(row[1]), *row[2:-1], str(row[-1])) for row in zip(*parts, strict=True))
+    return table("Robust and ambient layers", [*titles, "mean loss re-randomised", "drawn from"], rows, layer_at=0)
 
 
 WORDS = Words(
