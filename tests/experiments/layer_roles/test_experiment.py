@@ -299,15 +299,15 @@ def test_tied_tensors_are_drawn_once() -> None:
 
 def test_how_each_layer_was_drawn_is_said() -> None:
     found = quick(objective_of(case("tied attention")), trajectory_of(case("tied attention")))
-    assert dict(zip(found["layer"].values.tolist(), found["redraw"].values.tolist(), strict=True)) == {
+    assert dict(zip(found["layer"].values.tolist(), found["drawn_from"].values.tolist(), strict=True)) == {
         "embedding": "reset_parameters",
-        "attention": "normal",
+        "attention": "first state's moments",
         "attention.out_proj": "reset_parameters",
     }
     assert found.attrs["drawn_normally"] == {
-        "attention.in_proj_weight": "MultiheadAttention has no reset_parameters",
-        "attention.in_proj_bias": "MultiheadAttention has no reset_parameters",
+        "attention.in_proj_weight": "MultiheadAttention has no reset_parameters",  # its bias is zeros
     }
+    assert found["redraw"].values.tolist() == found["drawn_from"].values.tolist()
 
 
 def test_a_draw_is_what_the_module_draws_itself() -> None:
@@ -377,9 +377,9 @@ class Awkward(nn.Module):
         if self.how == "fails":
             raise RuntimeError("no such luck")
         if self.how == "numpy":
-            self.weight.data = torch.tensor(np.random.rand(3, 4), dtype=torch.float32)  # noqa: NPY002
+            self.weight.data = torch.tensor(np.random.randn(3, 4), dtype=torch.float32)  # noqa: NPY002
         elif self.how == "python":
-            self.weight.data = torch.tensor([[random.random() for _ in range(4)] for _ in range(3)])
+            self.weight.data = torch.tensor([[random.gauss(0, 1) for _ in range(4)] for _ in range(3)])
         else:
             self.weight = nn.Parameter(torch.randn(3, 4))
 
@@ -409,7 +409,7 @@ def test_parts_drawn_both_ways_are_called_so() -> None:
     inputs, targets = case("linear").data()
     states = [{n: t.clone() for n, t in nn.Sequential(Awkward("torch")).state_dict().items()} for _ in range(2)]
     found = quick(ts.Objective(nn.Sequential(Awkward("torch")), (inputs, targets)), ts.Trajectory.from_states(states))
-    assert found["redraw"].values.tolist() == ["both"]
+    assert found["drawn_from"].values.tolist() == ["reset_parameters and first state's moments"]
 
 
 def test_the_present_values_of_the_model_do_not_matter() -> None:
@@ -436,7 +436,7 @@ def test_parameters_of_the_model_itself_and_complex_ones() -> None:
     found = quick(ts.Objective(Root(), case("linear").data()), ts.Trajectory.from_states(states))
     assert found["layer"].values.tolist()[0] == "(root)"
     assert np.isfinite(found["rerandom_loss"]).all()
-    assert found["redraw"].values.tolist() == ["normal", "reset_parameters"]
+    assert found["drawn_from"].values.tolist() == ["first state's moments", "reset_parameters"]
 
 
 def test_draws_are_made_when_asked_for_and_only_the_latest_is_held() -> None:
@@ -464,6 +464,7 @@ def test_draws_are_made_when_asked_for_and_only_the_latest_is_held() -> None:
     assert len(points._latest) == 1
     assert points.digest() == Redraws(state, (("a",), ("b",)), 3, draw, "seed 0").digest()
     assert points.digest() != Redraws(state, (("a",), ("b",)), 3, draw, "seed 1").digest()
+    assert points.digest() != Redraws(state, (("a",), ("b",)), 3, draw, "seed 0", frozenset({1})).digest()
     with pytest.raises(GeometryError, match="draws must be at least 1"):
         Redraws(state, (("a",),), 0, draw, "")
 
@@ -534,6 +535,6 @@ def test_another_call_on_the_same_out_names_every_difference(tmp_path: Path) -> 
 def test_draws_that_come_out_otherwise_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     objective, trajectory = trained()
     quick(objective, trajectory, out=tmp_path / "r")
-    monkeypatch.setattr(nn.Linear, "reset_parameters", lambda self: [nn.init.normal_(p) for p in self.parameters()])
+    monkeypatch.setattr(nn.Linear, "reset_parameters", lambda self: [nn.init.uniform_(p, -0.45, 0.45) for p in self.parameters()])
     with pytest.raises(ResultError, match="a stored score does not come out again"):
         quick(objective, trajectory, out=tmp_path / "r")

@@ -67,13 +67,13 @@ def layer_roles(
         seed: of the draws.
         layers: names or globs, or ``{label: [names or globs]}`` for layers that are put back together.
         init: how the model was initialised: a function without arguments that makes a new model of the same parameters under torch's
-            seed (``lambda: GPT2LMHeadModel(config)``), or one that initialises the module it is given, applied to every module of a copy as
-            ``model.apply(init)`` does (``model._init_weights``). What such a function leaves as it is, and without `init` everything, is
-            drawn as follows. Tensors whose first values are all the same are put to those. Else the module's own ``reset_parameters``
-            draws, if in 100 of its draws the spread (standard deviation) of the module's largest tensor, and of each other of at
-            least 30 scalars, fits the first state's: that is 0.7 to 1.4 times their median, or within 99 % of their own range. (Of modules of more
-            than 20,000 scalars, 5 draws do if they agree within 5 %.) Else a normal distribution with the mean and the
-            standard deviation of the first values, tensor by tensor.
+            seed (``lambda: GPT2LMHeadModel(config)``), or one that initialises the module it is given, applied to every module of a
+            copy as ``model.apply(init)`` does (``model._init_weights``). What such a function leaves as it is, and without `init`
+            everything, is drawn as follows. Tensors whose first values are all the same are put to those. Else the module's own
+            ``reset_parameters`` draws, if in 100 of its draws the spread (standard deviation) of the module's largest tensor, and of
+            each other of at least 30 scalars, fits the first state's: that is 0.7 to 1.4 times their median, or within 99 % of their
+            own range. (Of modules of more than 20,000 scalars 5 draws do, if they agree within 5 %.) Else a normal distribution
+            with the mean and the standard deviation of the first values draws, tensor by tensor.
         out: store the result there, unit by unit; the same call then goes on where it stopped.
         engine: "auto", or the name of a backend.
         progress: say what is scored and how long it takes, and show how far it is.

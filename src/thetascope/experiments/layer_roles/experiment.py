@@ -26,7 +26,7 @@ ROBUST, AMBIENT, UNDECIDED = "robust", "ambient", "undecided"
 Groups = Mapping[str, Sequence[Layer]]
 
 
-def source(  # noqa: PLR0913 - the options of the experiment
+def source(
     objective: Objective, trajectory: Trajectory, draws: int, threshold: float, seed: int, layers: Layers, init: Init | None
 ) -> PointsSource:
     """The points of each layer put back and drawn anew."""

@@ -132,22 +132,28 @@ class FreshValues:
     def _spreads(self, layer: Layer, names: list[str]) -> Floats:
         """The spread of each tensor in each draw by ``reset_parameters``, ``[draws, tensors]``."""
         spreads, size = [], sum(self.space.tensors[name].size for name in names)
-        for trial in range(TRIALS):
-            made, _ = self._reset(layer, trial)
-            spreads.append([_spread(made[name]) if name in made else np.nan for name in names])
-            if trial + 1 == FEW and size > LARGE and (np.ptp(spreads, axis=0) <= AGREE * np.mean(spreads, axis=0)).all():
-                break
+        with preserved_random_states():
+            for trial in range(TRIALS):
+                made, _ = self._reset_within(layer, trial)
+                spreads.append([_spread(made[name]) if name in made else np.nan for name in names])
+                if trial + 1 == FEW and size > LARGE and (np.ptp(spreads, axis=0) <= AGREE * np.mean(spreads, axis=0)).all():
+                    break
         return np.array(spreads)
 
     def _reset(self, layer: Layer, draw: int) -> tuple[dict[str, Tensor], str]:
         """What ``reset_parameters`` draws, and why it does not draw the rest."""
+        with preserved_random_states():
+            return self._reset_within(layer, draw)
+
+    def _reset_within(self, layer: Layer, draw: int) -> tuple[dict[str, Tensor], str]:
+        """The same, within preserved random states."""
         module = self.model.get_submodule("" if layer.name == ROOT_LAYER else layer.name)
         if not callable(getattr(module, "reset_parameters", None)):
             return {}, f"{layer.type} has no reset_parameters"
         prefix = "" if layer.name == ROOT_LAYER else f"{layer.name}."
         own = {name: name.removeprefix(prefix) for name in self.names(layer)}
         try:
-            with preserved_random_states(), torch.no_grad(), warnings.catch_warnings():
+            with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 fresh = reset_copy(module, tuple(own.values()), seed_of(self.seed, draw, layer.name))
                 found = {name: fresh.get_parameter(short).detach() for name, short in own.items()}
