@@ -18,7 +18,7 @@ from thetascope.errors import ResultError, StateError, UsageError
 from thetascope.experiments.layer_roles.fresh_values import CONSTANT, INIT, MOMENTS, RESET, FreshValues
 from thetascope.experiments.layer_roles.initialisation import Init, Initialisation
 from thetascope.geometry.redraws import Redraws
-from thetascope.scoring.oracle import EagerBackend
+from thetascope.scoring.runner import Runner
 from thetascope.state import ParameterSpace, State
 from thetascope.testing.models import ShortcutBlock, case
 from thetascope.testing.snapshots import unchanged
@@ -199,14 +199,14 @@ def test_first_values_that_are_constant_are_one_draw() -> None:
 
 def test_a_constant_layer_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
     scored: list[int] = []
-    evaluate = EagerBackend.evaluate
+    score = Runner._scored
 
-    def counting(self: EagerBackend, rows: Any) -> Any:
-        if isinstance(self._points, Redraws):
+    def counting(self: Runner, request: Any, rows: Any) -> Any:
+        if isinstance(request.points, Redraws):
             scored.extend(rows)
-        return evaluate(self, rows)
+        return score(self, request, rows)
 
-    monkeypatch.setattr(EagerBackend, "evaluate", counting)
+    monkeypatch.setattr(Runner, "_scored", counting)
     torch.manual_seed(0)
     model = ShortcutBlock()
     objective = ts.Objective(model, (torch.randn(12, 3, 6, 6), torch.randint(3, (12,))))
@@ -217,7 +217,7 @@ def test_a_constant_layer_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(set(found["rerandom_loss"].sel(layer="norm").values)) == 1
     assert len(set(found["rerandom_loss"].sel(layer="conv1").values)) == 4
     layers = found["layer"].values.tolist()
-    counts = {layer: len({k for k in scored if k // 4 == i}) for i, layer in enumerate(layers)}
+    counts = {layer: len([k for k in scored if k // 4 == i]) for i, layer in enumerate(layers)}
     assert counts == {layer: 1 if "norm" in layer else 4 for layer in layers}
     assert "drawn from: constant" in told(found)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
+import random
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.weight_norm import WeightNorm
-
-from thetascope.scoring.untouched import seed_all
 
 
 def reset_copy(module: nn.Module, own: tuple[str, ...], seed: int) -> nn.Module:
@@ -21,7 +21,7 @@ def reset_copy(module: nn.Module, own: tuple[str, ...], seed: int) -> nn.Module:
         made.get_parameter(short).fill_(torch.nan)
     weights = _plain_weight_norm(made)
     lists = _plain_parametrizations(made, parametrized)
-    seed_all(seed)
+    _seed_cpu(seed)
     made.reset_parameters()  # type: ignore[operator]
     for hook in weights:
         weight = made._parameters.pop(hook.name)
@@ -33,6 +33,13 @@ def reset_copy(module: nn.Module, own: tuple[str, ...], seed: int) -> nn.Module:
             _set_originals(lists[name], getattr(made, name).detach())
         made._modules["parametrizations"] = lists
     return made
+
+
+def _seed_cpu(seed: int) -> None:
+    """Seed what draws on the CPU, where the copy is: torch's own manual_seed takes most of the time of resetting a small module."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the global one is what modules use
+    torch.default_generator.manual_seed(seed)
 
 
 def copied(module: nn.Module) -> nn.Module:
