@@ -120,7 +120,7 @@ def test_a_network_with_torch_s_own_initialisation_is_drawn_by_reset_parameters(
 
 def test_small_layers_of_torch_s_own_are_rarely_taken_for_others() -> None:
     """Of tensors of 20 values, and of a lone one, the spread says little; few of them must be drawn otherwise."""
-    kinds = []
+    kinds: list[str] = []
     for seed in range(20):
         torch.manual_seed(seed)
         kinds += kinds_of(fresh_of(nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 1)), seed=seed)).values()
@@ -334,11 +334,11 @@ def test_functions_that_are_no_initialisation_are_told_so() -> None:
         return model
 
     def reset_own() -> nn.Module:
-        model[0].reset_parameters()  # type: ignore[index, operator]
+        model[0].reset_parameters()  # type: ignore[index]
         return model
 
     def through_closure(module: nn.Module) -> None:
-        model[0].weight.data.zero_()  # type: ignore[index, union-attr]
+        model[0].weight.data.zero_()  # type: ignore[index]
 
     def seeds_itself() -> nn.Module:
         torch.manual_seed(0)

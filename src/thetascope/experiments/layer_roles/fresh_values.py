@@ -33,7 +33,7 @@ LARGE, AGREE, FEW = 20_000, 0.05, 5
 
 
 @dataclass(frozen=True)
-class Source:
+class DrawnFrom:
     """What a tensor is drawn from, and where that is the first state's moments why."""
 
     kind: str
@@ -55,7 +55,7 @@ class FreshValues:
     first: State
     seed: int
     init: Initialisation | None = None
-    _sources: dict[str, dict[str, Source]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _sources: dict[str, dict[str, DrawnFrom]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def names(self, layer: Layer) -> tuple[str, ...]:
         """The tensors that are drawn: the floating parameters, a tied one in the layer that owns it."""
@@ -78,7 +78,7 @@ class FreshValues:
                 drawn[name] = made[name]
         return drawn
 
-    def sources(self, layer: Layer) -> dict[str, Source]:
+    def sources(self, layer: Layer) -> dict[str, DrawnFrom]:
         """What each tensor of `layer` is drawn from."""
         if layer.name not in self._sources:
             self._sources[layer.name] = self._chosen(layer)
@@ -95,19 +95,21 @@ class FreshValues:
             return False
         return kinds <= {CONSTANT} or all(torch.equal(t, u) for t, u in zip(*(self.draw(layer, d).values() for d in (0, 1)), strict=True))
 
-    def _chosen(self, layer: Layer) -> dict[str, Source]:
+    def _chosen(self, layer: Layer) -> dict[str, DrawnFrom]:
         first = self.first.tensors(self.names(layer))
         by_init = set() if self.init is None else self.init.draw(0).keys() & first.keys()
         chosen = {
-            name: Source(INIT if name in by_init else CONSTANT) for name, values in first.items() if name in by_init or _is_constant(values)
+            name: DrawnFrom(INIT if name in by_init else CONSTANT)
+            for name, values in first.items()
+            if name in by_init or _is_constant(values)
         }
         rest = {name: values for name, values in first.items() if name not in chosen}
         reasons = self._reasons_against_reset(layer, rest) if rest else {}
         for name, values in rest.items():
             if name not in reasons:
-                chosen[name] = Source(RESET)
+                chosen[name] = DrawnFrom(RESET)
             else:  # a lone scalar has no spread
-                chosen[name] = Source(MOMENTS, reasons[name]) if values.numel() > 1 else Source(CONSTANT)
+                chosen[name] = DrawnFrom(MOMENTS, reasons[name]) if values.numel() > 1 else DrawnFrom(CONSTANT)
         return {name: chosen[name] for name in first}
 
     def _reasons_against_reset(self, layer: Layer, first: dict[str, Tensor]) -> dict[str, str]:
