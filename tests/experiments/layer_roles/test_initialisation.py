@@ -319,7 +319,7 @@ def test_a_result_that_was_drawn_otherwise_is_not_gone_on_with(tmp_path: Path) -
 
     def wider() -> nn.Module:
         made = linear()
-        nn.init.normal_(made[0].weight)  # type: ignore[index, arg-type]
+        nn.init.normal_(made[0].weight)  # type: ignore[index]
         return made
 
     with pytest.raises(ResultError, match=r"settings.init was"):
