@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,26 @@ from thetascope.errors import ThetascopeError, UsageError
 def provided(spec: str, wanted: type, option: str) -> Any:
     """Call the function that `spec` names, without arguments, and check that it returns a `wanted`.
 
-    The working folder is on the path, so that the file may import its neighbours.
-
     Raises:
         UsageError: the specification, the file, the function or what it returns is off.
         ThetascopeError: the file or the function raises; the message says where and what.
+    """
+    function, place = function_named(spec, option), spec.rpartition(":")[0]
+    with _told(option, place):
+        found = function()
+    if not isinstance(found, wanted):
+        raise UsageError(f"{option}: {spec}() must return a ts.{wanted.__name__}. Got {type(found).__name__} instead.")
+    return found
+
+
+def function_named(spec: str, option: str) -> Callable[..., Any]:
+    """The function that `spec` names.
+
+    The working folder is on the path, so that the file may import its neighbours.
+
+    Raises:
+        UsageError: the specification, the file or the function is off.
+        ThetascopeError: the file raises; the message says where and what.
     """
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name.isidentifier():
@@ -30,15 +45,11 @@ def provided(spec: str, wanted: type, option: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     module = _module(place, option)
-    function = getattr(module, name, None)
+    function: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(function):
         there = ", ".join(n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", None) == module.__name__)
         raise UsageError(f'{option}: "{place}" has no function "{name}"; there are: {there or "none"}')
-    with _told(option, place):
-        found = function()
-    if not isinstance(found, wanted):
-        raise UsageError(f"{option}: {spec}() must return a ts.{wanted.__name__}. Got {type(found).__name__} instead.")
-    return found
+    return function
 
 
 def _module(place: str, option: str) -> Any:

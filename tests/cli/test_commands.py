@@ -301,6 +301,23 @@ def test_a_surface_along_directions_of_one_s_own(folder: Path) -> None:
     assert ts.load_result(f"results/{key}").data.attrs["directions"]["kind"] == "own"
 
 
+def test_layers_are_drawn_by_an_initialisation_of_one_s_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (folder / "mine.py").open("a") as file:
+        file.write('\ndef fresh():\n    return case("linear").build()\n\ndef in_place(module):\n')
+        file.write('    if hasattr(module, "weight"):\n        torch.nn.init.normal_(module.weight)\n')
+    for name, drawn_from in (("fresh", "init"), ("in_place", "init and reset_parameters")):
+        assert main(["layer-roles", *FILES, *SPECIFIED, "--draws", "2", "--init", f"mine.py:{name}"]) == 0
+        data = ts.load_result(f"results/layer_roles-draws=2-init={name}").data
+        assert data["drawn_from"].values.tolist() == [drawn_from] * 2
+    call = experiments()["layer_roles"].of(init=main)
+    assert "--init FILE.py:main" in call.command_line("RUN")
+    capsys.readouterr()
+    assert main(["layer-roles", *FILES, *SPECIFIED, "--init", "mine.py:nothing"]) != 0
+    assert '--init: "mine.py" has no function "nothing"' in capsys.readouterr().err
+    assert main(["layer-roles", *FILES, *SPECIFIED, "--init", "mine"]) != 0
+    assert '--init must be "file.py:function"' in capsys.readouterr().err
+
+
 def test_a_surface_around_another_state_has_its_own_place() -> None:
     assert main(["surface", *FILES, *SPECIFIED, *GRID]) == main(["surface", *FILES, *SPECIFIED, *GRID, "--center", "1"]) == 0
     around = {path.name: str(ts.load_result(path).data.attrs["center"]["label"]) for path in Path("results").iterdir()}

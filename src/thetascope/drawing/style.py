@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from thetascope.arrays import Floats
 from thetascope.errors import ResultError
-from thetascope.results.status import ERRORS
+from thetascope.results.status import is_error
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,7 +54,7 @@ def quantities(attrs: Mapping[str, Any], variable: str | None = None) -> dict[st
     Raises:
         ResultError: there is no such variable.
     """
-    labels = {name: quantity_label(name, attrs["loss_name"]) for name in attrs["scored"] if name not in ERRORS}
+    labels = {name: quantity_label(name, attrs["loss_name"]) for name in attrs["scored"] if not is_error(name)}
     return labels if variable is None else {known_variable(variable, labels): labels[variable]}
 
 

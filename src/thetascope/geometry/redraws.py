@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thetascope.errors import GeometryError
-from thetascope.state import State
+from thetascope.state import State, digest_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,7 @@ class Redraws:
         draws: D, how many times each group is drawn.
         draw: makes group g's tensors of draw d; the same ones each time it is asked.
         recipe: whatever decides what `draw` makes; the digest covers it.
+        same: the groups of which every draw is the same: they are one point, D times.
 
     A draw is made when one of its tensors is asked for; only the latest is held.
 
@@ -36,6 +37,8 @@ class Redraws:
     draws: int
     draw: Callable[[int, int], Mapping[str, Tensor]]
     recipe: str
+    same: frozenset[int] = frozenset()
+    _identities: dict[int, Hashable] = field(default_factory=dict, init=False, repr=False)
     _latest: dict[int, Mapping[str, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -62,18 +65,31 @@ class Redraws:
         """The state's own tensor, or a copy of the drawn one in its dtype and on its device."""
         if name not in self.groups[k // self.draws]:
             return parts[0]
+        return self._drawn(self._first_like(k))[name].to(parts[0].device, parts[0].dtype, copy=True)
+
+    def signature(self, k: int, name: str) -> Hashable:
+        """The point itself, or the first that is the same, for a tensor that it draws; None for the rest."""
+        return self._first_like(k) if name in self.groups[k // self.draws] else None
+
+    def identity(self, k: int) -> Hashable | None:
+        """The values, where all draws are the same; else None: a function draws them, which cannot be told from another one."""
+        group = k // self.draws
+        if group not in self.same:
+            return None
+        if group not in self._identities:
+            drawn = digest_of(self._drawn(self._first_like(k)))
+            self._identities[group] = ("redraw", self.state.digest(), drawn)
+        return self._identities[group]
+
+    def _first_like(self, k: int) -> int:
+        """The first point of the same values."""
+        return k // self.draws * self.draws if k // self.draws in self.same else k
+
+    def _drawn(self, k: int) -> Mapping[str, Tensor]:
         if k not in self._latest:
             self._latest.clear()
             self._latest[k] = self.draw(*divmod(k, self.draws))
-        return self._latest[k][name].to(parts[0].device, parts[0].dtype, copy=True)
-
-    def signature(self, k: int, name: str) -> Hashable:
-        """The point itself for a tensor that it draws; None for the rest."""
-        return k if name in self.groups[k // self.draws] else None
-
-    def identity(self, k: int) -> Hashable | None:
-        """What is drawn is made by a function, so it cannot be told from what another one draws."""
-        return None
+        return self._latest[k]
 
     def is_stored(self, k: int) -> bool:
         """Never: each point holds a draw."""
@@ -84,5 +100,5 @@ class Redraws:
         return self
 
     def digest(self) -> str:
-        """SHA-256 over the groups, the number of draws and the recipe."""
-        return hashlib.sha256(repr((self.groups, self.draws, self.recipe)).encode()).hexdigest()
+        """SHA-256 over the groups, the number of draws, those that are the same, and the recipe."""
+        return hashlib.sha256(repr((self.groups, self.draws, sorted(self.same), self.recipe)).encode()).hexdigest()

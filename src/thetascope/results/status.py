@@ -20,8 +20,12 @@ def status_counts(data: xr.Dataset) -> dict[str, int]:
     return {label: int((flat == code).sum()) for code, label in STATUS_NAMES.items()}
 
 
-ERRORS = ("loss_standard_error", "excess", "excess_se")
-"""What is scored besides the loss and metrics: the loss's standard error, and the difference from the reference with its own."""
+PAIRED = "_excess_se"
+
+
+def is_error(name: str) -> bool:
+    """Whether something scored is no quantity of its own but an error or the difference from the reference."""
+    return name in ("loss_standard_error", "excess", "excess_se") or name.endswith(PAIRED)
 
 
 def named(prefix: str, name: str) -> str:

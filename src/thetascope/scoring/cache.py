@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class Cache:
         checked: by a backend and how it lays out and regroups rows: why it gives other values than the model, None where it does not.
         expected: by point: what the model gives there for two small batches.
         references: by state and policy for buffers: its losses, sample by sample.
+        chance: what is scored without looking at inputs.
         statistics: the running statistics of the model.
         guarded: whether states arrive in the model, and values are what they are taken for; see `thetascope.scoring.guards`.
         fell_back: why the fast backend left points to the oracle, where it did.
@@ -47,6 +48,7 @@ class Cache:
     checked: dict[Hashable, str | None] = field(default_factory=dict)
     expected: dict[Hashable, Any] = field(default_factory=dict)
     references: dict[Hashable, Reference] = field(default_factory=dict)
+    chance: Mapping[str, float] | None = None
     statistics: Statistics | None = None
     guarded: bool = False
     fell_back: str | None = None

@@ -76,7 +76,7 @@ def recheck_reference(objective: Objective, stored: Values) -> FirstPoint:
     found = objective.reference
     assert found is not None
     check_same_score(objective, stored, found.values_of_itself)
-    return FirstPoint(tuple(found.values_of_itself), len(found.values), time.perf_counter() - start)
+    return FirstPoint(tuple(found.values_of_itself), found.count, time.perf_counter() - start)
 
 
 def recheck(objective: Objective, request: Request, row: int, stored: Values) -> FirstPoint:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -287,12 +288,33 @@ OF_SAMPLES = (_Classes, _Binary, _Weighted, _Elementwise)
 """Measures that give each sample its own value, as those by name do."""
 
 
+@dataclass(frozen=True)
+class LossKind:
+    """Which of the known losses one is ("" for another), and what it weighs and ignores."""
+
+    name: str = ""
+    weight: Tensor | None = None
+    ignored: int = IGNORED
+    smoothing: float = 0.0
+
+
+def _kind_of(measure: Any) -> LossKind:
+    for name, known in LOSSES.items():
+        if measure is known:
+            return LossKind(name)
+    if isinstance(measure, _Weighted):
+        name = "nll" if isinstance(measure.loss, nn.NLLLoss) else "cross_entropy"
+        return LossKind(name, measure.weight, measure.ignored, measure.smoothing)
+    return LossKind("mse" if isinstance(measure, _Elementwise) and isinstance(measure.loss, nn.MSELoss) else "")
+
+
 class SupervisedStep:
     """Feeds inputs to the model and scores its outputs against the targets."""
 
     def __init__(self, loss: Loss, metrics: Mapping[str, Measure]) -> None:
         self._measures = {"loss": _known(loss, LOSSES, "loss")} | {n: _known(m, METRICS, "metric") for n, m in metrics.items()}
         given = [loss, *metrics.values()]
+        self.loss_kind, self.names = _kind_of(self._measures["loss"]), tuple(self._measures)
         self.by_name = all(isinstance(m, str) or isinstance(k, OF_SAMPLES) for m, k in zip(given, self._measures.values(), strict=True))
         """Whether all are known measures, which give each sample its own value."""
         self.whole = [name for name, metric in metrics.items() if _is_whole(metric)]

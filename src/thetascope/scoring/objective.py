@@ -15,6 +15,7 @@ from thetascope.errors import ObjectiveError
 from thetascope.geometry.points import StoredStates
 from thetascope.scoring.batches import Batches, is_dataset, is_pair
 from thetascope.scoring.cache import Cache
+from thetascope.scoring.chance import chance_of
 from thetascope.scoring.descriptions import described, described_model
 from thetascope.scoring.failures import StepFailedError
 from thetascope.scoring.guards import guard
@@ -320,8 +321,15 @@ class Objective:
             keeping = copy.copy(self)
             keeping._keeps = True
             (sums,) = halving(self, lambda: EagerBackend(keeping, self.stored((state,))).evaluate([0]))
-            self.cache.references[key] = sums.losses()
+            self.cache.references[key] = sums.kept()
         return self.cache.references[key]
+
+    @property
+    def chance(self) -> Mapping[str, float]:
+        """What a model would score that knows how often each target comes only: the loss's and "accuracy", where there is such a value."""
+        if self.cache.chance is None:
+            self.cache.chance = chance_of(self.model.step, self.batches)
+        return self.cache.chance
 
     def stored(self, states: Sequence[State], anchor: int = -1) -> StoredStates:
         """Recorded states as points; the policy "final" gives all of them the floating buffers of ``states[anchor]``."""

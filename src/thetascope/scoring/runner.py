@@ -218,9 +218,13 @@ class Runner:
         keys = self._keys(request, rows)
         known = {k: self._objective.cache.points[key] for k, key in keys.items() if key in self._objective.cache.points}
         left = [k for k in keys if k not in known]
+        first_of, alike = dict[Hashable, int](), dict[int, int]()
         if left and isinstance(request.points, ScalarEdits):  # those that go together are known all or scored all
             known = {k: values for k, values in known.items() if request.points.is_stored(k)}
             left = [k for k in keys if k not in known]
+        else:  # of points that are the same one is scored
+            left = [k for k in left if keys[k] is None or first_of.setdefault(keys[k], k) == k]
+            alike = {k: first_of[key] for k, key in keys.items() if k not in known and key is not None}
         if known and self._objective.cache.fell_back is not None:
             self.notes["fell_back"] = self._objective.cache.fell_back
         if left:
@@ -230,6 +234,7 @@ class Runner:
                 known[k] = sums.means()
                 if keys[k] is not None:
                     self._objective.cache.remember(keys[k], known[k])
+        known |= {k: known[first] for k, first in alike.items()}
         columns: dict[str, list[float]] = {}
         for k in rows:
             for name, value in known[k].items():

@@ -102,38 +102,49 @@ def _shown(value: Any) -> str:
 FEWEST_BATCHES = 20
 """Where a step gives batches' values only, so many batches at least tell how they spread."""
 
+PAIRED = "_excess_se"
+"""Behind a metric's name: the standard error of its difference from the reference's."""
+
 TOP = 0.01
 """The share of the samples with the largest losses of which it is said how much of the loss they carry."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The losses of one state, sample by sample (batch by batch where a step gives no more), which those of points are compared with.
+    """The values of one state, sample by sample (batch by batch where a step gives no more), which those of points are compared with.
 
     Attributes:
-        values: ``[N]``.
-        weights: ``[N]``.
-        per_sample: whether they are those of samples.
+        columns: by the loss and each metric: values ``[N]``, weights ``[N]``, and whether they are those of samples.
         means: what the state scores.
     """
 
-    values: Tensor
-    weights: Tensor
-    per_sample: bool
+    columns: Mapping[str, tuple[Tensor, Tensor, bool]]
     means: Mapping[str, float]
+
+    @property
+    def per_sample(self) -> bool:
+        """Whether the losses are those of samples."""
+        return self.columns["loss"][2]
+
+    @property
+    def count(self) -> int:
+        """How many losses there are."""
+        return len(self.columns["loss"][0])
 
     @property
     def values_of_itself(self) -> dict[str, float]:
         """What the state scores where it is compared with itself."""
         same = 0.0 if math.isfinite(self.means["loss"]) else math.nan
         error = same if math.isfinite(self.means["loss_standard_error"]) else math.nan
-        return {**self.means, "excess": same, "excess_se": error}
+        metrics = {f"{name}{PAIRED}": 0.0 if math.isfinite(self.means[name]) else math.nan for name in self.columns if name != "loss"}
+        return {**self.means, **metrics, "excess": same, "excess_se": error}
 
     @property
     def top_share(self) -> float | None:
         """How much of the loss the `TOP` share of the samples carry; None where that says nothing."""
-        parts = self.values * self.weights
-        if not self.per_sample or len(parts) < 1 / TOP or bool((parts < 0).any()) or not bool(parts.sum() > 0):
+        values, weights, per_sample = self.columns["loss"]
+        parts = values * weights
+        if not per_sample or len(parts) < 1 / TOP or bool((parts < 0).any()) or not bool(parts.sum() > 0):
             return None
         return float(parts.topk(math.ceil(TOP * len(parts))).values.sum() / parts.sum())
 
@@ -144,7 +155,7 @@ class _Sum:
     that they do not cancel; differences from the reference's values are summed likewise."""
 
     spread: bool
-    reference: Reference | None = None
+    reference: tuple[Tensor, Tensor, bool] | None = None
     keep: bool = False
     parts: list[Tensor] = field(default_factory=list)
     kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
@@ -178,8 +189,8 @@ class _Sum:
     def _difference(self, values: Tensor) -> Tensor:
         """From the reference's values of the same samples; nan where these are others."""
         assert self.reference is not None
-        there = self.reference.values[self.units : self.units + len(values)]
-        fits = len(there) == len(values) and self.reference.per_sample == self.per_sample
+        there = self.reference[0][self.units : self.units + len(values)]
+        fits = len(there) == len(values) and self.reference[2] == self.per_sample
         return values - there.to(values.device) if fits else torch.full_like(values, math.nan)
 
     @cached_property
@@ -266,8 +277,8 @@ class Sums:
                     self._whole[name].reset()
                 self._whole[name].update(part.outputs, part.targets)
             if name not in self._sums:
-                own = name == "loss"
-                self._sums[name] = _Sum(self._spread and own, self._reference if own else None, self._keep and own)
+                there = None if self._reference is None else self._reference.columns.get(name)
+                self._sums[name] = _Sum((self._spread and name == "loss") or there is not None, there, self._keep)
             self._sums[name].add(part)
 
     @property
@@ -293,10 +304,16 @@ class Sums:
         if self._spread:
             means["loss_standard_error"] = loss.standard_error
         if self._reference is not None:
+            paired = [name for name in self._reference.columns if name != "loss" and name in self._sums]
+            means |= {f"{name}{PAIRED}": self._sums[name].excess_error for name in paired}
             means |= {"excess": loss.excess, "excess_se": loss.excess_error}
         return means
 
-    def losses(self) -> Reference:
-        """The losses that were kept."""
-        values, weights = (torch.cat(parts) for parts in zip(*self._sums["loss"].kept, strict=True))
-        return Reference(values, weights, self._sums["loss"].per_sample, self.means())
+    def kept(self) -> Reference:
+        """The values that were kept, but of metrics over all data."""
+        means, columns = self.means(), dict[str, tuple[Tensor, Tensor, bool]]()
+        for name, own in self._sums.items():
+            if name not in self._whole:
+                values, weights = (torch.cat(parts) for parts in zip(*own.kept, strict=True))
+                columns[name] = (values, weights, own.per_sample)
+        return Reference(columns, means)

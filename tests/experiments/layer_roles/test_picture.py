@@ -36,7 +36,7 @@ def data() -> xr.Dataset:
     data["end_loss"][:] = [2.5, 0.5]
     data["reinit_loss"][:] = [0.6, 1.5, 0.4, 2.0]
     data["share"] = (data["reinit_loss"] - 0.5) / 2.0
-    data["role"][:] = ["ambient", "robust", "ambient", "robust"]
+    data["role"][:] = ["ambient", "critical", "ambient", "critical"]
     data["rerandom_loss"][:] = np.array([[1.0, 2.0, 3.0], [2.0, 2.0, 2.0], [0.5, 0.5, 0.8], [3.0, 1.0, 2.0]])
     data.attrs["undecided"] = []
     return data
@@ -79,8 +79,8 @@ def renamed(data: xr.Dataset, names: list[str]) -> xr.Dataset:
 def test_layers_are_ranked_by_share(data: xr.Dataset) -> None:
     _, rows = ranked(data)
     assert [row.name for row in rows] == ["fc2", "conv2", "conv1", "fc1"]
-    assert [row.role for row in rows] == ["robust", "robust", "ambient", "ambient"]
-    assert [row.verdict for row in rows] == ["● robust  75 %", "● robust  50 %", "○ ambient  5.0 %", "○ ambient  −5.0 %"]
+    assert [row.role for row in rows] == ["critical", "critical", "ambient", "ambient"]
+    assert [row.verdict for row in rows] == ["● critical  75 %", "● critical  50 %", "○ ambient  5.0 %", "○ ambient  −5.0 %"]
     loss, accuracy = panels(data)
     assert ends(loss) == [pytest.approx([2.0, 1.5, 0.6, 0.4]), pytest.approx([2.0, 2.0, 2.0, 0.6])]
     assert lines(loss) == {"initial": 2.5, "final": 0.5, "threshold": 1.0}
@@ -118,7 +118,7 @@ def test_all_panels_or_one_on_an_axis(data: xr.Dataset, tmp_path: Path) -> None:
     figure = drawn(data)
     assert [axis.get_xlabel().split("\n")[0] for axis in figure.axes] == ["loss (NLL, nats)", "accuracy"]
     assert "final 0.5, initial 2.5, threshold 1" in figure.axes[0].get_xlabel()
-    assert figure.axes[0].get_yticklabels()[0].get_text() == "fc2\n● robust  75 %"
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "fc2\n● critical  75 %"
     figure.savefig(tmp_path / "a.svg")
     own = Figure().subplots()
     axis = draw_matplotlib(data, own, variable="accuracy")
@@ -262,7 +262,7 @@ def test_plotly_draws_the_same_values(data: xr.Dataset) -> None:
     np.testing.assert_allclose(np.asarray(reinit.base, float) + np.asarray(reinit.x, float), [2.0, 1.5, 0.6, 0.4])
     np.testing.assert_allclose(np.asarray(mean.base, float) + np.asarray(mean.x, float), [2.0, 2.0, 2.0, 0.6])
     assert sorted(dots.x) == sorted(data["rerandom_loss"].values.ravel())
-    assert figure.layout.yaxis.ticktext[0] == "fc2<br>● robust  75 %"
+    assert figure.layout.yaxis.ticktext[0] == "fc2<br>● critical  75 %"
     assert len([trace for trace in figure.data if trace.showlegend]) == 6
 
 

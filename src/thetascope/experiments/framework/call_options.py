@@ -38,11 +38,13 @@ class Typed:
         type: what the parser makes of the words.
         read: the option's value from that and the trajectory of the run.
         help: what a command's help says of it, where the docstring speaks of what only Python can give.
+        shown: what a command line shows for the option's value.
     """
 
     type: Any
     read: Callable[[Any, Any], Any] = lambda given, trajectory: given
     help: str = ""
+    shown: Callable[[Any], Any] = lambda value: value
 
 
 def _number_or_values(given: Sequence[float], _: object) -> Any:

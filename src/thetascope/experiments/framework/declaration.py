@@ -217,9 +217,9 @@ def command_line(experiment: Declaration, options: Mapping[str, Any], run: str, 
     words += [run] if run else []
     words += ["--training SPEC"] if experiment.trains else []
     words += [f"--objective {objective if objective == 'SPEC' else shlex.quote(objective)}"] if "objective" in subjects else []
-    known = [*experiment.subject_options, *options_of(experiment.function)]
-    for name, value in ((name, options[name]) for name in known if name in options):
-        option = f"--{name.replace('_', '-')}"
+    own = options_of(experiment.function)
+    for name, given in ((name, options[name]) for name in [*experiment.subject_options, *own] if name in options):
+        option, value = f"--{name.replace('_', '-')}", own[name].typed.shown(given) if name in own else given
         if isinstance(value, Mapping):
             continue
         if isinstance(value, bool):

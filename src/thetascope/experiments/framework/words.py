@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from thetascope.experiments.framework.tables import Table
-from thetascope.results.status import ERRORS
+from thetascope.results.status import is_error
 
 CHAPTERS = {
     "training": "How did the training go?",
@@ -80,7 +80,7 @@ def is_straight(attrs: Mapping[Any, Any]) -> bool:
 
 def metrics_of(data: xr.Dataset) -> list[str]:
     """What was scored besides the loss."""
-    return [str(name) for name in data.attrs["scored"] if name not in ("loss", *ERRORS)]
+    return [str(name) for name in data.attrs["scored"] if name != "loss" and not is_error(str(name))]
 
 
 def samples_of(data: xr.Dataset) -> str:

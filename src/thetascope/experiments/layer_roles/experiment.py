@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,21 @@ import numpy as np
 from thetascope.errors import StateError, TrajectoryError, UsageError
 from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.points import AllPoints, PointsSource
-from thetascope.experiments.framework.source import Variables
-from thetascope.experiments.layer_roles.fresh_values import FreshValues
+from thetascope.experiments.layer_roles.fresh_values import CONSTANT, FreshValues
+from thetascope.experiments.layer_roles.initialisation import Init, Initialisation
+from thetascope.experiments.layer_roles.verdicts import roles
 from thetascope.experiments.shared.training_path import TrainingPath, checked_trajectory, recorded_requests
 from thetascope.geometry.redraws import Redraws
 from thetascope.scoring.objective import Objective
 from thetascope.state import Layer
 from thetascope.trajectory import Trajectory
 
-ROBUST, AMBIENT, UNDECIDED = "robust", "ambient", "undecided"
 Groups = Mapping[str, Sequence[Layer]]
 
 
-def source(objective: Objective, trajectory: Trajectory, draws: int, threshold: float, seed: int, layers: Layers) -> PointsSource:
+def source(
+    objective: Objective, trajectory: Trajectory, draws: int, threshold: float, seed: int, layers: Layers, init: Init | None
+) -> PointsSource:
     """The points of each layer put back and drawn anew."""
     draws, seed = _checked_int("draws", draws, 1), _checked_int("seed", seed, 0)
     threshold = _checked_threshold(threshold)
@@ -32,34 +35,40 @@ def source(objective: Objective, trajectory: Trajectory, draws: int, threshold: 
         raise TrajectoryError("layer_roles compares the first state with the last; this trajectory has 1. Record the training's end too")
     path = TrainingPath(objective, trajectory, "linear")
     groups = _checked_groups(objective.space.groups(layers))
-    fresh = FreshValues(objective.model.model, objective.space, path.states[0], seed)
-    normally = {label: _drawn_normally(fresh, group) for label, group in groups.items()}
-    ways = [_way(fresh, group, normally[label]) for label, group in groups.items()]
+    initialisation = None if init is None else Initialisation(init, objective.model.model, objective.space, seed)
+    fresh = FreshValues(objective.model.model, objective.space, path.states[0], seed, initialisation)
+    drawn_from = [_drawn_from(fresh, group) for group in groups.values()]
+    distinct = [1 if all(map(fresh.is_one, group)) else draws for group in groups.values()]
     settings = {"draws": draws, "threshold": threshold, "seed": seed}
     return PointsSource(
-        title=f"robust and ambient layers: each re-initialised, and drawn anew {draws} times",
+        title=f"critical and ambient layers: each re-initialised, and drawn anew {draws} times",
         objective=objective,
-        requests=_requests(path, groups, fresh, draws),
+        requests=_requests(path, groups, fresh, draws, distinct),
         coords={"layer": list(groups), "draw": np.arange(draws), "end": ["initial", "final"]},
         settings={
             **settings,
             "knots": list(path.indices),
             "layers": {label: [layer.name for layer in group] for label, group in groups.items()},
-            "redraw": dict(zip(groups, ways, strict=True)),
+            "drawn_from": dict(zip(groups, drawn_from, strict=True)),
+            "init": None if initialisation is None else initialisation.digest,
         },
         known={
             "distance": (("layer",), [path.distance(path.names_of(group)[0]) for group in groups.values()]),
-            "redraw": (("layer",), ways),
+            "drawn_from": (("layer",), drawn_from),
+            "redraw": (("layer",), drawn_from),  # as it was called at first
+            "distinct_draws": (("layer",), distinct),
         },
         attrs={
             **settings,
             "loss_name": objective.loss,
             "knots": path.knots(),
-            "drawn_normally": {name: reason for reasons in normally.values() for name, reason in reasons.items()},
+            "drawn_normally": {
+                name: why for group in groups.values() for layer in group for name, why in fresh.drawn_normally(layer).items()
+            },
             "with_buffers": _with_buffers(objective, groups),
             "not_called": [layer.name for group in groups.values() for layer in group if layer.called is False],
         },
-        derive=_roles(threshold),
+        derive=partial(roles, threshold=threshold, chance=objective.chance),
     )
 
 
@@ -71,7 +80,7 @@ def _with_buffers(objective: Objective, groups: Groups) -> list[str]:
     return [label for label, group in groups.items() if any(specs[name].floating for layer in group for name in layer.buffers)]
 
 
-def _requests(path: TrainingPath, groups: Groups, fresh: FreshValues, draws: int) -> list[AllPoints]:
+def _requests(path: TrainingPath, groups: Groups, fresh: FreshValues, draws: int, distinct: Sequence[int]) -> list[AllPoints]:
     """The draws come first: the point that is scored again on going on shows if they are still the same."""
     members = tuple(groups.values())
 
@@ -79,7 +88,8 @@ def _requests(path: TrainingPath, groups: Groups, fresh: FreshValues, draws: int
         return {name: tensor for layer in members[group] for name, tensor in fresh.draw(layer, number).items()}
 
     drawn = tuple(tuple(name for layer in group for name in fresh.names(layer)) for group in members)
-    redraws = Redraws(path.states[-1], drawn, draws, draw, recipe=f"seed {fresh.seed}, first state {path.states[0].digest()}")
+    same = frozenset(place for place, count in enumerate(distinct) if count == 1 < draws)
+    redraws = Redraws(path.states[-1], drawn, draws, draw, _recipe(path, groups, fresh), same)
     return [
         AllPoints(redraws, ("layer", "draw"), (len(groups), draws), prefix="rerandom_"),
         AllPoints(path.layer_points(groups, np.zeros(1)), ("layer",), (len(groups),), prefix="reinit_"),
@@ -87,38 +97,17 @@ def _requests(path: TrainingPath, groups: Groups, fresh: FreshValues, draws: int
     ]
 
 
-def _drawn_normally(fresh: FreshValues, group: Sequence[Layer]) -> dict[str, str]:
-    return {name: reason for layer in group for name, reason in fresh.drawn_normally(layer).items()}
+def _recipe(path: TrainingPath, groups: Groups, fresh: FreshValues) -> str:
+    """What decides the values of every draw."""
+    kinds = {name: source.kind for group in groups.values() for layer in group for name, source in fresh.sources(layer).items()}
+    init = None if fresh.init is None else fresh.init.digest
+    return f"seed {fresh.seed}, first state {path.states[0].digest()}, init {init}, {sorted(kinds.items())}"
 
 
-def _way(fresh: FreshValues, group: Sequence[Layer], normally: Mapping[str, str]) -> str:
-    count = sum(len(fresh.names(layer)) for layer in group)
-    if not normally:
-        return "reset_parameters"
-    return "normal" if len(normally) == count else "both"
-
-
-def _roles(threshold: float) -> Callable[[Any], tuple[Variables, Mapping[str, Any]]]:
-    """What follows from the scores by the rule."""
-
-    def derived(data: Any) -> tuple[Variables, Mapping[str, Any]]:
-        initial, final = (float(data["end_loss"].sel(end=end)) for end in ("initial", "final"))
-        losses = data["reinit_loss"].values
-        undecided = []
-        if not (math.isfinite(initial) and math.isfinite(final) and initial > final):
-            undecided.append(f"the training gained nothing that shares could be told of: the loss was {initial:.6g} and became {final:.6g}")
-            share = np.full(len(losses), np.nan)
-        else:
-            share = np.where(np.isfinite(losses), (losses - final) / (initial - final), np.nan)
-            undecided += [
-                f'the loss with "{layer}" re-initialised is {loss}'
-                for layer, loss in zip(data["layer"].values, losses, strict=True)
-                if not math.isfinite(loss)
-            ]
-        role = [UNDECIDED if math.isnan(part) else ROBUST if part > threshold else AMBIENT for part in share]
-        return {"share": (("layer",), share), "role": (("layer",), role)}, {"undecided": undecided}
-
-    return derived
+def _drawn_from(fresh: FreshValues, group: Sequence[Layer]) -> str:
+    """What the tensors of a group are drawn from; constants count where there is nothing else."""
+    kinds = dict.fromkeys(source.kind for layer in group for source in fresh.sources(layer).values())
+    return " and ".join(kind for kind in kinds if kind != CONSTANT) or CONSTANT
 
 
 def _checked_groups(groups: dict[str, tuple[Layer, ...]]) -> dict[str, tuple[Layer, ...]]:

@@ -1,35 +1,61 @@
-"""Fresh values for a layer, as its own initialisation draws them, made from a seed without touching the model."""
+"""Fresh values for a layer, drawn as the model was initialised, from a seed and without touching the model."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import warnings
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
-from torch.nn.utils.weight_norm import WeightNorm
 
-from thetascope.scoring.untouched import preserved_random_states, seed_all
+from thetascope.arrays import Floats
+from thetascope.experiments.layer_roles.initialisation import Initialisation
+from thetascope.experiments.layer_roles.module_copies import reset_copy
+from thetascope.experiments.layer_roles.seeds import seed_of
+from thetascope.scoring.untouched import preserved_random_states
 from thetascope.state import ROOT_LAYER, Layer, ParameterSpace, State
+
+INIT, RESET, MOMENTS, CONSTANT = "init", "reset_parameters", "first state's moments", "constant"
+"""What a tensor is drawn from: the user's init, its module's own reset_parameters, a normal distribution with the mean and the standard
+deviation of its first values, or nothing, because its first values are all the same."""
+
+TRIALS = 100
+"""So many draws by ``reset_parameters`` are compared with the first state."""
+LEAST, MOST = 0.7, 1.4
+"""The first state's spread, as a share of the draws' median, where they are of one distribution: a wrong one is off by 1.7 or more."""
+RANGE = 0.99
+"""So much of the draws' own range of spreads counts as compatible besides: few scalars scatter more."""
+SMALL = 30
+"""A tensor of fewer scalars is not judged by itself: it follows the largest of its module."""
+LARGE, AGREE, FEW = 20_000, 0.05, 5
+"""Of modules with more scalars so few draws are enough, where their spreads agree so well."""
+
+
+@dataclass(frozen=True)
+class DrawnFrom:
+    """What a tensor is drawn from, and where that is the first state's moments why."""
+
+    kind: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class FreshValues:
     """Draws the floating parameters of a layer anew, the same for the same (seed, draw, layer name).
 
-    The layer's module is copied and its copy's ``reset_parameters`` called, under random states of its own. What
-    that does not draw (there is none, it fails, it leaves a tensor out) is drawn from a normal distribution with
-    the mean and the standard deviation of the tensor in `first`.
+    What `init` does not set is put to its first values where these are all the same. Else the layer's module is copied and its copy's
+    ``reset_parameters`` called, under random states of its own, if what that draws has the spread of the first values in the module's
+    largest tensor and in each of at least `SMALL` scalars. What remains is drawn from a normal distribution with the mean and the standard
+    deviation of the tensor in `first`.
     """
 
     model: nn.Module
     space: ParameterSpace
     first: State
     seed: int
+    init: Initialisation | None = None
+    _sources: dict[str, dict[str, DrawnFrom]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def names(self, layer: Layer) -> tuple[str, ...]:
         """The tensors that are drawn: the floating parameters, a tied one in the layer that owns it."""
@@ -37,25 +63,101 @@ class FreshValues:
 
     def draw(self, layer: Layer, draw: int) -> dict[str, Tensor]:
         """Draw number `draw` of `layer`, on the CPU."""
-        made, _ = self._reset(layer, draw)
-        return {name: made[name] if name in made else self._normal(layer, draw, name) for name in self.names(layer)}
+        sources = self.sources(layer)
+        kinds = {source.kind for source in sources.values()}
+        set_by_init = self.init.draw(draw) if self.init is not None and INIT in kinds else {}
+        reset = self._reset(layer, draw)[0] if RESET in kinds else {}
+        drawn = {}
+        for name, source in sources.items():
+            made = set_by_init if source.kind == INIT else reset
+            if source.kind == CONSTANT:
+                drawn[name] = self.first[name].cpu().clone()
+            elif source.kind == MOMENTS or name not in made:
+                drawn[name] = self._normal(layer, draw, name)
+            else:
+                drawn[name] = made[name]
+        return drawn
+
+    def sources(self, layer: Layer) -> dict[str, DrawnFrom]:
+        """What each tensor of `layer` is drawn from."""
+        if layer.name not in self._sources:
+            self._sources[layer.name] = self._chosen(layer)
+        return self._sources[layer.name]
 
     def drawn_normally(self, layer: Layer) -> dict[str, str]:
-        """The tensors that ``reset_parameters`` does not draw, each with the reason."""
+        """The tensors that are drawn from the first state's moments, each with the reason."""
+        return {name: source.reason for name, source in self.sources(layer).items() if source.kind == MOMENTS}
+
+    def is_one(self, layer: Layer) -> bool:
+        """Whether every draw of `layer` is the same, because nothing of it is random."""
+        kinds = {source.kind for source in self.sources(layer).values()}
+        if MOMENTS in kinds:
+            return False
+        return kinds <= {CONSTANT} or all(torch.equal(t, u) for t, u in zip(*(self.draw(layer, d).values() for d in (0, 1)), strict=True))
+
+    def _chosen(self, layer: Layer) -> dict[str, DrawnFrom]:
+        first = self.first.tensors(self.names(layer))
+        by_init = set() if self.init is None else self.init.draw(0).keys() & first.keys()
+        chosen = {
+            name: DrawnFrom(INIT if name in by_init else CONSTANT)
+            for name, values in first.items()
+            if name in by_init or _is_constant(values)
+        }
+        rest = {name: values for name, values in first.items() if name not in chosen}
+        reasons = self._reasons_against_reset(layer, rest) if rest else {}
+        for name, values in rest.items():
+            if name not in reasons:
+                chosen[name] = DrawnFrom(RESET)
+            else:  # a lone scalar has no spread
+                chosen[name] = DrawnFrom(MOMENTS, reasons[name]) if values.numel() > 1 else DrawnFrom(CONSTANT)
+        return {name: chosen[name] for name in first}
+
+    def _reasons_against_reset(self, layer: Layer, first: dict[str, Tensor]) -> dict[str, str]:
+        """The tensors that ``reset_parameters`` does not draw as they were initialised, each with the reason."""
         made, reason = self._reset(layer, 0)
-        return {name: reason for name in self.names(layer) if name not in made}
+        reasons = {name: reason for name in first if name not in made}
+        judged = {name: values for name, values in first.items() if name not in reasons}
+        if not judged:
+            return reasons
+        largest = max(judged, key=lambda name: judged[name].numel())
+        judged = {name: values for name, values in judged.items() if name == largest or values.numel() >= SMALL}
+        drawn = self._spreads(layer, list(judged))
+        for place, (name, values) in enumerate(judged.items()):
+            spread, draws = _spread(values), drawn[:, place]
+            if not _are_compatible(spread, draws, lone=values.numel() == 1):
+                told = f"reset_parameters draws {name} with a spread of {np.median(draws):.2g}, the first values have {spread:.2g}"
+                if name == largest:
+                    return {each: reasons.get(each, told) for each in first}
+                reasons[name] = told
+        return reasons
+
+    def _spreads(self, layer: Layer, names: list[str]) -> Floats:
+        """The spread of each tensor in each draw by ``reset_parameters``, ``[draws, tensors]``."""
+        spreads, size = [], sum(self.space.tensors[name].size for name in names)
+        with preserved_random_states():
+            for trial in range(TRIALS):
+                made, _ = self._reset_within(layer, trial)
+                spreads.append([_spread(made[name]) if name in made else np.nan for name in names])
+                if trial + 1 == FEW and size > LARGE and (np.ptp(spreads, axis=0) <= AGREE * np.mean(spreads, axis=0)).all():
+                    break
+        return np.array(spreads)
 
     def _reset(self, layer: Layer, draw: int) -> tuple[dict[str, Tensor], str]:
         """What ``reset_parameters`` draws, and why it does not draw the rest."""
+        with preserved_random_states():
+            return self._reset_within(layer, draw)
+
+    def _reset_within(self, layer: Layer, draw: int) -> tuple[dict[str, Tensor], str]:
+        """The same, within preserved random states."""
         module = self.model.get_submodule("" if layer.name == ROOT_LAYER else layer.name)
         if not callable(getattr(module, "reset_parameters", None)):
             return {}, f"{layer.type} has no reset_parameters"
         prefix = "" if layer.name == ROOT_LAYER else f"{layer.name}."
         own = {name: name.removeprefix(prefix) for name in self.names(layer)}
         try:
-            with preserved_random_states(), torch.no_grad(), warnings.catch_warnings():
+            with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                fresh = _reset_copy(module, tuple(own.values()), _seed(self.seed, draw, layer.name))
+                fresh = reset_copy(module, tuple(own.values()), seed_of(self.seed, draw, layer.name))
                 found = {name: fresh.get_parameter(short).detach() for name, short in own.items()}
         except Exception as error:  # noqa: BLE001 - a user's own code may raise anything; the result says what it was
             return {}, f"reset_parameters failed ({type(error).__name__}: {error})"
@@ -65,82 +167,37 @@ class FreshValues:
 
     def _normal(self, layer: Layer, draw: int, name: str) -> Tensor:
         values = self.first[name].cpu()
-        wide = values.to(torch.complex128 if values.is_complex() else torch.float64)
-        generator = torch.Generator().manual_seed(_seed(self.seed, draw, layer.name, name))
+        wide = _wide(values)
+        generator = torch.Generator().manual_seed(seed_of(self.seed, draw, layer.name, name))
         unit = torch.randn(wide.shape, generator=generator, dtype=wide.dtype)
         return (wide.mean() + wide.std(correction=0) * unit).to(values.dtype)
 
 
-def _seed(*parts: object) -> int:
-    """A seed that is the same in every process, and another for any other parts."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) >> 1
+def _is_constant(values: Tensor) -> bool:
+    """Whether all values are the same; of a lone scalar, whether it is 0 or 1, which nothing draws."""
+    if values.numel() == 0:
+        return True
+    value = values.flatten()[0]
+    return bool((values == value).all()) and (values.numel() > 1 or value.item() in (0, 1))
 
 
-def _reset_copy(module: nn.Module, own: tuple[str, ...], seed: int) -> nn.Module:
-    """A copy of `module` after its ``reset_parameters``; those of its `own` parameters that were not drawn are NaN."""
-    made = _copied(module)
-    parametrized = {name: getattr(made, name).detach() for name in _parametrized(made)}
-    for short in own:
-        made.get_parameter(short).fill_(torch.nan)
-    weights = _plain_weight_norm(made)
-    lists = _plain_parametrizations(made, parametrized)
-    seed_all(seed)
-    made.reset_parameters()  # type: ignore[operator]
-    for hook in weights:
-        weight = made._parameters.pop(hook.name)
-        assert weight is not None
-        made.register_parameter(f"{hook.name}_g", nn.Parameter(torch.norm_except_dim(weight, 2, hook.dim)))
-        made.register_parameter(f"{hook.name}_v", nn.Parameter(weight.detach()))
-    if lists is not None:
-        for name in parametrized:
-            _set_originals(lists[name], getattr(made, name).detach())
-        made._modules["parametrizations"] = lists
-    return made
+def _wide(values: Tensor) -> Tensor:
+    return values.to(torch.complex128 if values.is_complex() else torch.float64)
 
 
-def _copied(module: nn.Module) -> nn.Module:
-    """A deep copy on the CPU that shares no tensor with `module`, also where the old weight_norm left a computed one."""
-    memo: dict[int, Any] = {}
-    for part in module.modules():
-        for tensor in [*part._parameters.values(), *part._buffers.values(), *vars(part).values()]:
-            if isinstance(tensor, Tensor):
-                values = torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor.detach().to("cpu", copy=True)
-                memo[id(tensor)] = nn.Parameter(values, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else values
-    return copy.deepcopy(module, memo)
+def _spread(values: Tensor) -> float:
+    """The standard deviation; of a lone scalar its size."""
+    wide = _wide(values.cpu())
+    return float(wide.abs()) if wide.numel() == 1 else float(wide.std(correction=0))
 
 
-def _plain_weight_norm(module: nn.Module) -> list[WeightNorm]:
-    """Make the weights that the old weight_norm computes plain parameters; return its hooks."""
-    hooks = {key: hook for key, hook in module._forward_pre_hooks.items() if isinstance(hook, WeightNorm)}
-    for key, hook in hooks.items():
-        hook.remove(module)
-        del module._forward_pre_hooks[key]
-    return list(hooks.values())
-
-
-def _parametrized(module: nn.Module) -> list[str]:
-    return list(module.parametrizations) if parametrize.is_parametrized(module) else []  # type: ignore[arg-type]
-
-
-def _plain_parametrizations(module: nn.Module, values: dict[str, Tensor]) -> Any:
-    """Make parametrised tensors plain parameters, NaN as yet; return what held them.
-
-    torch's remove_parametrizations takes the property off the class, which the user's own module shares.
-    """
-    if not values:
-        return None
-    module.__class__ = parametrize.type_before_parametrizations(module)
-    lists = module._modules.pop("parametrizations")
-    for name, value in values.items():
-        module.register_parameter(name, nn.Parameter(torch.full_like(value, torch.nan)))
-    return lists
-
-
-def _set_originals(originals: Any, value: Tensor) -> None:
-    """Let a parametrised tensor be `value`; without a right inverse the original becomes it, as when it is registered."""
-    if value.isnan().any():
-        return
-    if all(hasattr(part, "right_inverse") for part in originals):
-        originals.right_inverse(value)
-    else:
-        originals.original.copy_(value)
+def _are_compatible(spread: float, draws: Floats, *, lone: bool) -> bool:
+    """Whether the spread of first values may be that of a draw; nothing speaks against it where it is not finite."""
+    if not np.isfinite(spread):
+        return True
+    if not np.isfinite(draws).all():
+        return False
+    if lone:
+        return bool(draws.min() <= spread <= draws.max())
+    low, middle, high = np.quantile(draws, [(1 - RANGE) / 2, 0.5, (1 + RANGE) / 2])
+    return bool(min(LEAST * middle, low) <= spread <= max(MOST * middle, high))

@@ -1,4 +1,4 @@
-"""Robust and ambient layers, ranked: what re-initialising and re-randomising each of them costs."""
+"""Critical and ambient layers, ranked: what re-initialising and re-randomising each of them costs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from thetascope.drawing.spec import INK, Bars, Edge, Line, Mark, Panel, Parts, Picture
 from thetascope.drawing.style import BLUE, VERMILION, Ints, quantities
-from thetascope.experiments.layer_roles.ranking import RolesRow, labels_of, notes_of, ranked
+from thetascope.experiments.layer_roles.ranking import RolesRow, gain_of, labels_of, notes_of, ranked
 from thetascope.results.status import MISSING
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
     notes = notes_of(data.attrs)
     width = 0.4 + 0.075 * max(16, *map(len, names)) + 3.1 * len(panels)
     height = 2.3 + 0.42 * len(rows) + 0.2 * len(notes)
-    return Picture(title="Robust and ambient layers", notes=notes, parts=Parts(parts=panels, shared=True), width=width, height=height)
+    return Picture(title="Critical and ambient layers", notes=notes, parts=Parts(parts=panels, shared=True), width=width, height=height)
 
 
 def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[RolesRow]) -> Panel:
@@ -38,13 +38,13 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
     scored = {kind: data[f"{kind}_status"].values[order] != MISSING for kind in ("reinit", "rerandom")}
     bad, bad_draws = ~np.isfinite(reinit) & scored["reinit"], (~np.isfinite(every) & scored["rerandom"]).sum(axis=1)
     initial, final = (float(data[f"end_{variable}"].sel(end=end)) for end in ("initial", "final"))
-    gain, base, count = initial - final, final if np.isfinite(final) else 0.0, every.shape[1]
-    threshold = final + data.attrs["threshold"] * gain if variable == "loss" and np.isfinite(gain) and gain > 0 else None
+    gain, base, count = gain_of(data.attrs, variable), final if np.isfinite(final) else 0.0, every.shape[1]
+    way = 1.0 if variable == "loss" else -1.0
+    threshold = final + way * data.attrs["threshold"] * gain if gain > 0 else None
     known = np.concatenate([reinit, every.ravel(), [initial, final]])
     finite, place, ends = known[np.isfinite(known)], np.arange(len(rows), dtype=np.float64), [-0.6, len(rows) - 0.4]
     mean = np.array([draws.mean() if np.isfinite(draws).all() else np.nan for draws in every])
-    ways = [row.redraw.replace("both", "both ways") for row in rows]
-    told = [f"{row.name}\n{row.verdict}\ndistance {row.distance:.4g}\ndrawn by {way}" for row, way in zip(rows, ways, strict=True)]
+    told = [f"{row.name}\n{row.verdict}\ndistance {row.distance:.4g}\ndrawn from: {row.drawn_from}" for row in rows]
     names, anew = [row.name for row in rows], f"mean of {count} draws" if count > 1 else "one draw"
     bar: dict[str, Any] = {"width": BAR, "across": True, "base": base, "edge": INK, "told": told, "layers": names}
     marks: list[Mark] = [
@@ -63,7 +63,7 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
     lines: list[tuple[str, float | None, dict[str, Any]]] = [
         ("final state, where the bars start", final, {"color": INK, "width": 1.2}),
         ("initial state", initial, {"color": INK, "width": 1.2, "dash": "dash"}),
-        (f"threshold: {100 * data.attrs['threshold']:g} % of the gain in loss", threshold, {"color": VERMILION, "dash": "dashdot"}),
+        (f"threshold: {100 * data.attrs['threshold']:g} % of the gain", threshold, {"color": VERMILION, "dash": "dashdot"}),
     ]
     marks += [Line(x=[at] * 2, y=ends, label=name, about=name, hover="%{x:.5g}", **style) for name, at, style in lines if at is not None]
     edges, said = np.flatnonzero(bad), np.flatnonzero(bad_draws)
@@ -78,7 +78,7 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
         name=variable,
         marks=marks,
         x_label=f"{label}\n{', '.join(ends_told)}",
-        x_log=bool(threshold is not None and finite.min() > 0 and finite.max() - final > MANY_GAINS * gain),
+        x_log=bool(threshold is not None and finite.min() > 0 and variable == "loss" and finite.max() - final > MANY_GAINS * gain),
         y_range=(len(rows) - 0.4, -0.6),
         y_ticks=(place.tolist(), [f"{name}\n{row.verdict}" for name, row in zip(labels_of(rows), rows, strict=True)]),
         grid=True,

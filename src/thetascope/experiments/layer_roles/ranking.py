@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LABEL_LENGTH = 44
 """A longer name is cut in its middle."""
-MARKS = {"robust": "●", "ambient": "○", "undecided": "?"}
+MARKS = {"critical": "●", "ambient": "○", "undecided": "?"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class RolesRow:
     role: str
     share: float
     distance: float
-    redraw: str
+    drawn_from: str
+    critical_in: str = ""
 
     @property
     def verdict(self) -> str:
@@ -34,7 +35,8 @@ class RolesRow:
         percent = 100 * self.share
         share = f"{percent:,.0f}" if abs(percent) >= 9.95 else f"{round(percent, 1) + 0.0:.1f}"  # + 0.0: no minus before a zero
         shown = "" if np.isnan(self.share) else f"  {share.replace('-', '−')} %"
-        return f"{MARKS.get(self.role, '?')} {self.role}{shown}"
+        only = f" in {self.critical_in} only" if self.critical_in not in ("", "both") else ""
+        return f"{MARKS.get(self.role, '?')} {self.role}{only}{shown}"
 
 
 def ranked(data: xr.Dataset) -> tuple[Ints, list[RolesRow]]:
@@ -47,8 +49,10 @@ def ranked(data: xr.Dataset) -> tuple[Ints, list[RolesRow]]:
         raise ResultError("this result is not finished, so there are no roles yet; repeat the call with the same out= to go on with it")
     share = data["share"].values
     order = np.asarray(sorted(range(len(share)), key=lambda i: (1, 0.0) if np.isnan(share[i]) else (0, -share[i])), dtype=np.int64)
-    columns = (data[name].values[order] for name in ("layer", "role", "share", "distance", "redraw"))
-    return order, [RolesRow(str(n), str(role), float(s), float(d), str(redraw)) for n, role, s, d, redraw in zip(*columns, strict=True)]
+    columns = (data[name].values[order] for name in ("layer", "role", "share", "distance", "drawn_from", "critical_in"))
+    return order, [
+        RolesRow(str(n), str(role), float(s), float(d), str(made), str(c)) for n, role, s, d, made, c in zip(*columns, strict=True)
+    ]
 
 
 def notes_of(attrs: Any) -> tuple[str, ...]:
@@ -57,7 +61,7 @@ def notes_of(attrs: Any) -> tuple[str, ...]:
     notes = [
         f"one layer changed, the rest final; steps {first['step']:,} to {last['step']:,}; "
         f"{attrs['samples_scored']:,} samples{buffers_note(attrs)}",
-        "percentage: the share of the training's gain in loss that re-initialising loses",
+        f"percentage: the share of the training's gain in loss (from {_gained_from(attrs)}) that re-initialising loses",
     ]
     notes += [f"undecided: {reason}" for reason in attrs["undecided"]]
     if attrs["with_buffers"]:
@@ -66,8 +70,21 @@ def notes_of(attrs: Any) -> tuple[str, ...]:
         notes.append(f"never called itself (a parent may use its tensors): {_listed(attrs['not_called'])}")
     if attrs["drawn_normally"]:
         drawn = _listed(list(attrs["drawn_normally"]))
-        notes.append(f"re-randomised by a normal distribution like that of the first values: {drawn}; the rest by reset_parameters")
+        notes.append(f"re-randomised by a normal distribution with mean and spread of the first values: {drawn}")
     return tuple(notes)
+
+
+def gain_of(attrs: Any, variable: str) -> float:
+    """What the training gained in the loss or in accuracy; 0 where nothing, or where it is not known."""
+    gain = attrs.get({"loss": "gain", "accuracy": "gain_accuracy"}.get(variable, ""), 0.0)
+    return max(0.0, float(gain)) if np.isfinite(gain) else 0.0
+
+
+def _gained_from(attrs: Any) -> str:
+    """Where the gain is counted from."""
+    if attrs.get("gain_from") == "chance":
+        return f"chance, {attrs['chance_loss']:.3g}, which is less than the initial loss"
+    return "the initial loss"
 
 
 def _listed(names: list[str], most: int = 4) -> str:

@@ -2,53 +2,82 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from thetascope.arrays import Floats
 from thetascope.experiments.framework.phrases import listed, number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, samples_of
 from thetascope.experiments.shared.layer_words import moved_together
 
-if TYPE_CHECKING:
-    pass
+MOST = 8
+"""So many critical layers are named."""
+
+SOURCES = {"init": "the init that was passed", "constant": "nothing, their first values being constant"}
 
 
 def _headline(data: xr.Dataset) -> str:
     data = data.sortby("share", ascending=False)
-    rows = list(zip(*(data[v].values.tolist() for v in ("layer", "share", "role")), strict=True))
-    robust = [f"{name} ({share:.0%})" for name, share, role in rows if role == "robust"]
-    undecided = [str(name) for name, _, role in rows if role == "undecided"]
-    least = float(data.attrs["threshold"])
-    told = [f"robust (put back, it loses more than {least:.0%} of the gain): {', '.join(robust) or 'none'}"] + (
-        [f"undecided: {', '.join(undecided)}"] if undecided else []
-    )
-    ambient = len(rows) - len(robust) - len(undecided)
-    told += ["the rest ambient" if ambient and ambient < len(rows) else f"{ambient or 'no'} ambient"]
-    if any(name in data.attrs["with_buffers"] for name, _, role in rows if role == "robust"):
-        told.append("running statistics are put back too")
-    return "; ".join(told)
+    names, roles = data["layer"].values.astype(str), data["role"].values.astype(str)
+    told = [_worst(data)] if np.isfinite(data["share"]).any() else []
+    critical = [_critical(*row) for row in zip(names, roles, data["critical_in"].values.astype(str), strict=True) if row[1] == "critical"]
+    few = f"{listed(critical[:MOST])}{f' and {len(critical) - MOST} more' if len(critical) > MOST else ''}"
+    told.append(f"critical: {few}" if critical else "no layer is critical")
+    undecided, ambient = int((roles == "undecided").sum()), int((roles == "ambient").sum())
+    told += [f"undecided: {undecided}"] * bool(undecided) + [f"ambient: {ambient}"] * bool(ambient)
+    return "; ".join([*told, *(["running statistics are put back too"] if data.attrs["with_buffers"] else [])])
+
+
+def _worst(data: xr.Dataset) -> str:
+    """What the layer costs that costs most."""
+    layer, final = str(data["layer"].values[0]), data.attrs["reference"]["loss"]
+    told = f"resetting {layer} to its first values costs most: loss {number(final)} → {number(data['reinit_loss'].values[0])}"
+    if "reinit_accuracy" in data:
+        accuracy = float(data["end_accuracy"].sel(end="final"))
+        told += f", accuracy {number(accuracy)} → {number(data['reinit_accuracy'].values[0])}"
+    return told
+
+
+def _critical(layer: str, _role: str, where: str) -> str:
+    return layer if where == "both" else f"{layer} (in {where} only)"
 
 
 def _how(data: xr.Dataset) -> str:
     attrs = data.attrs
     return (
         f"Each layer alone, {moved_together(data)}, was put back to its first values (re-initialised); and its weights and biases were "
-        f"drawn anew from the distribution of first values "
-        f"{plural(data.sizes['draw'], 'time')} (re-randomised), all others staying final; each was scored on "
+        f"drawn anew as the model was initialised "
+        f"{plural(data.sizes['draw'], 'time')} (re-randomised: {_drawn(data)}), all others staying final; each was scored on "
         f"{samples_of(data)}. A layer "
-        f"is called robust where re-initialising it loses more than {percent(attrs['threshold'])} of what the training had gained in "
-        "loss, else ambient (Zhang, Bengio and Singer call the former critical)."
+        f"is critical where that loses more than {percent(attrs['threshold'])} of what the training had gained, in loss or in accuracy, "
+        f"by two standard errors{_known_errors(data)}; ambient where it loses less by two; else undecided."
     )
+
+
+def _known_errors(data: xr.Dataset) -> str:
+    return (
+        " of the paired differences"
+        if np.isfinite(data["excess_se"]).any()
+        else ", which are not known here, so that the cost alone decides"
+    )
+
+
+def _drawn(data: xr.Dataset) -> str:
+    """What layers were drawn from, the most frequent first."""
+    kinds, counts = np.unique(data["drawn_from"].values.astype(str), return_counts=True)
+    told = [f"{plural(int(counts[i]), 'layer')} from {SOURCES.get(kinds[i], kinds[i])}" for i in np.argsort(-counts, kind="stable")]
+    return listed(told)
 
 
 def _shows(data: xr.Dataset) -> list[str]:
     names, share = data["layer"].values, data["share"].values
     order = [int(i) for i in np.argsort(-share) if np.isfinite(share[i])]
     shares = [f"{names[i]} {percent(float(share[i]))}" for i in order]
-    told = [f"Re-initialising loses, of what the training had gained in loss: {listed(shares)}."]
+    told = [f"Re-initialising loses, of what the training had gained in loss: {listed(shares)}."] if shares else []
+    told += _beyond(share)
     drawn = data["rerandom_loss"].values.mean(axis=1)
     if np.isfinite(drawn).any():
         worst = int(np.nanargmax(drawn))
@@ -61,24 +90,44 @@ def _shows(data: xr.Dataset) -> list[str]:
     return told
 
 
+def _beyond(share: Floats) -> list[str]:
+    """Why shares lie outside 0 to 100 %."""
+    over, under = int((share > 1).sum()), int((share < 0).sum())
+    told = [f"{plural(over, 'layer')} above 100 %: put back alone, the model is worse than it began."] if over else []
+    return told + ([f"{plural(under, 'layer')} below 0 %: put back, the model is better than in the end."] if under else [])
+
+
 def _table(data: xr.Dataset) -> Table:
-    parts = [data["layer"].values, data["role"].values, data["share"].values, data["distance"].values, data["reinit_loss"].values]
-    titles = ["layer", "role", "share of the gain lost", "distance", "loss re-initialised"]
+    where = [f" in {c} only" if c not in ("", "both") else "" for c in data["critical_in"].values.astype(str)]
+    roles = [f"{role}{only}" for role, only in zip(data["role"].values.astype(str), where, strict=True)]
+    numbers = [data[name].values for name in ("share", "share_accuracy", "excess", "excess_se", "distance", "reinit_loss")]
+    parts: list[Any] = [data["layer"].values, roles, *numbers]
+    titles = [
+        "layer",
+        "role",
+        "share of the gain in loss lost",
+        "of that in accuracy",
+        "excess loss",
+        "its standard error",
+        "distance",
+        "loss re-initialised",
+    ]
     for name in metrics_of(data):
         parts.append(data[f"reinit_{name}"].values)
         titles.append(f"{name.replace('_', ' ')} re-initialised")
-    parts.append(data["rerandom_loss"].values.mean(axis=1))
-    rows = ((str(row[0]), str(row[1]), *row[2:]) for row in zip(*parts, strict=True))
-    return table("Robust and ambient layers", [*titles, "mean loss re-randomised"], rows, layer_at=0)
+    parts += [data["rerandom_loss"].values.mean(axis=1), data["drawn_from"].values]
+    rows = ((str(row[0]), str(row[1]), *row[2:-1], str(row[-1])) for row in zip(*parts, strict=True))
+    return table("Critical and ambient layers", [*titles, "mean loss re-randomised", "drawn from"], rows, layer_at=0)
 
 
 WORDS = Words(
     chapter="layers",
-    asks="Which layers are robust, which ambient?",
+    asks="Which layers are critical, which ambient?",
     headline=_headline,
     how=_how,
     shows=_shows,
-    does_not_show="Robust and ambient are two sides of one threshold: shares near it may change sides with another seed. What one layer "
+    does_not_show="Critical and ambient are two sides of one threshold: shares near it may change sides with another seed of the training, "
+    "which the standard errors do not cover: they are of the samples. What one layer "
     "put back costs does not add up over layers.",
     table=_table,
 )
