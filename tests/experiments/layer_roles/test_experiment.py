@@ -59,7 +59,7 @@ def layer_named(model: nn.Module, name: str) -> Layer:
 
 @every_case
 def test_reinitialising_is_the_layer_path_at_its_start(chosen: Case) -> None:
-    objective, trajectory = objective_of(chosen), trajectory_of(chosen, 3)
+    objective, trajectory = objective_of(chosen, buffers="path"), trajectory_of(chosen, 3)
     found = quick(objective, trajectory)
     path = ts.interpolate(objective, trajectory, level="layer", alphas=[0.0, 1.0], progress=False).data
     assert found["layer"].values.tolist() == path["layer"].values.tolist()
@@ -85,7 +85,7 @@ def test_every_model_goes_through_and_is_untouched(chosen: Case) -> None:
 @every_case
 def test_a_draw_changes_the_layer_and_nothing_else(chosen: Case) -> None:
     """Scored here by hand: the final state with the layer's tensors as they were drawn."""
-    objective, trajectory = objective_of(chosen), trajectory_of(chosen)
+    objective, trajectory = objective_of(chosen, buffers="path"), trajectory_of(chosen)
     found = quick(objective, trajectory, seed=5)
     fresh = FreshValues(objective.model.model, objective.space, objective.bind(trajectory[0]), seed=5)
     for layer in objective.space.layers:
@@ -98,7 +98,7 @@ def test_a_draw_changes_the_layer_and_nothing_else(chosen: Case) -> None:
 
 def test_statistics_go_back_with_a_layer_but_stay_when_it_is_drawn() -> None:
     chosen = case("BatchNorm ResNet block")
-    objective, trajectory = objective_of(chosen), trajectory_of(chosen)
+    objective, trajectory = objective_of(chosen, buffers="path"), trajectory_of(chosen)
     first, last = dict(trajectory[0]), dict(trajectory[-1])
     found = quick(objective, trajectory)
     put_back = {name: first[name] if name.startswith("norm1.") else tensor for name, tensor in last.items()}
@@ -118,7 +118,9 @@ def test_layers_that_move_together_are_drawn_as_when_alone() -> None:
     both = quick(objective, trajectory, layers={"all of it": ["*"]})
     assert both["layer"].values.tolist() == ["all of it"]
     assert float(both["reinit_loss"][0]) == float(both["end_loss"].sel(end="initial"))
-    assert float(both["share"][0]) == 1.0
+    gain = min(float(both["end_loss"].sel(end="initial")), both.attrs["chance_loss"]) - float(both["end_loss"].sel(end="final"))
+    assert both.attrs["gain"] == pytest.approx(gain)
+    assert float(both["share"][0]) == pytest.approx(float(both["excess"][0]) / gain)
     fresh = FreshValues(objective.model.model, objective.space, objective.bind(trajectory[0]), 0)
     whole = {name: t for layer in objective.space.layers for name, t in fresh.draw(layer, 1).items()}
     assert float(both["rerandom_loss"][0, 1]) == objective.score(whole)["loss"]
@@ -148,7 +150,7 @@ def test_shares_follow_the_formula_and_the_threshold_flips_roles() -> None:
     found = quick(objective, trajectory)
     np.testing.assert_allclose(found["share"], [4 / 7, 2 / 7, 1 / 7], rtol=1e-14)
     assert found["role"].values.tolist() == ["critical", "critical", "ambient"]
-    for threshold, roles in ((0.3, "raa"), (0.1, "rrr"), (0.6, "aaa"), (float(found["share"][1]), "raa")):  # more than, not at least
+    for threshold, roles in ((0.3, "caa"), (0.1, "ccc"), (0.6, "aaa"), (float(found["share"][1]), "caa")):  # more than, not at least
         again = quick(objective, trajectory, threshold=threshold)
         assert "".join(role[0] for role in again["role"].values) == roles
 

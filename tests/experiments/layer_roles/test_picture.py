@@ -38,7 +38,8 @@ def data() -> xr.Dataset:
     data["share"] = (data["reinit_loss"] - 0.5) / 2.0
     data["role"][:] = ["ambient", "critical", "ambient", "critical"]
     data["rerandom_loss"][:] = np.array([[1.0, 2.0, 3.0], [2.0, 2.0, 2.0], [0.5, 0.5, 0.8], [3.0, 1.0, 2.0]])
-    data.attrs["undecided"] = []
+    data["critical_in"] = ("layer", ["", "both", "", "both"])
+    data.attrs |= {"undecided": [], "gain": 2.0, "gain_from": "initial", "gain_accuracy": 0.0}
     return data
 
 
@@ -107,7 +108,7 @@ def test_bars_start_at_the_final_value_and_end_at_the_layers(data: xr.Dataset) -
             assert bar.get_y() + bar.get_height() / 2 == pytest.approx(row + shift)
     assert [bar.get_hatch() for bar in (*reinit.patches[:1], *rerandom.patches[:1])] == [None, "////"]  # told apart in grey
     lines = {str(line.get_label()): line for line in axis.lines}
-    assert np.asarray(lines["threshold: 25 % of the gain in loss"].get_xdata())[0] == 1.0
+    assert np.asarray(lines["threshold: 25 % of the gain"].get_xdata())[0] == 1.0
     assert np.asarray(lines["initial state"].get_xdata())[0] == 2.5
     dots = lines["each draw, lowest to highest"]
     assert sorted(np.asarray(dots.get_xdata()).tolist()) == sorted(data["rerandom_loss"].values.ravel().tolist())
@@ -235,7 +236,7 @@ def test_what_a_reader_must_know_stands_below_the_title() -> None:
     assert any("never called" in note and "attention.out_proj" in note for note in notes)
     assert any("normal distribution" in note and "attention.in_proj_weight" in note for note in notes)
     normed = case("BatchNorm ResNet block")
-    objective = ts.Objective(normed.model(), normed.data(), loss=normed.loss)
+    objective = ts.Objective(normed.model(), normed.data(), loss=normed.loss, buffers="path")
     statistics = notes_of(ts.layer_roles(objective, ts.Trajectory.from_states(normed.states(2)), draws=2, progress=False).data)
     assert "re-initialised with their running statistics, re-randomised without: norm1, norm2" in statistics
     objective = ts.Objective(chosen.model(), chosen.data(), loss=chosen.loss)

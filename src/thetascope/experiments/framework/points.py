@@ -34,7 +34,12 @@ from thetascope.state import State
 
 @dataclass(frozen=True)
 class AllPoints(Request):
-    """Points of which every one is scored."""
+    """Points of which every one is scored.
+
+    `remade`: they are made anew when a call is gone on with, so that one of them is scored again to see whether they are the same.
+    """
+
+    remade: bool = False
 
     def unit(self, first: FirstPoint, *, resident: bool, shares: bool) -> int:
         """How many are stored at once."""
@@ -146,8 +151,12 @@ class PointsSource(Source):
     def first_point(self) -> FirstPoint:
         """Of the first point; what points are compared with is found before."""
         self.objective.guard(self.requests[0].points.basis[0])
-        self.objective.cache.remember(self._compared, self._reference.values_of_itself)
+        self._know_reference()
         return check_determinism(self.objective, self.requests[0])
+
+    def _know_reference(self) -> None:
+        """Score the state that points are compared with, once; what it scores need not be scored again."""
+        self.objective.cache.remember(self._compared, self._reference.values_of_itself)
 
     @property
     def _compared(self) -> Hashable:
@@ -164,11 +173,12 @@ class PointsSource(Source):
     def recheck(self, store: Store) -> FirstPoint:
         """One stored point, scored again: that which the others are compared with, if it is stored; the first one where none is."""
         same = self._compared
-        for request in self.requests:
+        for request in () if any(request.remade for request in self.requests) else self.requests:
             points = request.points
             for k in np.flatnonzero(store.evaluated(request.prefix)).tolist():
                 if points.is_stored(k) and stored_key(self.objective, request, k) == same:
                     return recheck_reference(self.objective, store.values(request.prefix, k))
+        self._know_reference()
         for request in self.requests:
             done = np.flatnonzero(store.evaluated(request.prefix))
             if len(done):

@@ -88,9 +88,10 @@ def layer_roles(
         "reset_parameters", "first state's moments", several of these joined by "and", or "constant" where all first values are constant
         (``redraw`` is the same; ``attrs["drawn_normally"]``: which tensors come from moments, and why); ``distinct_draws``: 1 where
         all draws are the same, else `draws`.
+        ``attrs``: ``gain``, ``gain_from`` ("initial" or "chance"), ``chance_loss``, ``chance_accuracy``.
         ``attrs["with_buffers"]``: the layers whose running statistics are put back with them, and stay when they are drawn anew.
         Over (``layer``, ``draw``): ``rerandom_loss``, the metrics likewise, ``rerandom_status``.
-        Over ``end`` ("initial", "final"): ``end_loss``, the metrics likewise, ``end_status``: the two states. ``attrs``: ``gain``, ``gain_from`` ("initial" or "chance"), ``chance_loss``.
+        Over ``end`` ("initial", "final"): ``end_loss``, the metrics likewise, ``end_status``: the two states.
         ``attrs["not_called"]``: layers that no forward pass called; a parent may still use their tensors.
 
     Raises:

@@ -91,7 +91,7 @@ def _requests(path: TrainingPath, groups: Groups, fresh: FreshValues, draws: int
     same = frozenset(place for place, count in enumerate(distinct) if count == 1 < draws)
     redraws = Redraws(path.states[-1], drawn, draws, draw, _recipe(path, groups, fresh), same)
     return [
-        AllPoints(redraws, ("layer", "draw"), (len(groups), draws), prefix="rerandom_"),
+        AllPoints(redraws, ("layer", "draw"), (len(groups), draws), prefix="rerandom_", remade=True),
         AllPoints(path.layer_points(groups, np.zeros(1)), ("layer",), (len(groups),), prefix="reinit_"),
         *recorded_requests(path.objective, path.states, "end_", "end"),
     ]

@@ -73,12 +73,16 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
     label_ = "not finite (with how many of the draws)"
     at = np.concatenate([edges - BAR / 2, said + BAR / 2])
     marks.append(Edge(at=at, upright=False, marker="x", label=label_, told=texts, hover="", texts=beside))
+    above = threshold is not None and finite.size and finite.min() > 0
+    is_far = bool(above and variable == "loss" and finite.max() - final > MANY_GAINS * gain)
     ends_told = [f"final {final:.3g}", f"initial {initial:.3g}", *([f"threshold {threshold:.3g}"] if threshold is not None else [])]
     return Panel(
         name=variable,
         marks=marks,
         x_label=f"{label}\n{', '.join(ends_told)}",
-        x_log=bool(threshold is not None and finite.min() > 0 and variable == "loss" and finite.max() - final > MANY_GAINS * gain),
+        x_log=is_far,
+            threshold is not None and finite.size and finite.min() > 0 and variable == "loss" and finite.max() - final > MANY_GAINS * gain
+        ),
         y_range=(len(rows) - 0.4, -0.6),
         y_ticks=(place.tolist(), [f"{name}\n{row.verdict}" for name, row in zip(labels_of(rows), rows, strict=True)]),
         grid=True,

@@ -61,7 +61,7 @@ def notes_of(attrs: Any) -> tuple[str, ...]:
     notes = [
         f"one layer changed, the rest final; steps {first['step']:,} to {last['step']:,}; "
         f"{attrs['samples_scored']:,} samples{buffers_note(attrs)}",
-        f"percentage: the share of the training's gain in loss (from {_gained_from(attrs)}) that re-initialising loses",
+        f"percentage: the share of the training's gain in loss that re-initialising loses{_gained_from(attrs)}",
     ]
     notes += [f"undecided: {reason}" for reason in attrs["undecided"]]
     if attrs["with_buffers"]:
@@ -81,10 +81,9 @@ def gain_of(attrs: Any, variable: str) -> float:
 
 
 def _gained_from(attrs: Any) -> str:
-    """Where the gain is counted from."""
-    if attrs.get("gain_from") == "chance":
-        return f"chance, {attrs['chance_loss']:.3g}, which is less than the initial loss"
-    return "the initial loss"
+    """Where the gain is counted from, if not from the initial loss."""
+    is_chance = attrs["gain_from"] == "chance"
+    return f"; gained from chance on ({attrs['chance_loss']:.3g}), which is less than the initial loss" if is_chance else ""
 
 
 def _listed(names: list[str], most: int = 4) -> str:

@@ -34,8 +34,8 @@ def roles(data: Any, *, threshold: float, chance: Mapping[str, float]) -> tuple[
     excess, error = (np.asarray(data[f"reinit_{name}"].values, np.float64) for name in ("excess", "excess_se"))
     notes = []
     if not (math.isfinite(gain) and gain > 0):
-        of = "chance" if start == chance.get("loss") and start < initial else "the initial state"
-        notes.append(f"the training gained nothing in loss that shares could be told of: {start:.6g} for {of}, {final:.6g} in the end")
+        of = "the chance loss is" if start < initial else "the loss was"
+        notes.append(f"the training gained nothing that shares could be told of: {of} {start:.6g} and became {final:.6g}")
     names = data["layer"].values
     losses = zip(names, data["reinit_loss"].values, strict=True)
     notes += [f'the loss with "{name}" re-initialised is {loss}' for name, loss in losses if not np.isfinite(loss)]
@@ -49,8 +49,7 @@ def roles(data: Any, *, threshold: float, chance: Mapping[str, float]) -> tuple[
         share_accuracy, by_accuracy = _judged(drop, data["reinit_accuracy_excess_se"].values, best - chance["accuracy"], threshold)
         attrs["gain_accuracy"] = best - chance["accuracy"]
     verdicts = [_role(*pair) for pair in zip(by_loss, by_accuracy, strict=True)]
-    over = ("layer",)
-    found = {"share": share, "share_accuracy": share_accuracy, "excess": excess, "excess_se": error}
+    found: dict[str, Any] = {"share": share, "share_accuracy": share_accuracy, "excess": excess, "excess_se": error}
     words = {"role": [role for role, _ in verdicts], "critical_in": [where for _, where in verdicts]}
     return {name: (("layer",), values) for name, values in {**found, **words}.items()}, attrs
 
