@@ -14,6 +14,7 @@ from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.framework.source import Variables
 from thetascope.experiments.layer_roles.fresh_values import FreshValues
+from thetascope.experiments.shared.chosen_layers import block_labels
 from thetascope.experiments.shared.training_path import TrainingPath, checked_trajectory
 from thetascope.geometry.points import StoredStates
 from thetascope.geometry.redraws import Redraws
@@ -32,7 +33,7 @@ def source(objective: Objective, trajectory: Trajectory, draws: int, threshold: 
     if len(checked_trajectory(trajectory)) < 2:
         raise TrajectoryError("layer_roles compares the first state with the last; this trajectory has 1. Record the training's end too")
     path = TrainingPath(objective, trajectory, "linear")
-    groups = _checked_groups(objective.space.groups(layers))
+    groups = _checked_groups(path.groups(layers))
     fresh = FreshValues(objective.model.model, objective.space, path.states[0], seed)
     normally = {label: _drawn_normally(fresh, group) for label, group in groups.items()}
     ways = [_way(fresh, group, normally[label]) for label, group in groups.items()]
@@ -42,6 +43,7 @@ def source(objective: Objective, trajectory: Trajectory, draws: int, threshold: 
         objective=objective,
         requests=_requests(path, groups, fresh, draws),
         coords={"layer": list(groups), "draw": np.arange(draws), "end": ["initial", "final"]},
+        labels=block_labels(objective.space, groups),
         settings={
             **settings,
             "knots": list(path.indices),
