@@ -183,9 +183,9 @@ class ParameterSpace:
         container, or where its children are layers, blocks are layers.
 
         Example:
-            >>> stack = torch.nn.Sequential(torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2), 2), torch.nn.Linear(8, 3))
-            >>> list(ts.ParameterSpace.of_model(stack).blocks)
-            ['0.layers.0', '0.layers.1', '1']
+            >>> encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2), 2, enable_nested_tensor=False)
+            >>> list(ts.ParameterSpace.of_model(nn.Sequential(nn.Embedding(9, 8), encoder)).blocks)
+            ['0', '1.layers.0', '1.layers.1']
         """
         found: dict[str, tuple[Layer, ...]] = {}
         for layer in self.layers:
@@ -237,8 +237,8 @@ class ParameterSpace:
             return self.blocks if selection == BLOCKS else {layer.name: (layer,) for layer in self._trainable(every, frozen)}
         if isinstance(selection, str):
             raise StateError(
-                f'layers must be a list of names or globs, or one of the words "{BLOCKS}" and "{TRAINABLE}", got the string '
-                f'"{selection}": write ["{selection}"]'
+                f'layers must be a list of names or globs, got the string "{selection}": write ["{selection}"], or one of the words '
+                f'"{BLOCKS}" and "{TRAINABLE}"'
             )
         for given in selection.values() if isinstance(selection, Mapping) else ():
             if isinstance(given, str):

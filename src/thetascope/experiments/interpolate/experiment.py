@@ -13,7 +13,7 @@ from thetascope.arrays import Floats
 from thetascope.errors import TrajectoryError
 from thetascope.experiments.framework.call_options import Kind, Layers, Parameters
 from thetascope.experiments.framework.points import AllPoints, PointsSource
-from thetascope.experiments.shared.chosen_layers import block_labels
+from thetascope.experiments.shared.chosen_layers import block_labels, is_word
 from thetascope.experiments.shared.training_path import (
     PARAMETER_RANGE,
     MeasuredStates,
@@ -22,6 +22,7 @@ from thetascope.experiments.shared.training_path import (
 )
 from thetascope.geometry.paths import checked_alphas
 from thetascope.scoring.objective import Objective
+from thetascope.state import BLOCKS
 from thetascope.trajectory import Trajectory
 
 
@@ -56,7 +57,7 @@ def _layer(path: TrainingPath, alphas: Floats, layers: Layers, parameters: Param
     _unused("parameters", parameters, "layer")
     groups = path.groups(layers)
     return PointsSource(
-        title=f"{path.name} path, one layer at a time",
+        title=f"{path.name} path, one {'block' if is_word(layers, BLOCKS) else 'layer'} at a time",
         objective=path.objective,
         requests=[AllPoints(path.layer_points(groups, alphas), ("layer", "alpha"), (len(groups), len(alphas)))],
         coords={"layer": list(groups), "alpha": alphas},

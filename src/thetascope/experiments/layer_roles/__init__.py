@@ -47,7 +47,8 @@ def layer_roles(
         draws: how many times each layer is drawn anew.
         threshold: the share above which a layer is robust.
         seed: of the draws.
-        layers: names or globs, or ``{label: [names or globs]}`` for layers that are put back together.
+        layers: names or globs, or ``{label: [names or globs]}`` for layers that are put back together; or "blocks" for all
+            layers of a block at once (`ParameterSpace.blocks`), or "trainable" for the layers that are not frozen.
         out: store the result there, unit by unit; the same call then goes on where it stopped.
         engine: "auto", or the name of a backend.
         progress: say what is scored and how long it takes, and show how far it is.
@@ -57,6 +58,7 @@ def layer_roles(
         last state; ``share``, nan where it is undecided; ``role``: "robust", "ambient", or "undecided" where the
         training gained nothing or a value is not finite (``attrs["undecided"]`` says which); ``redraw``: how the layer was drawn,
         "reset_parameters", "normal" or "both" (``attrs["drawn_normally"]``: which tensors, and why).
+        ``block``, the block that the layer lies in.
         ``attrs["with_buffers"]``: the layers whose running statistics are put back with them, and stay when they are drawn anew.
         Over (``layer``, ``draw``): ``rerandom_loss``, the metrics likewise, ``rerandom_status``.
         Over ``end`` ("initial", "final"): ``end_loss``, the metrics likewise, ``end_status``: the two states as recorded.

@@ -10,7 +10,7 @@ import xarray as xr
 from thetascope.experiments.framework.phrases import listed, number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, samples_of
-from thetascope.experiments.shared.layer_words import moved_together
+from thetascope.experiments.shared.layer_words import moved_together, mover
 
 if TYPE_CHECKING:
     pass
@@ -33,12 +33,12 @@ def _headline(data: xr.Dataset) -> str:
 
 
 def _how(data: xr.Dataset) -> str:
-    attrs = data.attrs
+    attrs, one = data.attrs, mover(data)
     return (
-        f"Each layer alone, {moved_together(data)}, was put back to its first values (re-initialised); and its weights and biases were "
+        f"Each {one} alone, {moved_together(data)}, was put back to its first values (re-initialised); and its weights and biases were "
         f"drawn anew from the distribution of first values "
         f"{plural(data.sizes['draw'], 'time')} (re-randomised), all others staying final; each was scored on "
-        f"{samples_of(data)}. A layer "
+        f"{samples_of(data)}. A {one} "
         f"is called robust where re-initialising it loses more than {percent(attrs['threshold'])} of what the training had gained in "
         "loss, else ambient (Zhang, Bengio and Singer call the former critical)."
     )
@@ -63,7 +63,7 @@ def _shows(data: xr.Dataset) -> list[str]:
 
 def _table(data: xr.Dataset) -> Table:
     parts = [data["layer"].values, data["role"].values, data["share"].values, data["distance"].values, data["reinit_loss"].values]
-    titles = ["layer", "role", "share of the gain lost", "distance", "loss re-initialised"]
+    titles = [mover(data), "role", "share of the gain lost", "distance", "loss re-initialised"]
     for name in metrics_of(data):
         parts.append(data[f"reinit_{name}"].values)
         titles.append(f"{name.replace('_', ' ')} re-initialised")

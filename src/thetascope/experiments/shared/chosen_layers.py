@@ -16,14 +16,14 @@ def chosen_layers(objective: Objective, layers: Layers, states: Iterable[State])
     Raises:
         StateError: a layer that there is not, or none.
     """
-    if not are_trainable(layers):
+    if not is_word(layers, TRAINABLE):
         return objective.space.groups(layers)
     return objective.space.groups(layers, frozen_parameters(objective.model.model, objective.space, list(states)))
 
 
-def are_trainable(layers: Layers) -> bool:
-    """Whether a call chooses the layers that are not frozen."""
-    return isinstance(layers, str) and layers == TRAINABLE
+def is_word(layers: Layers, word: str) -> bool:
+    """Whether a call chooses its layers by this word; they may be given as an array too."""
+    return isinstance(layers, str) and layers == word
 
 
 def block_labels(space: ParameterSpace, groups: Mapping[str, Sequence[Layer]]) -> Variables:

@@ -17,13 +17,13 @@ from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.phrases import plural
 from thetascope.experiments.framework.points import PointsSource
 from thetascope.experiments.framework.tolerance import checked_tolerance
-from thetascope.experiments.shared.chosen_layers import are_trainable
+from thetascope.experiments.shared.chosen_layers import is_word
 from thetascope.experiments.shared.plane_view import PlaneView, measured, moving_names, principal_view, short
 from thetascope.geometry.directions import Direction, Normalize, Units, combined_direction, cosine, norm, own_direction, random_directions
 from thetascope.geometry.planes import Axis, checked_grid
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.output_units import output_units
-from thetascope.state import State, frozen_parameters
+from thetascope.state import TRAINABLE, State, frozen_parameters
 from thetascope.trajectory import Trajectory
 
 Directions = Literal["random", "pca"] | tuple[Direction, Direction]
@@ -53,7 +53,7 @@ def source(
         view = _through_states(objective, center, names, through, flat=len(ys) == 1 and ys[0] == 0)
     elif isinstance(directions, str) and directions == "random":
         frozen = {}
-        if layers is None or are_trainable(layers):
+        if layers is None or is_word(layers, TRAINABLE):
             states = list(_bound(objective, trajectory or [center]))
             frozen = frozen_parameters(objective.model.model, objective.model.space, states)
             frozen = {name: why for name, why in frozen.items() if name in names}
