@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
-from itertools import permutations
+from itertools import pairwise, permutations
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -136,7 +136,7 @@ SAME: dict[str, Callable[[], nn.Module]] = {
     "a mapping": lambda: Deep(parts=nn.ModuleDict({"a": Residual(2, 2), "b": Residual(2, 2)})),
     "a wrapped model": lambda: nn.Sequential(nn.Identity(), Deep(first=nn.Linear(2, 2), second=nn.Linear(2, 2))),
     "one layer": lambda: nn.Linear(2, 2),
-    "no parameters": lambda: nn.ReLU(),
+    "no parameters": nn.ReLU,
 }
 
 
@@ -152,7 +152,7 @@ def test_plain_models_have_no_blocks(kind: str) -> None:
 
 
 def stage(*widths: int) -> nn.Sequential:
-    return nn.Sequential(*(Residual(i, o) for i, o in zip(widths, widths[1:], strict=False)))
+    return nn.Sequential(*(Residual(i, o) for i, o in pairwise(widths)))
 
 
 NESTED: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
@@ -286,7 +286,8 @@ def test_the_word_trainable_leaves_layers_out_that_are_frozen() -> None:
 
 def test_what_holds_no_floating_parameter_is_not_trainable() -> None:
     model = Deep(codes=nn.Module(), head=nn.Linear(2, 2))
-    model.codes.values = nn.Parameter(torch.zeros(3, dtype=torch.uint8), requires_grad=False)  # type: ignore[union-attr]
+    codes = nn.Parameter(torch.zeros(3, dtype=torch.uint8), requires_grad=False)
+    model.get_submodule("codes").register_parameter("codes", codes)
     assert list(ParameterSpace.of_model(model).groups("trainable", frozen=["scale"])) == ["head"]
 
 

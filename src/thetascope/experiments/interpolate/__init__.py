@@ -50,8 +50,9 @@ def interpolate(
     Returns:
         ``loss``, a variable a metric and ``status`` over ``alpha``, over (``layer``, ``alpha``) or over
         (``parameter``, ``alpha``). Layers and parameters have their ``distance``, Euclidean, from first to last
-        state; layers the ``block`` that they lie in, parameters their ``layer``. At the level of the model, ``actual_loss`` and the metrics likewise over
-        ``state``: measured at the recorded states themselves, with ``progress`` in [0, 1], ``step`` and ``epoch``.
+        state; layers the ``block`` that they lie in, parameters their ``layer``. At the level of the model, ``actual_loss`` and
+        the metrics likewise over ``state``: measured at the recorded states themselves, with ``progress`` in [0, 1], ``step``
+        and ``epoch``.
         ``attrs["knots"]``: which states the path goes through.
 
     Raises:
