@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import thetascope as ts
-from thetascope.errors import StateError
+from thetascope.errors import ObjectiveError, StateError
 from thetascope.experiments.framework.catalog import experiments
 from thetascope.experiments.framework.declaration import words_of
 from thetascope.results.store import Layout
@@ -187,7 +187,7 @@ def test_pictures_and_words_of_blocks(layers: Any) -> None:
 
 
 def test_a_metric_may_not_be_called_as_the_blocks_are() -> None:
-    with pytest.raises(ts.errors.ThetascopeError, match="block"):
+    with pytest.raises(ObjectiveError, match='may not be called "block", which results use themselves'):
         ts.interpolate(
             objective(metrics={"block": lambda outputs, targets: outputs[:, 0]}),
             ts.Trajectory.from_states(states()),
