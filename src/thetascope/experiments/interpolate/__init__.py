@@ -88,7 +88,6 @@ EXPERIMENT = Declaration(
     examples=(
         "interpolate RUN --objective SPEC",
         "interpolate e0.pt e5.pt e10.pt --objective SPEC --kind quadratic",
-        "interpolate RUN --objective SPEC --level layer --layers 'conv*'",
         "interpolate RUN --objective SPEC --level layer --layers blocks",
     ),
     levels={"layers": ("layer", "parameter"), "parameters": ("parameter",)},
