@@ -196,6 +196,8 @@ def test_options_may_stand_in_a_toml_file(folder: Path) -> None:
             "parameter",
         ),
         (["layer-roles", "--draws", "1", "--layers", "0"], {"draws": 1, "layers": ["0"]}, "layer"),
+        (["layer-roles", "--draws", "1", "--layers", "blocks"], {"draws": 1, "layers": "blocks"}, "layer"),
+        (["parameter-atlas", "--alphas", "3", "--layers", "trainable"], {"alphas": 3, "layers": "trainable"}, "parameter"),
         (["interpolate", "--level", "layer", "--alphas", "0", "1"], {"level": "layer", "alphas": [0, 1]}, "layer"),
         (
             ["interpolate", "--level", "parameter", "--parameters", "0.bias[1]", "--alphas", "3"],

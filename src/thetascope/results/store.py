@@ -50,13 +50,14 @@ class Layout:
     coords: Mapping[str, ArrayLike]
     constants: Mapping[str, tuple[tuple[str, ...], ArrayLike]] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, tuple[tuple[str, ...], ArrayLike]] = field(default_factory=dict)
 
     def empty(self) -> xr.Dataset:
         """The dataset with every point missing."""
         variables: dict[str, Any] = {}
         for block in self.blocks:
             for name in (*block.names, "status"):
-                if named(block.prefix, name) in variables or named(block.prefix, name) in self.coords:
+                if named(block.prefix, name) in variables or named(block.prefix, name) in {*self.coords, *self.labels}:
                     raise ResultError(f'two variables of this result would be called "{named(block.prefix, name)}"; rename your metric')
             for name in block.names:
                 variables[named(block.prefix, name)] = (block.dims, np.full(block.shape, np.nan, block.dtype))
@@ -67,7 +68,8 @@ class Layout:
         rows = {block.prefix: block.rows for block in self.blocks if block.rows > 1}
         attrs = {"thetascope_format": FORMAT, "units": units, "scored": scored, **({"unit_rows": rows} if rows else {}), **self.attrs}
         used = {dim for dims in (v[0] for v in variables.values()) for dim in dims}
-        return xr.Dataset(variables, coords={k: v for k, v in self.coords.items() if k in used}, attrs=attrs)
+        labels = {name: (dims, np.asarray(values)) for name, (dims, values) in self.labels.items()}
+        return xr.Dataset(variables, coords={k: v for k, v in self.coords.items() if k in used} | labels, attrs=attrs)
 
 
 class Store:

@@ -46,7 +46,7 @@ IGNORED = -100
 
 RESERVED = (
     *("loss", "status", "samples", "weight", "loss_standard_error", "excess", "excess_se"),
-    *("alpha", "state", "step", "epoch", "progress", "distance", "layer", "parameter", "midpoint", "pattern", "role", "share"),
+    *("alpha", "state", "step", "epoch", "progress", "distance", "layer", "block", "parameter", "midpoint", "pattern", "role", "share"),
     *("x", "y", "component", "training", "off_plane", "check", "zarr.json"),
 )
 """Names that results use themselves."""

@@ -1,12 +1,25 @@
 """States and the space they live in: named tensors, their layers, groups and ties."""
 
 from thetascope.state.frozen import frozen_parameters
-from thetascope.state.space import ROOT_LAYER, Kind, Layer, ParameterSpace, SpaceDifference, TensorSpec, named_tensors, unwrapped
+from thetascope.state.space import (
+    BLOCKS,
+    ROOT_LAYER,
+    TRAINABLE,
+    Kind,
+    Layer,
+    ParameterSpace,
+    SpaceDifference,
+    TensorSpec,
+    named_tensors,
+    unwrapped,
+)
 from thetascope.state.states import READ_AT_ONCE, State, TensorSource, digest_of, digest_of_source, tensor_bytes
 
 __all__ = [
+    "BLOCKS",
     "READ_AT_ONCE",
     "ROOT_LAYER",
+    "TRAINABLE",
     "Kind",
     "Layer",
     "ParameterSpace",

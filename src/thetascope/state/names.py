@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
-from thetascope.state.space import ParameterSpace, TensorSpec
+from thetascope.state.space import ParameterSpace, TensorSpec, owner_of
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
@@ -29,6 +29,11 @@ def ways_to_strip(present: Iterable[str]) -> list[dict[str, str]]:
             if len(way) == len(names) and way not in ways:
                 ways.append(way)
     return ways
+
+
+def holds_layer(present: Iterable[str], layer: str) -> bool:
+    """Whether tensors are of a layer that is called so, wrappers' prefixes left out or not."""
+    return any(owner_of(name) == layer for way in ways_to_strip(present) for name in way)
 
 
 def _stripped(name: str, prefixes: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
 from thetascope.errors import StateError
+from thetascope.state.blocks import block_names, with_parents
 
 Kind = Literal["parameter", "buffer", "unknown"]
 ROOT_LAYER = "(root)"
 """The label of the layer made of the parameters that the model holds itself, outside any submodule."""
+BLOCKS, TRAINABLE = "blocks", "trainable"
+"""Words that choose layers."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +110,11 @@ def _some(differences: Sequence[str], between: str = ", ") -> str:
 
 @dataclass(frozen=True)
 class ParameterSpace:
-    """The names, shapes, kinds, ties and layers of a model's tensors.
+    """The names, shapes, kinds, ties, layers and blocks of a model's tensors.
 
     Tied tensors stand once, under the name that registers them first; `ties` maps each further name to it.
-    Layers stand in the order of the first forward pass where one was watched, else of registration.
+    Layers stand in the order of the first forward pass where one was watched, else of registration. `repeated` names the modules
+    that are blocks of several layers; `blocks` has all blocks, with their layers.
 
     Example:
         >>> space = ts.ParameterSpace.of_model(model)
@@ -121,6 +125,7 @@ class ParameterSpace:
     tensors: Mapping[str, TensorSpec]
     ties: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[Layer, ...] = ()
+    repeated: tuple[str, ...] = ()
 
     @classmethod
     def of_model(cls, model: nn.Module, call_order: Sequence[str] | None = None) -> ParameterSpace:
@@ -144,7 +149,8 @@ class ParameterSpace:
             else:
                 first[id(tensor)] = name
                 tensors[name] = TensorSpec.of(tensor, kind)
-        return cls(tensors, ties, _layers_of(model, tensors, call_order))
+        layers = _layers_of(model, tensors, call_order)
+        return cls(tensors, ties, layers, block_names(model, [layer.name for layer in layers]))
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, Tensor]) -> ParameterSpace:
@@ -165,6 +171,31 @@ class ParameterSpace:
     def parameter_count(self) -> int:
         """How many single parameters there are, ties once."""
         return sum(self.tensors[name].size for name in self.parameters)
+
+    @property
+    def blocks(self) -> dict[str, tuple[Layer, ...]]:
+        """The blocks in the order of their first layers, each with its layers.
+
+        A block is what the model repeats: a child of a ModuleList or Sequential whose children, apart from those without parameters,
+        are of one class or hold parameters of the same names. Where such containers lie within one another, the blocks are the
+        children of the outermost, or, where its children are such containers themselves (the stages of a residual network), theirs.
+        A layer that lies in none is a block by its own name, so that the blocks together hold every layer once; without any such
+        container, or where its children are layers, blocks are layers.
+
+        Example:
+            >>> encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2), 2, enable_nested_tensor=False)
+            >>> list(ts.ParameterSpace.of_model(nn.Sequential(nn.Embedding(9, 8), encoder)).blocks)
+            ['0', '1.layers.0', '1.layers.1']
+        """
+        found: dict[str, tuple[Layer, ...]] = {}
+        for layer in self.layers:
+            block = self.block_of(layer.name)
+            found[block] = (*found.get(block, ()), layer)
+        return found
+
+    def block_of(self, layer: str) -> str:
+        """The label of the block that a layer lies in."""
+        return next((module for module in with_parents(layer) if module in self.repeated), layer)
 
     def compare(self, other: Mapping[str, TensorSpec]) -> SpaceDifference:
         """List every way in which `other` differs from this space.
@@ -189,16 +220,27 @@ class ParameterSpace:
             tuple(unequal),
         )
 
-    def groups(self, selection: Sequence[str] | Mapping[str, Sequence[str]] | None = None) -> dict[str, tuple[Layer, ...]]:
+    def groups(
+        self, selection: Sequence[str] | Mapping[str, Sequence[str]] | None = None, frozen: Collection[str] | None = None
+    ) -> dict[str, tuple[Layer, ...]]:
         """The layers that move together, by label.
 
-        `selection` is a list of layer names or globs (a group a layer), a mapping of labels to lists of them,
-        or None for every layer.
+        `selection` is a list of layer names or globs (a group a layer), a mapping of labels to lists of them, None for every layer,
+        or a word: "blocks" for a group a block, "trainable" for each layer that holds a floating parameter not in `frozen`.
 
         Raises:
-            StateError: a name or glob matches no layer, or one layer stands in two groups.
+            StateError: a name or glob matches no layer, or one layer stands in two groups; "trainable" where all parameters are frozen,
+                or without `frozen`.
         """
-        for given in [selection, *selection.values()] if isinstance(selection, Mapping) else [selection]:
+        if isinstance(selection, str) and selection in (BLOCKS, TRAINABLE):
+            every = self._matching(["*"])
+            return self.blocks if selection == BLOCKS else {layer.name: (layer,) for layer in self._trainable(every, frozen)}
+        if isinstance(selection, str):
+            raise StateError(
+                f'layers must be a list of names or globs, got the string "{selection}": write ["{selection}"], or one of the words '
+                f'"{BLOCKS}" and "{TRAINABLE}"'
+            )
+        for given in selection.values() if isinstance(selection, Mapping) else ():
             if isinstance(given, str):
                 raise StateError(f'layers must be a list of names or globs, got the string "{given}": write ["{given}"]')
         if isinstance(selection, Mapping):
@@ -213,6 +255,14 @@ class ParameterSpace:
                     seen[layer.name] = label
             return grouped
         return {layer.name: (layer,) for layer in self._matching(["*"] if selection is None else selection)}
+
+    def _trainable(self, layers: Sequence[Layer], frozen: Collection[str] | None) -> list[Layer]:
+        if frozen is None:
+            raise StateError(f'"{TRAINABLE}" needs to know what is frozen, which a space does not tell: pass frozen=')
+        found = [layer for layer in layers if any(self.tensors[name].floating and name not in frozen for name in layer.parameters)]
+        if not found:
+            raise StateError(f'layers="{TRAINABLE}" chooses no layer, for all parameters are frozen; name layers, or pass other states')
+        return found
 
     def _matching(self, patterns: Sequence[str]) -> tuple[Layer, ...]:
         chosen: dict[str, Layer] = {}
@@ -232,15 +282,17 @@ class ParameterSpace:
             "tensors": {n: [list(s.shape), s.dtype, s.kind] for n, s in self.tensors.items()},
             "ties": dict(self.ties),
             "layers": [[y.name, y.type, list(y.parameters), list(y.buffers), y.called] for y in self.layers],
+            "repeated": list(self.repeated),
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ParameterSpace:
-        """The space that `to_json` wrote."""
+        """The space that `to_json` wrote; one without blocks, which earlier versions wrote, has its layers for blocks."""
         return cls(
             {n: TensorSpec(tuple(shape), dtype, kind) for n, (shape, dtype, kind) in content["tensors"].items()},
             dict(content["ties"]),
             tuple(Layer(n, t, tuple(p), tuple(b), called) for n, t, p, b, called in content["layers"]),
+            tuple(content.get("repeated", ())),
         )
 
 
@@ -254,7 +306,7 @@ def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor, Kind]]:
                 yield f"{prefix}.{short}" if prefix else short, buffer, "buffer"
 
 
-def _owner(tensor_name: str) -> str:
+def owner_of(tensor_name: str) -> str:
     """The layer that owns a tensor; a parametrisation's tensors belong to the module it parametrises."""
     path = tensor_name.split(".")[:-1]
     if "parametrizations" in path:
@@ -265,7 +317,7 @@ def _owner(tensor_name: str) -> str:
 def _layers_of(model: nn.Module, tensors: Mapping[str, TensorSpec], call_order: Sequence[str] | None) -> tuple[Layer, ...]:
     owned: dict[str, dict[str, list[str]]] = {}
     for name, spec in tensors.items():
-        owned.setdefault(_owner(name), {"parameter": [], "buffer": [], "unknown": []})[spec.kind].append(name)
+        owned.setdefault(owner_of(name), {"parameter": [], "buffer": [], "unknown": []})[spec.kind].append(name)
     registered = [name for name, own in owned.items() if own["parameter"]]
     called = None if call_order is None else set(call_order)
     return tuple(

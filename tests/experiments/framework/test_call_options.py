@@ -25,6 +25,8 @@ from thetascope.testing.models import case
         ("interpolate", {"kind": 3}, "interpolate-kind=3"),
         ("interpolate", {"alphas": np.int64(11)}, "interpolate-alphas=11"),
         ("layer_roles", {"draws": 10, "threshold": 0.1}, "layer_roles-draws=10-threshold=0.1"),
+        ("interpolate", {"level": "layer", "layers": "blocks"}, "interpolate-layer-layers=blocks"),
+        ("layer_roles", {"layers": "trainable"}, "layer_roles-layers=trainable"),
         ("surface", {"directions": "pca", "normalize": None}, "surface-pca-normalize=None"),
         ("surface", {"orthogonal": True, "x": [-1, 1, 51]}, "surface-orthogonal=True"),
         ("surface", {"tolerance": 0.01}, "surface-tolerance=0.01"),
@@ -95,3 +97,28 @@ def test_a_command_line_makes_the_call_again() -> None:
         command_line(experiments()["study_epochs"], {"epochs": 3}, "runs/mine")
         == "thetascope study-epochs runs/mine --training SPEC --epochs 3"
     )
+
+
+def _typed_layers(given: list[str], *names: str) -> Any:
+    """What a command makes of the words after --layers, on a run whose states hold the tensors `names`."""
+    trajectory = ts.Trajectory.from_states([{name: torch.zeros(1) for name in names}])
+    return options_of(ts.interpolate)["layers"].typed.read(given, trajectory)
+
+
+@pytest.mark.parametrize("word", ["blocks", "trainable"])
+def test_a_word_for_layers_is_typed_as_it_is(word: str) -> None:
+    assert _typed_layers([word], "first.weight", f"{word}.0.weight", f"deep.{word}.weight") == word
+    assert options_of(ts.interpolate)["layers"].typed.read([word], None) == word
+    assert command_line(experiments()["interpolate"], {"level": "layer", "layers": word}, "runs/mine").endswith(f"--layers {word}")
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod."])
+@pytest.mark.parametrize("word", ["blocks", "trainable"])
+def test_a_layer_that_is_called_so_is_meant_by_its_name(word: str, prefix: str) -> None:
+    assert _typed_layers([word], f"{prefix}first.weight", f"{prefix}{word}.weight") == [word]
+    assert _typed_layers([word], f"{prefix}{word}.parametrizations.weight.original0", f"{prefix}first.weight") == [word]
+
+
+@pytest.mark.parametrize("given", [["blocks", "first"], ["first"], ["block*"]])
+def test_other_words_are_names_of_layers(given: list[str]) -> None:
+    assert _typed_layers(given, "first.weight") == given

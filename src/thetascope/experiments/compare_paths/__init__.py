@@ -40,7 +40,7 @@ def compare_paths(
         trajectory: at least 3 recorded states.
         level: "model" or "parameter".
         alphas: how many values of α evenly in [0, 1] ([-0.5, 1.5] for parameters), or the values.
-        layers: at the level of parameters, where to draw: names or globs.
+        layers: at the level of parameters, where to draw: names or globs, or "trainable" for the layers that are not frozen.
         parameters: as for `interpolate`.
         out: store the result there; the same call then goes on where it stopped.
         engine: "auto", or the name of a backend.

@@ -64,7 +64,7 @@ def _model(paths: Mapping[str, TrainingPath], alphas: Floats, layers: Layers, pa
 
 def _parameter(paths: Mapping[str, TrainingPath], alphas: Floats, layers: Layers, parameters: Parameters) -> PointsSource:
     quadratic = paths["quadratic"]
-    chosen, owners = selected_parameters(quadratic.objective, parameters, layers)
+    chosen, owners = selected_parameters(quadratic, parameters, layers)
     labels = [parameter.label for parameter in chosen]
     knots = quadratic.parameter_points(chosen, np.array([0.0, 0.5, 1.0])).values
     shape, dims = (len(chosen), len(alphas)), ("parameter", "alpha")

@@ -65,10 +65,24 @@ def _none_by_name(given: str, _: object) -> str | None:
     return None if given == "none" else given
 
 
+def _word_or_names(given: Sequence[str], trajectory: Any) -> Any:
+    """One of the words that choose layers, unless a layer is called so; else they are names or globs."""
+    if len(given) != 1 or given[0] not in LAYER_WORDS:
+        return list(given)
+    from thetascope.state.names import holds_layer
+
+    called_so = trajectory is not None and holds_layer(trajectory[0].specs, given[0])
+    return list(given) if called_so else given[0]
+
+
+LAYER_WORDS = ("blocks", "trainable")
+"""What stands for layers besides their names. No Literals: a key says ``layers=blocks``, for the word alone does not tell its option."""
+
+LAYERS = "Names or globs of layers, or one of the words blocks and trainable (default: all)."
 LABELS = 'Labels such as "conv1.weight[0,0,1,1]", or how many to draw in each layer (default 4).'
 
 Alphas = Annotated["int | ArrayLike", Typed(list[float], _number_or_values)]
-Layers = Annotated[Sequence[str] | Mapping[str, Sequence[str]] | None, Typed(list[str], help="Names or globs of layers (default: all).")]
+Layers = Annotated[str | Sequence[str] | Mapping[str, Sequence[str]] | None, Typed(list[str], _word_or_names, LAYERS)]
 Parameters = Annotated[Sequence[str] | Mapping[str, Sequence[Sequence[int]]] | int | None, Typed(list[str], _number_or_labels, LABELS)]
 AxisOrCount = Annotated[int | tuple[float, float, int], Typed(list[float], _range_or_number)]
 Kind = Literal["linear", "quadratic"] | int

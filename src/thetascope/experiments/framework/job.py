@@ -97,7 +97,7 @@ class Job:
             **provenance_attrs(source.objective, self._fingerprint(), engine.to_json(), first.samples),
             "states": states,
         }
-        layout = Layout(source.blocks(first, engine), source.coords, source.constants(), attrs)
+        layout = Layout(source.blocks(first, engine), source.coords, source.constants(), attrs, source.labels)
         return Store.create(self.path, layout), engine, first
 
     def _resumed(self, path: Path, engine: Engine) -> tuple[Store, Engine, FirstPoint]:

@@ -114,6 +114,7 @@ class PointsSource(Source):
         objective: what scores.
         requests: the points.
         coords: labels of the dimensions.
+        labels: what else is said of what lies along a dimension.
         settings: everything that decides which points these are.
         known: variables that need no scoring.
         attrs: what else the result should say.
@@ -127,6 +128,7 @@ class PointsSource(Source):
     coords: Mapping[str, ArrayLike]
     settings: Mapping[str, Any]
     known: Variables = field(default_factory=dict)
+    labels: Variables = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
     derive: Callable[[xr.Dataset], tuple[Variables, Mapping[str, Any]]] | None = None
     reference: State | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import xarray as xr
@@ -32,6 +33,7 @@ class Source(ABC):
         objective: what scores.
         title: one line for people.
         coords: labels of the dimensions.
+        labels: further coordinates, such as the block that a layer lies in.
         settings: everything that decides what is scored; a stored result with other settings is not gone on with.
         attrs: what else the result should say.
     """
@@ -39,6 +41,7 @@ class Source(ABC):
     objective: Objective
     title: str
     coords: Mapping[str, ArrayLike]
+    labels: Variables = MappingProxyType({})
     settings: Mapping[str, Any]
     attrs: Mapping[str, Any]
 

@@ -39,7 +39,8 @@ def interpolate(
             "parameter": one single parameter at a time, the rest stays final.
         alphas: how many values of α evenly in [0, 1] (at the level of parameters in [-0.5, 1.5]), or the values.
         layers: for "layer": names or globs, one curve each; or ``{label: [names or globs]}`` for layers that move
-            together. For "parameter": where to draw.
+            together; or "blocks" for a curve a block (`ParameterSpace.blocks`), or "trainable" for the layers that are not frozen.
+            For "parameter": where to draw.
         parameters: for "parameter": labels such as "conv1.weight[0,0,1,1]", ``{tensor name: [index tuple, …]}``,
             or how many to draw in each layer (default 4, drawn with seed 0).
         out: store the result there, unit by unit; the same call then goes on where it stopped.
@@ -49,8 +50,9 @@ def interpolate(
     Returns:
         ``loss``, a variable a metric and ``status`` over ``alpha``, over (``layer``, ``alpha``) or over
         (``parameter``, ``alpha``). Layers and parameters have their ``distance``, Euclidean, from first to last
-        state; parameters their ``layer``. At the level of the model, ``actual_loss`` and the metrics likewise over
-        ``state``: measured at the recorded states themselves, with ``progress`` in [0, 1], ``step`` and ``epoch``.
+        state; layers the ``block`` that they lie in, parameters their ``layer``. At the level of the model, ``actual_loss`` and
+        the metrics likewise over ``state``: measured at the recorded states themselves, with ``progress`` in [0, 1], ``step``
+        and ``epoch``.
         ``attrs["knots"]``: which states the path goes through.
 
     Raises:
@@ -65,6 +67,8 @@ def interpolate(
         >>> layers = ts.interpolate(objective, trajectory, "quadratic", level="layer", layers=["conv*"], alphas=5)
         >>> layers.data["loss"].dims, layers.data["layer"].values.tolist()
         (('layer', 'alpha'), ['conv1', 'conv2'])
+        >>> ts.interpolate(objective, trajectory, level="layer", layers="blocks", alphas=3).data["block"].values.tolist()
+        ['conv1', 'conv2', 'fc1', 'fc2']
         >>> one = ts.interpolate(objective, trajectory, level="parameter", parameters=["fc2.bias[3]"], alphas=5)
         >>> one.data["alpha"].values.tolist()
         [-0.5, 0.0, 0.5, 1.0, 1.5]
@@ -84,7 +88,7 @@ EXPERIMENT = Declaration(
     examples=(
         "interpolate RUN --objective SPEC",
         "interpolate e0.pt e5.pt e10.pt --objective SPEC --kind quadratic",
-        "interpolate RUN --objective SPEC --level layer --layers 'conv*'",
+        "interpolate RUN --objective SPEC --level layer --layers blocks",
     ),
     levels={"layers": ("layer", "parameter"), "parameters": ("parameter",)},
     demo_with={

@@ -13,6 +13,7 @@ from thetascope.arrays import Floats
 from thetascope.errors import TrajectoryError
 from thetascope.experiments.framework.call_options import Kind, Layers, Parameters
 from thetascope.experiments.framework.points import AllPoints, PointsSource
+from thetascope.experiments.shared.chosen_layers import block_labels, is_word
 from thetascope.experiments.shared.training_path import (
     PARAMETER_RANGE,
     MeasuredStates,
@@ -21,6 +22,7 @@ from thetascope.experiments.shared.training_path import (
 )
 from thetascope.geometry.paths import checked_alphas
 from thetascope.scoring.objective import Objective
+from thetascope.state import BLOCKS
 from thetascope.trajectory import Trajectory
 
 
@@ -53,12 +55,13 @@ def _model(path: TrainingPath, alphas: Floats, layers: Layers, parameters: Param
 
 def _layer(path: TrainingPath, alphas: Floats, layers: Layers, parameters: Parameters) -> PointsSource:
     _unused("parameters", parameters, "layer")
-    groups = path.objective.space.groups(layers)
+    groups = path.groups(layers)
     return PointsSource(
-        title=f"{path.name} path, one layer at a time",
+        title=f"{path.name} path, one {'block' if is_word(layers, BLOCKS) else 'layer'} at a time",
         objective=path.objective,
         requests=[AllPoints(path.layer_points(groups, alphas), ("layer", "alpha"), (len(groups), len(alphas)))],
         coords={"layer": list(groups), "alpha": alphas},
+        labels=block_labels(path.objective.space, groups),
         settings={"kind": path.name, "level": "layer", "alphas": alphas.tolist(), "knots": list(path.indices), "layers": list(groups)},
         known={"distance": (("layer",), [path.distance(path.names_of(group)[0]) for group in groups.values()])},
         attrs={"level": "layer", **path.attrs()},
@@ -66,7 +69,7 @@ def _layer(path: TrainingPath, alphas: Floats, layers: Layers, parameters: Param
 
 
 def _parameter(path: TrainingPath, alphas: Floats, layers: Layers, parameters: Parameters) -> PointsSource:
-    chosen, owners = selected_parameters(path.objective, parameters, layers)
+    chosen, owners = selected_parameters(path, parameters, layers)
     labels = [parameter.label for parameter in chosen]
     points = path.parameter_points(chosen, alphas)
     ends = path.parameter_points(chosen, np.array([0.0, 1.0])).values

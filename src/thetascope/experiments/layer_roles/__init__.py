@@ -67,7 +67,8 @@ def layer_roles(
         draws: how many times each layer is drawn anew.
         threshold: the share above which a layer is critical.
         seed: of the draws.
-        layers: names or globs, or ``{label: [names or globs]}`` for layers that are put back together.
+        layers: names or globs, or ``{label: [names or globs]}`` for layers that are put back together; or "blocks" for all
+            layers of a block at once (`ParameterSpace.blocks`), or "trainable" for the layers that are not frozen.
         init: how the model was initialised: a function without arguments that makes a new model of the same parameters under torch's
             seed (``lambda: GPT2LMHeadModel(config)``), or one that initialises the module it is given, applied to every module of a
             copy as ``model.apply(init)`` does (``model._init_weights``). What such a function leaves as it is, and without `init`
@@ -87,7 +88,7 @@ def layer_roles(
         ``critical_in``: "loss", "accuracy", "both", or ""; ``drawn_from``: "init",
         "reset_parameters", "first state's moments", several of these joined by "and", or "constant" where all first values are constant
         (``redraw`` is the same; ``attrs["drawn_normally"]``: which tensors come from moments, and why); ``distinct_draws``: 1 where
-        all draws are the same, else `draws`.
+        all draws are the same, else `draws`; ``block``, the block that the layer lies in.
         ``attrs``: ``gain``, ``gain_from`` ("initial" or "chance"), ``chance_loss``, ``chance_accuracy``.
         ``attrs["with_buffers"]``: the layers whose running statistics are put back with them, and stay when they are drawn anew.
         Over (``layer``, ``draw``): ``rerandom_loss``, the metrics likewise, ``rerandom_status``.

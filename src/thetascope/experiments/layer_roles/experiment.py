@@ -16,6 +16,7 @@ from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.layer_roles.fresh_values import CONSTANT, FreshValues
 from thetascope.experiments.layer_roles.initialisation import Init, Initialisation
 from thetascope.experiments.layer_roles.verdicts import roles
+from thetascope.experiments.shared.chosen_layers import block_labels
 from thetascope.experiments.shared.training_path import TrainingPath, checked_trajectory, recorded_requests
 from thetascope.geometry.redraws import Redraws
 from thetascope.scoring.objective import Objective
@@ -34,7 +35,7 @@ def source(
     if len(checked_trajectory(trajectory)) < 2:
         raise TrajectoryError("layer_roles compares the first state with the last; this trajectory has 1. Record the training's end too")
     path = TrainingPath(objective, trajectory, "linear")
-    groups = _checked_groups(objective.space.groups(layers))
+    groups = _checked_groups(path.groups(layers))
     initialisation = None if init is None else Initialisation(init, objective.model.model, objective.space, seed)
     fresh = FreshValues(objective.model.model, objective.space, path.states[0], seed, initialisation)
     drawn_from = [_drawn_from(fresh, group) for group in groups.values()]
@@ -45,6 +46,7 @@ def source(
         objective=objective,
         requests=_requests(path, groups, fresh, draws, distinct),
         coords={"layer": list(groups), "draw": np.arange(draws), "end": ["initial", "final"]},
+        labels=block_labels(objective.space, groups),
         settings={
             **settings,
             "knots": list(path.indices),

@@ -81,8 +81,6 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
         marks=marks,
         x_label=f"{label}\n{', '.join(ends_told)}",
         x_log=is_far,
-            threshold is not None and finite.size and finite.min() > 0 and variable == "loss" and finite.max() - final > MANY_GAINS * gain
-        ),
         y_range=(len(rows) - 0.4, -0.6),
         y_ticks=(place.tolist(), [f"{name}\n{row.verdict}" for name, row in zip(labels_of(rows), rows, strict=True)]),
         grid=True,

@@ -11,7 +11,7 @@ from thetascope.arrays import Floats
 from thetascope.experiments.framework.phrases import listed, number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, samples_of
-from thetascope.experiments.shared.layer_words import moved_together
+from thetascope.experiments.shared.layer_words import moved_together, mover
 
 MOST = 8
 """So many critical layers are named."""
@@ -46,12 +46,12 @@ def _critical(layer: str, _role: str, where: str) -> str:
 
 
 def _how(data: xr.Dataset) -> str:
-    attrs = data.attrs
+    attrs, one = data.attrs, mover(data)
     return (
-        f"Each layer alone, {moved_together(data)}, was put back to its first values (re-initialised); and its weights and biases were "
+        f"Each {one} alone, {moved_together(data)}, was put back to its first values (re-initialised); and its weights and biases were "
         f"drawn anew as the model was initialised "
         f"{plural(data.sizes['draw'], 'time')} (re-randomised: {_drawn(data)}), all others staying final; each was scored on "
-        f"{samples_of(data)}. A layer "
+        f"{samples_of(data)}. A {one} "
         f"is critical where that loses more than {percent(attrs['threshold'])} of what the training had gained, in loss or in accuracy, "
         f"by two standard errors{_known_errors(data)}; ambient where it loses less by two; else undecided."
     )
@@ -103,7 +103,7 @@ def _table(data: xr.Dataset) -> Table:
     numbers = [data[name].values for name in ("share", "share_accuracy", "excess", "excess_se", "distance", "reinit_loss")]
     parts: list[Any] = [data["layer"].values, roles, *numbers]
     titles = [
-        "layer",
+        mover(data),
         "role",
         "share of the gain in loss lost",
         "of that in accuracy",

@@ -38,7 +38,7 @@ def parameter_atlas(
         kind: "linear" or "quadratic": the path.
         alphas: how many values of α evenly in [-0.5, 1.5], or the values.
         mode: "tabulated" or "exact".
-        layers: names or globs: only these.
+        layers: names or globs: only these; or "trainable": only the layers that are not frozen.
         out: store the result there; the same call then goes on where it stopped.
         engine: "auto", or the name of a backend; "eager" tabulates nothing.
         progress: say what is done and show how far it is.

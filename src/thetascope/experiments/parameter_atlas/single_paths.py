@@ -71,7 +71,7 @@ class SinglePaths:
     def owners(self) -> dict[str, str]:
         """The tensors whose parameters are examined, each with its layer; complex values lie on no line of real ones."""
         space = self.objective.space
-        layers = [layer for group in space.groups(self.selection).values() for layer in group]
+        layers = [layer for group in self.path.groups(self.selection).values() for layer in group]
         found = {n: layer.name for layer in layers for n in layer.parameters if space.tensors[n].floating}
         return {n: owner for n, owner in found.items() if not space.tensors[n].dtype.startswith("complex")}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from thetascope.arrays import Floats
 from thetascope.errors import GeometryError, TrajectoryError
 from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.points import AllPoints, grid_points
+from thetascope.experiments.shared.chosen_layers import chosen_layers
 from thetascope.geometry.directions import cosine, norm
 from thetascope.geometry.pca import gram, principal_plane
 from thetascope.geometry.planes import grid, plane_points, states_points
@@ -71,16 +72,15 @@ class PlaneView:
         }
 
 
-def moving_names(objective: Objective, layers: Layers = None) -> list[str]:
-    """The floating parameters of some layers of the objective's model, or of all.
+def moving_names(objective: Objective, layers: Layers = None, states: Iterable[State] = ()) -> list[str]:
+    """The floating parameters of some layers of the objective's model, or of all; the states tell which are trainable.
 
     Raises:
         StateError: a layer that there is not.
     """
     space = objective.model.space
-    chosen = (
-        None if layers is None else {n for group in objective.space.groups(layers).values() for layer in group for n in layer.parameters}
-    )
+    groups = {} if layers is None else chosen_layers(objective, layers, states)
+    chosen = None if layers is None else {name for group in groups.values() for layer in group for name in layer.parameters}
     return [name for name in space.parameters if space.tensors[name].floating and (chosen is None or name in chosen)]
 
 

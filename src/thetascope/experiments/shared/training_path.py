@@ -15,6 +15,7 @@ from thetascope.arrays import Floats
 from thetascope.errors import TrajectoryError
 from thetascope.experiments.framework.call_options import Kind, Layers, Parameters
 from thetascope.experiments.framework.points import AllPoints
+from thetascope.experiments.shared.chosen_layers import chosen_layers
 from thetascope.geometry.edits import Parameter, ScalarEdits, chosen_parameters, parameter_values, path_values
 from thetascope.geometry.paths import group_paths, lagrange_weights, model_path
 from thetascope.geometry.points import Points
@@ -88,6 +89,10 @@ class TrainingPath:
     def states(self) -> tuple[State, ...]:
         """The knots' states under the model's names."""
         return tuple(self.objective.bind(self.trajectory[index]) for index in self.indices)
+
+    def groups(self, layers: Layers) -> dict[str, tuple[Layer, ...]]:
+        """The layers that a call chooses, by label."""
+        return chosen_layers(self.objective, layers, (self.objective.bind(state) for state in self.trajectory))
 
     def _floating(self, names: Sequence[str]) -> list[str]:
         return [name for name in names if self.objective.model.space.tensors[name].floating]
@@ -212,10 +217,10 @@ def knot_indices(trajectory: Trajectory, degree: int) -> tuple[int, ...]:
     return knots
 
 
-def selected_parameters(objective: Objective, parameters: Parameters, layers: Layers) -> tuple[list[Parameter], list[str]]:
+def selected_parameters(path: TrainingPath, parameters: Parameters, layers: Layers) -> tuple[list[Parameter], list[str]]:
     """The single parameters to examine and the layer of each; `layers` narrows a drawing."""
-    space = objective.space
-    names = [layer.name for group in space.groups(layers).values() for layer in group]
+    space = path.objective.space
+    names = [layer.name for group in path.groups(layers).values() for layer in group]
     chosen = chosen_parameters(DRAWN_PER_LAYER if parameters is None else parameters, space, names)
     owner = {name: layer.name for layer in space.layers for name in layer.parameters}
     return chosen, [owner[parameter.name] for parameter in chosen]

@@ -81,7 +81,7 @@ def surface(
             have status 3. Cells near Chebyshev points are scored and fitted; the fit is checked on cells that it has not seen,
             where it is in doubt, and refined with them. If it does not hold, every cell is scored and
             ``attrs["estimate"]["reason"]`` says so. None: every cell is scored.
-        layers: names or globs of the layers that move, frozen or not; all else stays.
+        layers: names or globs of the layers that move, frozen or not; all else stays. "trainable": the layers that are not frozen.
         out: store the result there, unit by unit; the same call then goes on where it stopped.
         engine: "auto", or the name of a backend.
         progress: say what is scored and how long it takes, and show how far it is.

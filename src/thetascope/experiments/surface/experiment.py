@@ -6,7 +6,7 @@ sections 4.3 and 6.5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -17,12 +17,13 @@ from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.phrases import plural
 from thetascope.experiments.framework.points import PointsSource
 from thetascope.experiments.framework.tolerance import checked_tolerance
+from thetascope.experiments.shared.chosen_layers import is_word
 from thetascope.experiments.shared.plane_view import PlaneView, measured, moving_names, principal_view, short
 from thetascope.geometry.directions import Direction, Normalize, Units, combined_direction, cosine, norm, own_direction, random_directions
 from thetascope.geometry.planes import Axis, checked_grid
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.output_units import output_units
-from thetascope.state import State, frozen_parameters
+from thetascope.state import TRAINABLE, State, frozen_parameters
 from thetascope.trajectory import Trajectory
 
 Directions = Literal["random", "pca"] | tuple[Direction, Direction]
@@ -45,14 +46,17 @@ def source(
     xs, ys = checked_grid(x, y)
     trajectory = trajectory_or_state if isinstance(trajectory_or_state, Trajectory) else None
     center = objective.bind(trajectory_or_state[-1] if isinstance(trajectory_or_state, Trajectory) else trajectory_or_state)
-    names = moving_names(objective, layers)
+    names = moving_names(objective, layers, _bound(objective, trajectory or [center]))
     if through is not None:
         if directions != "random":
             raise GeometryError("through= gives the plane by states and directions= by directions; pass one of them")
         view = _through_states(objective, center, names, through, flat=len(ys) == 1 and ys[0] == 0)
     elif isinstance(directions, str) and directions == "random":
-        states = [center] if trajectory is None else [objective.bind(state) for state in trajectory]
-        frozen = frozen_parameters(objective.model.model, objective.model.space, states) if layers is None else {}
+        frozen = {}
+        if layers is None or is_word(layers, TRAINABLE):
+            states = list(_bound(objective, trajectory or [center]))
+            frozen = frozen_parameters(objective.model.model, objective.model.space, states)
+            frozen = {name: why for name, why in frozen.items() if name in names}
         view = _random(objective, center, names, frozen, normalize, orthogonal, seed)
     elif isinstance(directions, str) and directions == "pca":
         view = principal_view(objective, trajectory, names)
@@ -74,6 +78,10 @@ def source(
         },
         attrs=view.attrs(),
     )
+
+
+def _bound(objective: Objective, states: Iterable[State]) -> Iterator[State]:
+    return (objective.bind(state) for state in states)
 
 
 def _random(

@@ -10,7 +10,7 @@ import xarray as xr
 from thetascope.experiments.framework.phrases import listed, number, plural, step_of
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of
-from thetascope.experiments.shared.layer_words import moved_together
+from thetascope.experiments.shared.layer_words import moved_together, mover
 
 if TYPE_CHECKING:
     pass
@@ -22,11 +22,11 @@ def _headline(data: xr.Dataset) -> str:
 
 
 def _how(data: xr.Dataset) -> str:
-    attrs = data.attrs
+    attrs, one = data.attrs, mover(data)
     return (
-        f"One layer at a time, {moved_together(data)}, was moved along its {attrs['kind']} path through the states of "
-        f"{listed([step_of(knot) for knot in attrs['knots']])}, while all other layers stayed as they were at the end. Each of "
-        f"{plural(data.sizes['layer'], 'layer')} was scored at {data.sizes['alpha']} values of α on {samples_of(data)}."
+        f"One {one} at a time, {moved_together(data)}, was moved along its {attrs['kind']} path through the states of "
+        f"{listed([step_of(knot) for knot in attrs['knots']])}, while all other {one}s stayed as they were at the end. Each of "
+        f"{plural(data.sizes['layer'], one)} was scored at {data.sizes['alpha']} values of α on {samples_of(data)}."
     )
 
 
@@ -44,8 +44,8 @@ def _table(data: xr.Dataset) -> Table:
     start, metrics = nearest(data["alpha"].values, 0.0), metrics_of(data)
     columns = [data[name].values[:, start] for name in ("loss", *metrics)]
     rows = zip(map(str, data["layer"].values), data["distance"].values, *columns, data["loss"].values.max(axis=1), strict=True)
-    titles = ("layer", "distance", *(f"{name.replace('_', ' ')} at α = 0" for name in ("loss", *metrics)), "highest loss on the way")
-    return table("Each layer put back to its first values, the rest final", titles, rows, layer_at=0)
+    titles = (mover(data), "distance", *(f"{name.replace('_', ' ')} at α = 0" for name in ("loss", *metrics)), "highest loss on the way")
+    return table(f"Each {mover(data)} put back to its first values, the rest final", titles, rows, layer_at=0)
 
 
 CAVEAT = (
