@@ -147,7 +147,7 @@ def test_the_legend_on_an_axis_covers_no_row(data: xr.Dataset, size: tuple[float
 def headings(figure: Figure) -> list[Text]:
     """The title and the notes."""
     texts: list[Any] = figure.findobj(Text)
-    found = [text for text in texts if text.get_text().startswith(("Robust and", "one layer changed"))]
+    found = [text for text in texts if text.get_text().startswith(("Critical and", "one layer changed"))]
     assert len(found) == 2
     return found
 

@@ -119,7 +119,7 @@ class PointsSource(Source):
         known: variables that need no scoring.
         attrs: what else the result should say.
         derive: computes further variables and attrs from the finished dataset.
-        reference: the state whose losses those of all points are compared with, sample by sample; of none, the last basis state.
+        reference: the state whose losses those of all points are compared with, sample by sample; by default that which the rest of a point comes from.
     """
 
     title: str
@@ -134,7 +134,8 @@ class PointsSource(Source):
     reference: State | None = None
 
     def __post_init__(self) -> None:
-        self.objective = self.objective.against(self.reference or self.requests[0].points.basis[-1])
+        points = self.requests[0].points
+        self.objective = self.objective.against(self.reference or points.basis[getattr(points, "anchor", -1)])
 
     def engine(self, name: str) -> Engine:
         """The one that is named, else what suits points that share layers, or share none."""

@@ -68,7 +68,7 @@ def _known_errors(data: xr.Dataset) -> str:
 def _drawn(data: xr.Dataset) -> str:
     """What layers were drawn from, the most frequent first."""
     kinds, counts = np.unique(data["drawn_from"].values.astype(str), return_counts=True)
-    told = [f"{plural(int(counts[i]), 'layer')} from {SOURCES.get(kinds[i], kinds[i])}" for i in np.argsort(-counts, kind="stable")]
+    told = [f"{plural(int(counts[i]), mover(data))} from {SOURCES.get(kinds[i], kinds[i])}" for i in np.argsort(-counts, kind="stable")]
     return listed(told)
 
 

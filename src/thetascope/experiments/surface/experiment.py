@@ -67,6 +67,7 @@ def source(
     return PointsSource(
         title="loss surface",
         objective=objective,
+        reference=view.center,
         requests=[view.request(xs, ys, checked_tolerance(tolerance))],
         coords={"x": xs, "y": ys},
         settings={

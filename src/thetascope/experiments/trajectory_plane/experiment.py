@@ -51,6 +51,7 @@ def source(
     return PointsSource(
         title="the plane in which the training moved" if len(trainings) == 1 else "the plane in which the trainings moved",
         objective=objective,
+        reference=view.center,
         requests=[*measured, at_states, view.request(xs, ys, checked_tolerance(tolerance))],
         coords={"x": xs, "y": ys, "state": np.arange(len(states)), "component": np.arange(1, min(COMPONENTS, len(states) - 1) + 1)},
         settings={
