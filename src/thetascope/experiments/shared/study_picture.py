@@ -106,12 +106,11 @@ def _marks(data: xr.Dataset, name: str, places: Floats, told: list[str]) -> list
 
 def _errors(data: xr.Dataset, name: str, places: Floats, full: float) -> list[Mark]:
     """How far the value of so many new samples lies from that on all: one error to each side, by which the rule goes for the loss."""
-    found = next((error for kind in ("bootstrap", "standard") if (error := f"{name}_{kind}_error") in data), "")
-    if not found:
+    kinds = {"bootstrap": ("bootstrap error", "longdash"), "standard": ("standard error", "dashdot")}
+    known = next((kind for kind in kinds if f"{name}_{kind}_error" in data), None)
+    if known is None:
         return []
-    error, kind, dash = np.asarray(data[found].values, np.float64), "standard error", "dashdot"
-    if "bootstrap" in found:
-        kind, dash = "bootstrap error", "longdash"
-    style: dict[str, Any] = {"color": VERMILION, "dash": dash, "width": 1.4, "label": f"± {kind} on new samples", "level": 4}
-    told = [f"{kind} on new samples {each:.4g}" for each in error]
+    (said, dash), error = kinds[known], np.asarray(data[f"{name}_{known}_error"].values, np.float64)
+    style: dict[str, Any] = {"color": VERMILION, "dash": dash, "width": 1.4, "label": f"± {said} on new samples", "level": 4}
+    told = [f"{said} on new samples {each:.4g}" for each in error]
     return [Line(x=places, y=full + sign * error, told=told, listed=sign > 0, **style) for sign in (1, -1)]

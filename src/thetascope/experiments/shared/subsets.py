@@ -123,4 +123,5 @@ def bootstrap_error(column: Column, sizes: Sequence[int], seed: int) -> NDArray[
             row[:] = sums[0] / sums[1]
         low, high = np.nanquantile(means, [0.025, 0.975], axis=0)
         full = subset_mean(column, slice(None))
-        return np.maximum(np.maximum(full - low, high - full) / NORMAL_95, sample_deviation(column) / np.sqrt(sizes))
+        far = np.maximum(full - low, high - full) / NORMAL_95
+        return np.asarray(np.maximum(far, sample_deviation(column) / np.sqrt(sizes)), np.float64)
