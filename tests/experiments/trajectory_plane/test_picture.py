@@ -96,8 +96,8 @@ def test_info_holds_what_the_result_holds() -> None:
 
 def test_a_difference_from_independent_steps_is_called_what_it_is() -> None:
     said = (
-        "successive steps have a mean cosine of 0.346: that the training differs from a walk of independent steps says that its steps are "
-        "correlated, not more"
+        "successive steps have a mean cosine of 0.346; a difference from the walk of independent steps "
+        "(99.1 % against 97.0 % in two components) says that steps are correlated, not more"
     )
     data = plane()
     assert info(data).correlated == said
