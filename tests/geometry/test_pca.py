@@ -233,7 +233,8 @@ def test_the_cosine_of_successive_steps(in_rows: bool) -> None:
     assert of([[0, 0], [1, 0], [9, 9], [9, 8], [8, 8]], [[0, 1], [2, 3, 4]]) == pytest.approx(0.0)  # not from one training to the next
     assert np.isnan(of([[0, 0], [1, 0]]))
     if not in_rows:  # what cancels among the products is not taken for a direction
-        assert of([[1, 0], [1 + 1e-9, 1e-9], [1 + 2e-9, 0], [0, 1], [0, 0]]) == pytest.approx(-np.sqrt(0.5), abs=1e-6)
+        tiny = 1e-7 * np.array([[0, 0], [1, 1], [2, 0], [3, 1]])
+        assert of([*(np.array([1.0, 0.3]) + tiny).tolist(), [0, 1], [0, 0]]) == pytest.approx(-1 / np.hypot(1, 0.7) * 0.7, abs=1e-6)
 
 
 def test_a_walk_of_very_many_states_needs_no_table() -> None:
