@@ -9,15 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thetascope.errors import TrainingError
+from thetascope.experiments.shared.recommendations import top_count
 from thetascope.scoring.scores import Column
 
 Sizes = Sequence[int] | NDArray[np.integer[Any]] | None
-
-TOP_SHARE = 0.01
-"""Of the samples: those with the highest losses."""
-
-HEAVY = 0.25
-"""Where the top samples carry more than this share of the loss, s/√n says too little, and a bootstrap is asked."""
 
 RESAMPLINGS = 1000
 """Of a bootstrap."""
@@ -99,11 +94,6 @@ def top_share(column: Column) -> float:
     parts = np.sort(np.abs(column.values.numpy() * column.weights.numpy()))
     total = float(parts.sum())
     return float(parts[-top_count(len(parts)) :].sum()) / total if total else float("nan")
-
-
-def top_count(total: int) -> int:
-    """How many samples the top 1 % are."""
-    return max(1, round(TOP_SHARE * total))
 
 
 def bootstrap_error(column: Column, sizes: Sequence[int], seed: int) -> NDArray[np.float64]:

@@ -13,9 +13,8 @@ from torch import Tensor
 from thetascope.errors import TrainingError
 from thetascope.experiments.framework.plan import Plan, plan_of_scoring
 from thetascope.experiments.framework.source import ReferenceSource, Variables, only_eager
-from thetascope.experiments.shared.recommendations import checked_limit, recommended_test_size, samples_needed, spread_of_rows
+from thetascope.experiments.shared.recommendations import HEAVY, checked_limit, recommended_test_size, samples_needed, spread_of_rows
 from thetascope.experiments.shared.subsets import (
-    HEAVY,
     Sizes,
     bootstrap_error,
     checked_sizes,
