@@ -36,7 +36,7 @@ def test_the_page_of_patterns_shows_shares_and_the_change_along_examples(result:
     assert dict(zip(bars.y, bars.x, strict=True)) == {name: share for name, share in data.attrs["pattern_shares"].items() if share}
     for name, text in zip(bars.y, bars.text, strict=True):
         low, high = data.attrs["pattern_shares_interval"][name]
-        assert text == f"{data.attrs['pattern_shares'][name]:.1%} ({100 * low:.3g} to {100 * high:.3g} %)"
+        assert text == f"{data.attrs['pattern_shares'][name]:.1%}<br>({100 * low:.3g} to {100 * high:.3g} %)"
         assert f"({100 * low:.3g} to {100 * high:.3g} %)" in WORDS.headline(data)
     assert "95 % intervals of the shares, by a bootstrap over the parameters" in figure.layout.title.text.replace("<br>", " ")
     assert any("(bootstrap)" in told for told in WORDS.shows(data))
