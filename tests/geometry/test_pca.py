@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from thetascope.arrays import Floats
 from thetascope.errors import GeometryError
 from thetascope.geometry import pca
 from thetascope.geometry.directions import cosine, norm
-from thetascope.geometry.pca import Gram, gram, principal_plane, random_walk_ratio, step_lengths
+from thetascope.geometry.pca import Gram, gram, mean_step_cosine, principal_plane, random_walk_ratio, step_lengths
 from thetascope.recording import Recorder
 from thetascope.state import State
 from thetascope.trajectory import Trajectory
@@ -161,6 +162,92 @@ def test_reads_a_run_directory_in_pieces(tmp_path: Path, monkeypatch: pytest.Mon
     np.testing.assert_allclose(products_of(gram(list(trajectory), names)), whole, rtol=1e-12)
 
 
+def dense_ratio(products: Floats) -> Floats:
+    """Shares of the variance from all products of the states."""
+    centring = np.eye(len(products)) - 1 / len(products)
+    values = np.linalg.eigvalsh(centring @ products @ centring)[::-1]
+    return np.asarray(values / values.sum(), np.float64)
+
+
+def walk_products(lengths: Floats, start: float, cosine: float) -> Floats:
+    """The expected products of a walk's states: ``⟨u_s, u_t⟩ = ρ^|s − t|``, the start orthogonal to all steps."""
+    at = np.arange(len(lengths))
+    steps = np.zeros((len(lengths) + 1,) * 2)
+    steps[0, 0] = start**2
+    steps[1:, 1:] = np.outer(lengths, lengths) * np.power(cosine, np.abs(at[:, None] - at[None]))
+    to = np.tril(np.ones(steps.shape))
+    return np.asarray(to @ steps @ to.T, np.float64)
+
+
+@pytest.mark.parametrize("cosine", [0.9, 0.3, 0.0, -0.5, 1.0])
+def test_a_correlated_walk_is_that_of_its_products(cosine: float) -> None:
+    generator = np.random.default_rng(0)
+    lengths, starts = [generator.uniform(0.1, 2, size=count) for count in (15, 9)], np.array([0.0, 1.7])
+    products = np.zeros((26, 26))
+    products[:16, :16], products[16:, 16:] = (walk_products(own, start, cosine) for own, start in zip(lengths, starts, strict=True))
+    np.testing.assert_allclose(random_walk_ratio(lengths, starts, cosine), dense_ratio(products)[:25], atol=1e-12)
+    one = random_walk_ratio(lengths[:1], None, cosine)
+    np.testing.assert_allclose(one, dense_ratio(products[:16, :16])[:15], atol=1e-12)
+
+
+@pytest.mark.parametrize(("count", "shares"), [(16, [0.91, 0.07, 0.01]), (200, [0.69, 0.16, 0.07])])
+def test_what_momentum_shows_of_itself(count: int, shares: list[float]) -> None:
+    """A walk without drift whose steps begin at rest and have a momentum of 0.9, from the expected products of its steps."""
+    at = np.arange(count - 1)
+    filtered = np.where(at[:, None] >= at, 0.9 ** (at[:, None] - at).clip(0), 0.0)  # v_t = 0.9 v_{t−1} + g_t
+    steps, to = filtered @ filtered.T, np.tril(np.ones((count, count)))[:, 1:]
+    lengths = np.sqrt(np.diag(steps))
+    seen = dense_ratio(to @ steps @ to.T)
+    assert seen[:3] == pytest.approx(shares, abs=0.006)
+    independent = random_walk_ratio([lengths])
+    assert independent[:3] == pytest.approx([0.62, 0.15, 0.068], abs=0.016)
+    cosine = float((np.diag(steps, 1) / lengths[:-1] / lengths[1:]).mean())
+    np.testing.assert_allclose(random_walk_ratio([lengths], None, cosine)[:3], seen[:3], atol=0.02)
+
+
+def test_a_walk_drawn_with_a_cosine_shows_it() -> None:
+    generator, direction = np.random.default_rng(5), np.random.default_rng(6).normal(size=20_000)
+    rows = [np.zeros(20_000)]
+    for _ in range(40):
+        rows.append(rows[-1] + direction * generator.uniform(0.5, 1.5))
+        direction = 0.6 * direction + 0.8 * generator.normal(size=20_000)
+    found = gram(states_of(np.stack(rows)), NAMES)
+    cosine = mean_step_cosine(found, [list(range(41))])
+    assert cosine == pytest.approx(0.6, abs=0.01)
+    ratio = random_walk_ratio(step_lengths(found, [list(range(41))]), None, cosine)
+    assert ratio[:3] == pytest.approx(principal_plane(found).explained[:3], abs=0.02)
+
+
+@pytest.mark.parametrize("in_rows", [False, True])
+def test_the_cosine_of_successive_steps(in_rows: bool) -> None:
+    def of(corners: list[list[float]], members: list[list[int]] | None = None) -> float:
+        rows = np.array(corners)
+        seen = rows - rows[-1]
+        found = Gram(None if in_rows else seen @ seen.T, len(rows) - 1, 0.0, seen if in_rows else None)
+        return mean_step_cosine(found, members or [list(range(len(rows)))])
+
+    assert of([[0, 0], [1, 0], [3, 0], [7, 0]]) == pytest.approx(1.0)
+    assert of([[0, 0], [1, 0], [1, 2], [5, 2]]) == pytest.approx(0.0)
+    assert of([[0, 0], [1, 0], [0, 0], [1, 0]]) == pytest.approx(-1.0)
+    assert of([[0, 0], [1, 0], [1, 0], [2, 1], [3, 1]]) == pytest.approx(np.sqrt(0.5))  # the step of no length tells nothing
+    assert of([[0, 0], [1, 0], [9, 9], [9, 8], [8, 8]], [[0, 1], [2, 3, 4]]) == pytest.approx(0.0)  # not from one training to the next
+    assert np.isnan(of([[0, 0], [1, 0]]))
+    if not in_rows:  # what cancels among the products is not taken for a direction
+        tiny = 1e-7 * np.array([[0, 0], [1, 1], [2, 0], [3, 1]])
+        assert of([*(np.array([1.0, 0.3]) + tiny).tolist(), [0, 1], [0, 0]]) == pytest.approx(-1 / np.hypot(1, 0.7) * 0.7, abs=1e-6)
+
+
+def test_a_walk_of_very_many_states_needs_no_table() -> None:
+    tracemalloc.start()
+    try:
+        ratio = random_walk_ratio([np.ones(5000)], None, 0.9)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert ratio[:3] == pytest.approx([6 / (np.pi * k) ** 2 for k in (1, 2, 3)], abs=5e-3)  # so long a walk forgets its momentum
+    assert peak < 5000**2 * 8 / 10
+
+
 class TestManyStates:
     """Of many states only the leading components are found; they are those of the whole matrix."""
 
@@ -177,3 +264,8 @@ class TestManyStates:
         np.testing.assert_allclose(plane.off_plane, whole.off_plane, atol=1e-6 * whole.off_plane.max())
         np.testing.assert_allclose(plane.explained[:10], whole.explained[:10], rtol=1e-8)
         np.testing.assert_allclose(random_walk_ratio([np.linspace(1, 2, 599)])[:10], ways[:10], rtol=1e-8)
+
+    def test_the_filter_is_the_table(self) -> None:
+        lengths = np.linspace(1, 2, 599)
+        expected = dense_ratio(walk_products(lengths, 0.0, 0.8))
+        np.testing.assert_allclose(random_walk_ratio([lengths], None, 0.8)[:10], expected[:10], rtol=1e-8)

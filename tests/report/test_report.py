@@ -457,5 +457,5 @@ def test_what_is_known_of_the_errors_of_values_that_were_not_scored() -> None:
     unmeasured.data.attrs = {name: value for name, value in tables.data.attrs.items() if name != "table_error"}
     said = [str(row[-1]) for row in certainty([("exact", exact), ("tables", tables), ("unmeasured", unmeasured)])]
     assert said[0] == "exact over its samples"
-    assert re.fullmatch(r"values read off by at most [\d.e-]+ % of the final loss where tested, on \d+ parameters", said[1])
+    assert re.fullmatch(r"values read off by at most [\d.e-]+ % of the final loss at \d+ tested places of \d+ parameters", said[1])
     assert said[2] == "estimates of an error not measured"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -160,12 +160,18 @@ def _notes(attrs: Any) -> tuple[str, ...]:
     notes = ["; ".join(first)]
     estimate = attrs.get("estimate")
     if estimate and estimate["evaluated"] < estimate["cells"]:
-        within = f" within {100 * estimate['error']:.2g} %" if np.isfinite(estimate["error"]) else ""
-        notes.append(f"{estimate['evaluated']:,} of {estimate['cells']:,} cells evaluated, the rest estimated{within}")
+        seen = f": the loss was {largest_seen(estimate)}" if np.isfinite(estimate["error"]) else ""
+        notes.append(f"{estimate['evaluated']:,} of {estimate['cells']:,} cells evaluated, the rest estimated{seen}")
     cosine = attrs.get("directions", {}).get("cosine")
     if cosine is not None and abs(cosine) > OBLIQUE:
         notes.append(f"the two directions are oblique (cosine {cosine:.2f}): distances and angles are not true to scale")
     return tuple(notes)
+
+
+def largest_seen(estimate: Mapping[str, Any]) -> str:
+    """How far an estimated loss was off where that was tested, in words: the largest error seen, no bound on those that were not."""
+    seen = estimate["error"] / estimate.get("safety", 1.0)
+    return f"off by at most {100 * seen:.2g} % on {estimate['held_out']} cells that the fit had not seen"
 
 
 def edges(centers: Floats, other: Floats) -> Floats:

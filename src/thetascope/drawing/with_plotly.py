@@ -250,7 +250,8 @@ def _bars(mark: Bars, panel: Panel) -> list[Any]:
     if len(mark.told):
         style |= {"text": _escaped(mark.told), "textposition": "none"}
     elif len(mark.texts):
-        style |= {"text": list(mark.texts), "textposition": "inside" if mark.inside else "auto", "textangle": 0, "constraintext": "none"}
+        texts = [text.replace("\n", "<br>") for text in mark.texts]
+        style |= {"text": texts, "textposition": "inside" if mark.inside else "auto", "textangle": 0, "constraintext": "none"}
     bars = Bar(**style, customdata=base + lengths if mark.data is None else mark.data)
     return [bars.update(meta={"x_of_layers": mark.shares}) if mark.shares else bars]
 

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.linalg
 import torch
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from thetascope.arrays import Floats
@@ -28,6 +29,9 @@ PIECE_BYTES = 2**26
 
 FEW_STATES = 512
 """So many states' matrix of products is taken apart whole; of more only the leading components are found."""
+
+CANCELS = 1e-6
+"""Steps shorter than this share of the way to the center have no direction that the products would tell."""
 
 LEADING = 32
 """So many leading components, with what all of them together explain, are what is known of many states."""
@@ -68,6 +72,17 @@ class Gram:
             assert self.rows is not None
             return float(np.linalg.norm(self.rows[a] - self.rows[b]))
         return math.sqrt(max(self.products[a, a] + self.products[b, b] - 2 * self.products[a, b], 0.0))
+
+    def cosine(self, a: int, b: int, c: int) -> float:
+        """Of the step from state a to b with that from b to c; nan where one has no length, or one that cancels among the products."""
+        before, after = self.distance(a, b), self.distance(b, c)
+        if self.products is None:
+            assert self.rows is not None
+            least, inner = 0.0, float((self.rows[b] - self.rows[a]) @ (self.rows[c] - self.rows[b]))
+        else:
+            p = self.products
+            least, inner = CANCELS * math.sqrt(max(p[a, a], p[b, b], p[c, c], 0.0)), float(p[b, c] - p[b, b] - p[a, c] + p[a, b])
+        return min(max(inner / (before * after), -1.0), 1.0) if min(before, after) > least else math.nan
 
     def components(self) -> tuple[Floats, Floats, float]:
         """The leading eigenvalues of the mean-centred products, largest first, their vectors ``[T, k]``, and the sum of all."""
@@ -200,31 +215,58 @@ def step_lengths(found: Gram, trainings: Sequence[Sequence[int]]) -> list[Floats
     return [np.array([found.distance(a, b) for a, b in pairwise(members)]) for members in trainings]
 
 
-def random_walk_ratio(lengths: Sequence[NDArray[np.floating[Any]]], starts: Floats | None = None) -> Floats:
-    """Explained variance of random walks with these step lengths in very many dimensions, where all steps are orthogonal.
+def mean_step_cosine(found: Gram, trainings: Sequence[Sequence[int]]) -> float:
+    """The mean cosine of successive steps, over all of them in each training; nan where there are none of a length above 0."""
+    cosines = [found.cosine(*three) for members in trainings for three in zip(members, members[1:], members[2:], strict=False)]
+    known = np.array(cosines)[np.isfinite(cosines)]
+    return float(known.mean()) if len(known) else math.nan
 
-    One walk of n equal steps gives 6 / (π² k²) for component k as n grows (Antognini and Sohl-Dickstein 2018).
+
+def random_walk_ratio(lengths: Sequence[NDArray[np.floating[Any]]], starts: Floats | None = None, cosine: float = 0.0) -> Floats:
+    """Explained variance of random walks with these step lengths in very many dimensions, ``[T − 1]`` or the leading ones.
+
+    There all that is not made to agree is orthogonal, so that the products of a walk's steps are their expectations: for steps whose
+    directions are ``u_{t+1} = ρ u_t + sqrt(1 − ρ²) ε_t`` (autoregressive, of first order) ``⟨u_s, u_t⟩ = ρ^|s − t|``. Nothing is drawn.
+    Independent steps (ρ = 0) are all orthogonal: one walk of n equal ones gives 6 / (π² k²) for component k as n grows (Antognini
+    and Sohl-Dickstein 2018).
 
     Args:
         lengths: of the steps, one array a walk.
         starts: how far each walk starts from the first one's start; by default all start at one place.
+        cosine: ρ, of successive steps, −1 to 1.
     """
-    walks = [np.concatenate([[0.0 if starts is None else starts[w] ** 2], own**2]) for w, own in enumerate(lengths)]
+    walks = [np.concatenate([[0.0 if starts is None else starts[w]], own]) for w, own in enumerate(lengths)]
     count, bounds = sum(map(len, walks)), np.cumsum([0, *map(len, walks)])
 
+    def whole(x: Floats) -> Floats:
+        """The products of a vector: ``⟨θ_s, θ_t⟩`` sums those of the steps to both. Each factor is applied as a running sum or filter."""
+        parts = []
+        for own, (a, b) in zip(walks, pairwise(bounds), strict=True):
+            steps = own * np.cumsum(x[a:b][::-1])[::-1]
+            parts.append(np.cumsum(own * np.concatenate([steps[:1], _correlated(steps[1:], cosine)])))
+        return np.concatenate(parts)
+
     def product(x: Floats) -> Floats:
-        """The centred products of a vector: ``⟨θ_s, θ_t⟩`` in a walk is the squared way to the earlier of both."""
-        x = x.reshape(count) - x.mean()
-        parts = [np.cumsum(own * np.cumsum(x[a:b][::-1])[::-1]) for own, (a, b) in zip(walks, pairwise(bounds), strict=True)]
-        y = np.concatenate(parts)
+        """The centred products of a vector."""
+        x = x.reshape(count)
+        y = whole(x - x.mean())
         return np.asarray(y - y.mean(), np.float64)
 
-    ways = [np.cumsum(own) for own in walks]
-    inner = sum(float((own * np.arange(len(own), 0, -1.0) ** 2).sum()) for own in walks)
-    total = float(sum(way.sum() for way in ways)) - inner / count
+    ways = [np.cumsum(np.concatenate([own[:1] ** 2, own[1:] * (own[1:] + 2 * _before(own[1:], cosine))])) for own in walks]
+    total = float(sum(way.sum() for way in ways)) - float(whole(np.ones(count)).sum()) / count
     if count <= FEW_STATES:
         values = np.linalg.eigvalsh(np.stack([product(unit) for unit in np.eye(count)]))
     else:
         operator = LinearOperator((count, count), matvec=product, dtype=np.float64)
         values = eigsh(operator, k=LEADING, return_eigenvectors=False, v0=np.linspace(-1.0, 1.0, count))
     return _ratios(np.maximum(np.sort(values)[::-1], 0.0), total, count)
+
+
+def _before(steps: Floats, cosine: float) -> Floats:
+    """``Σ_{s<t} ρ^(t−s) x_s`` for each t, in one pass."""
+    return np.asarray(lfilter([0.0, cosine], [1.0, -cosine], steps), np.float64) if cosine and len(steps) else np.zeros_like(steps)
+
+
+def _correlated(steps: Floats, cosine: float) -> Floats:
+    """``Σ_s ρ^|t−s| x_s`` for each t: those before, those after, and itself."""
+    return steps + _before(steps, cosine) + _before(steps[::-1], cosine)[::-1]

@@ -12,6 +12,7 @@ from thetascope.errors import ThetascopeError, TrajectoryError
 from thetascope.experiments.compare_paths import compare_paths
 from thetascope.experiments.compare_paths.experiment import crossings, log_gap
 from thetascope.experiments.compare_paths.noise import noise_floor
+from thetascope.experiments.shared.patterns import share_intervals
 from thetascope.experiments.shared.training_path import TrainingPath, midpoints
 from thetascope.geometry.edits import Parameter, ScalarEdits
 from thetascope.scoring.fast.shared import GraphBackend
@@ -85,6 +86,7 @@ def test_parameters_have_a_pattern_each(tmp_path: Path) -> None:
     result = compare_paths(objective, trajectory, "parameter", parameters=5, out=tmp_path / "r", progress=False)
     assert result.data["pattern"].dims == ("parameter",)
     assert sum(result.data.attrs["pattern_shares"].values()) == pytest.approx(1.0)
+    assert result.data.attrs["pattern_shares_interval"] == share_intervals(result.data["pattern"].values.tolist())
     assert result.data.attrs["noise_floor"] > 0
     values = {label: Parameter.parse(label, objective.space) for label in result.data["parameter"].values.tolist()}
     for label, parameter in values.items():

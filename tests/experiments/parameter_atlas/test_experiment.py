@@ -13,7 +13,7 @@ import thetascope as ts
 from thetascope.errors import GeometryError, ResultError, TrajectoryError
 from thetascope.experiments.framework.catalog import experiments
 from thetascope.experiments.parameter_atlas.single_parameters import measured_error
-from thetascope.experiments.shared.patterns import pattern
+from thetascope.experiments.shared.patterns import pattern, share_intervals
 from thetascope.testing.models import Case, trained_states
 
 ALPHAS = 41
@@ -122,6 +122,7 @@ def test_both_paths_are_kept_and_make_the_patterns(kind: Any) -> None:
         pattern(order, a, b, floor) for a, b in zip(curves["linear"], curves["quadratic"], strict=True)
     ]
     assert sum(result.data.attrs["pattern_shares"].values()) == pytest.approx(1.0)
+    assert result.data.attrs["pattern_shares_interval"] == share_intervals(result.data["pattern"].values.tolist())
 
 
 def test_without_a_middle_state_there_are_no_patterns() -> None:

@@ -192,6 +192,13 @@ def test_shares_of_patterns() -> None:
     widths = {bars.get_label(): [bar.get_width() for bar in bars.patches] for bars in axis.containers if isinstance(bars, BarContainer)}
     assert widths["flat"] == pytest.approx([100 * 26 / 46, 100, 0])
     assert widths["wave"] == pytest.approx([100 * 20 / 46, 0, 100])
+    assert axis.get_xlabel() == "% of the parameters"  # an earlier result does not know how sure its shares are
+    data.attrs["pattern_shares_interval"] = {"flat": [0.45, 0.70], "wave": [0.30, 0.55], "bump": [0.0, 0.9]}
+    found = info(data)
+    assert found.widest == pytest.approx(20 / 46 - 0.30)  # of a pattern that there is
+    axis = draw_matplotlib(data, Figure().subplots(), kind="patterns")
+    assert isinstance(axis, Axes)
+    assert axis.get_xlabel() == "% of the parameters (of all: ± 13 at most, bootstrap, 95 %)"
 
 
 def test_without_patterns_there_is_no_such_panel() -> None:

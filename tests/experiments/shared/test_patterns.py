@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from thetascope.experiments.shared.patterns import PATTERNS, convex_envelope, pattern, shares, smoothed, turning_points
+from thetascope.experiments.shared.patterns import PATTERNS, convex_envelope, pattern, share_intervals, shares, smoothed, turning_points
 
 Curve = Callable[[np.ndarray], np.ndarray]
 COUNTS = (21, 41, 81)
@@ -119,3 +120,39 @@ def test_shares_sum_to_one() -> None:
     assert list(found) == list(PATTERNS)
     assert found["flat"] == 0.5
     assert sum(found.values()) == 1.0
+
+
+@pytest.mark.parametrize(("has", "count"), [(17, 40), (8, 40), (1, 40), (300, 1000)])
+def test_intervals_of_shares_are_those_of_resampling(has: int, count: int) -> None:
+    """The bootstrap's shares are binomial: its quantiles are known without drawing."""
+    names = ["flat"] * has + ["bump"] * (count - has)
+    found = share_intervals(names)
+    expected = np.asarray(stats.binom.ppf([0.025, 0.975], count, has / count)) / count
+    assert found["flat"] == pytest.approx(expected.tolist(), abs=1.01 / count + 0.004)
+    np.testing.assert_allclose(found["bump"], [1 - found["flat"][1], 1 - found["flat"][0]], atol=1e-12)
+    assert found["flat"][0] <= has / count <= found["flat"][1]
+    assert list(found) == list(PATTERNS)
+
+
+def test_intervals_are_the_same_for_the_same_seed() -> None:
+    names = ["flat"] * 400 + ["bump"] * 300 + ["wave"] * 300
+    assert share_intervals(names) == share_intervals(names)
+    assert share_intervals(names, seed=1) != share_intervals(names)
+    assert share_intervals([]) == {}
+
+
+def test_what_was_never_drawn_has_the_exact_limit() -> None:
+    found = share_intervals(["flat"] * 40)
+    # 40 parameters without it: a share of which that happens once in 40 times
+    assert found["bump"] == [0.0, pytest.approx(1 - 0.025 ** (1 / 40))]
+    assert (1 - found["bump"][1]) ** 40 == pytest.approx(0.025)
+    assert found["flat"] == [pytest.approx(0.025 ** (1 / 40)), 1.0]
+
+
+def test_intervals_hold_the_true_share_about_95_times_in_100() -> None:
+    generator, held = np.random.default_rng(0), 0
+    for _ in range(300):
+        names = np.where(generator.uniform(size=100) < 0.4, "flat", "bump").tolist()
+        low, high = share_intervals(names)["flat"]
+        held += low <= 0.4 <= high
+    assert 0.91 <= held / 300 <= 0.98

@@ -14,8 +14,15 @@ import thetascope as ts
 from tests.training.test_training import blobs, net, random_states, training
 from thetascope import study_epochs, study_test_size, study_train_size
 from thetascope.errors import ObjectiveError, ResultError, TrainingError
-from thetascope.experiments.shared.recommendations import recommended_epochs, recommended_test_size, recommended_train_size, spread_of_rows
+from thetascope.experiments.shared.recommendations import (
+    recommended_epochs,
+    recommended_test_size,
+    recommended_train_size,
+    samples_needed,
+    spread_of_rows,
+)
 from thetascope.experiments.shared.subsets import drawn_subset
+from thetascope.experiments.study_test_size.words import WORDS
 from thetascope.scoring.per_sample import per_sample_columns
 from thetascope.testing.models import case
 from thetascope.training.training import Epoch, Training
@@ -109,7 +116,8 @@ def test_training_that_diverges_is_a_result() -> None:
     )
     result = study_epochs(wild, progress=False)
     assert result.data["status"].values.tolist()[-1] == 2
-    assert result.data.attrs["recommendation"] == 0
+    assert result.data.attrs["recommendation"] is None
+    assert result.data.attrs["rule"].startswith("Undecided: the loss is lowest after 0 of 3 epochs")
     sizes = study_train_size(wild, [4, 8], 2, progress=False)
     assert sizes.data.attrs["recommendation"] is None
     assert "no size is recommended" in sizes.data.attrs["rule"]
@@ -393,34 +401,133 @@ def test_per_sample_values_are_those_of_the_batches() -> None:
     assert columns["accuracy"].values.shape == (10,)
 
 
+def losses_as_given(values: list[float] | np.ndarray[Any, Any], weights: Any = None) -> tuple[ts.Objective, dict[str, Tensor]]:
+    """An objective whose samples have these losses at the state that comes with it."""
+    inputs = torch.as_tensor(values, dtype=torch.float64)[:, None]
+    data = [(inputs, torch.ones(len(inputs), dtype=torch.float64) if weights is None else torch.as_tensor(weights, dtype=torch.float64))]
+    model = nn.Linear(1, 1, bias=False).double()
+
+    def step(model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        return {"loss": model(batch[0])[:, 0], "weight": batch[1]}
+
+    return ts.Objective.from_step(model, data, step=step), {"weight": torch.ones(1, 1, dtype=torch.float64)}
+
+
+def test_the_error_on_new_samples_is_their_deviation_over_the_square_root() -> None:
+    values = np.random.default_rng(0).gamma(4.0, size=400)
+    result = study_test_size(*losses_as_given(values), [100, 200, 400], 5, progress=False)
+    expected = values.std(ddof=1) / np.sqrt([100, 200, 400])
+    np.testing.assert_allclose(result.data["loss_standard_error"], expected, rtol=1e-12)
+    assert result.data["loss_spread"].values[-1] == 0.0  # where a subset is all of them
+    assert "loss_bootstrap_error" not in result.data
+    assert result.data.attrs["top_share"] == pytest.approx(np.sort(values)[-4:].sum() / values.sum())
+    assert result.data.attrs["samples_needed"] == math.ceil((values.std(ddof=1) / (0.05 * values.mean())) ** 2)
+    # 5 % of the mean of a gamma distribution of shape 4 are met by 100 samples: (1/2) / 0.05 squared
+    assert result.data.attrs["recommendation"] in (100, 200)
+
+
+def test_new_samples_vary_as_the_standard_error_says() -> None:
+    generator = np.random.default_rng(1)
+    result = study_test_size(*losses_as_given(generator.exponential(size=5000)), [50, 500, 5000], 5, progress=False)
+    for size, error in zip([50, 500], result.data["loss_standard_error"].values, strict=False):
+        drawn = generator.exponential(size=(4000, size)).mean(axis=1)
+        assert error == pytest.approx(drawn.std(), rel=0.06)
+
+
+def test_weighted_samples_have_the_error_of_their_ratio() -> None:
+    generator = np.random.default_rng(2)
+    weights = generator.integers(0, 9, size=60)
+    values = generator.normal(3.0, 1.0, size=60)
+    result = study_test_size(*losses_as_given(values, weights), [30, 60], 5, progress=False)
+    mean = (weights * values).sum() / weights.sum()
+    error = np.sqrt((weights**2 * (values - mean) ** 2).sum() * 60 / 59) / weights.sum()
+    np.testing.assert_allclose(result.data["loss_standard_error"], error * np.sqrt(60 / np.array([30, 60])), rtol=1e-12)
+
+
+def test_equal_losses_have_no_error() -> None:
+    result = study_test_size(*losses_as_given([0.1 + 0.2] * 37), [10, 37], 5, progress=False)
+    assert result.data["loss_standard_error"].values.tolist() == [0.0, 0.0]
+    assert result.data.attrs["recommendation"] == 10
+
+
+def test_a_loss_that_few_samples_carry_goes_by_a_bootstrap() -> None:
+    values = np.full(300, 0.01)
+    values[[5, 70, 200]] = 10.0  # the top 1 % carry nearly all
+    objective, state = losses_as_given(values)
+    result = study_test_size(objective, state, [1, 30, 150, 200], 5, seed=3, progress=False)
+    assert result.data.attrs["top_share"] == pytest.approx(30 / values.sum())
+    error, plain = result.data["loss_bootstrap_error"].values, result.data["loss_standard_error"].values
+    assert (error >= plain).all()
+    # by how many of the three are among n drawn: binomial, with 97.5 % quantiles of 4 where the mean is 1.5, of 5 where it is 2
+    added = (10.0 - 0.01) / np.array([150, 200])
+    far = (added * [4, 5] + 0.01 - values.mean()) / 1.96
+    np.testing.assert_allclose(error[2:], np.maximum(far, plain[2:]), rtol=0.01)
+    assert error[0] == plain[0]  # most subsets of 1 hold none of them, and agree on a wrong value
+    assert result.data.attrs["rule"].startswith("Undecided: even 200 of your 300 test samples vary by more than 5 % (bootstrap error")
+    again = study_test_size(objective, state, [1, 30, 150, 200], 5, seed=3, progress=False)
+    assert_same_bits(result, again)
+
+
+def test_words_on_test_samples_follow_from_the_numbers() -> None:
+    values = np.full(300, 0.01)
+    values[:3] = 10.0
+    heavy = study_test_size(*losses_as_given(values), [30, 300], 5, progress=False)
+    told = " ".join(WORDS.shows(heavy.data))
+    assert "The top 1 % of the samples (3) carry 91 % of the loss, so the error goes by a bootstrap." in told
+    assert "by a bootstrap, since few samples carry the loss" in WORDS.how(heavy.data)
+    light = study_test_size(*losses_as_given(np.linspace(1, 2, 300)), [30, 300], 5, progress=False)
+    told = " ".join(WORDS.shows(light.data))
+    assert "The top 1 % of the samples (3) carry 1.3 % of the loss, at most 25 %, so the standard error will do." in told
+    assert "bootstrap" not in told + WORDS.how(light.data)
+    assert WORDS.headline(light.data) == light.data.attrs["rule"]
+
+
 # rules -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("losses", "tolerance", "number"),
     [
-        ([2.0, 1.0, 0.52, 0.5, 0.6], 0.05, 2),
-        ([2.0, 1.0, 0.52, 0.5, 0.6], 0.0, 3),
+        ([2.0, 1.0, 0.52, 0.5, 0.51], 0.05, 2),
+        ([2.0, 1.0, 0.52, 0.7, 0.5, 0.51, 0.5], 0.05, 4),  # it comes within the tolerance after 2, and leaves it again
+        ([2.0, 1.0, 0.52, 0.5, 0.6], 0.05, None),  # it does not stay
+        ([2.0, 1.0, 0.52, 0.5, 0.5], 0.0, 3),
         ([2.0, 1.0, 0.52, 0.5, 0.6], 1.0, 1),
-        ([1.0, 3.0, 4.0], 0.05, 0),
-        ([2.0, math.nan, 0.5, math.inf], 0.05, 2),
+        ([2.0, 1.0, 0.5], 0.05, 2),
+        ([1.0, 3.0, 4.0], 0.05, None),
+        ([1.0, 1.02, 1.01], 0.05, 0),
+        ([2.0, math.nan, 0.5, 0.5], 0.05, 2),
+        ([2.0, 0.5, math.nan, 0.5, 0.5], 0.05, 3),
+        ([2.0, 0.5, math.inf], 0.05, None),
         ([0.0, -1.94, -2.0], 0.05, 1),  # within 5 % of the size of a negative loss
         ([math.nan, math.inf], 0.05, None),
     ],
 )
-def test_epochs_within_a_share_of_the_best(losses: list[float], tolerance: float, number: int | None) -> None:
+def test_epochs_after_which_the_loss_stays_within_a_share_of_the_best(losses: list[float], tolerance: float, number: int | None) -> None:
     found = recommended_epochs(losses, tolerance)
     assert found.number == number
-    if losses[0] == 2.0 and tolerance == 0.05 and number == 2 and len(losses) == 5:
-        assert found.rule == "2 epochs: the fewest whose loss is at most 0.525, within 5 % of the best of 4 epochs (0.5 after 3)"
+    if number is not None:
+        assert found.limit is not None
+        assert (np.array(losses[number:]) <= found.limit).all()
+        assert number == 0 or not losses[number - 1] <= found.limit
+
+
+def test_the_sentence_on_epochs_says_what_was_found() -> None:
+    assert recommended_epochs([2.0, 1.0, 0.52, 0.5, 0.51]).rule == (
+        "2 epochs: the fewest after which the loss stays at most 0.525, within 5 % of the best of 4 epochs (0.5 after 3)"
+    )
+    assert recommended_epochs([2.0, 1.0, 0.52, 0.5, 0.6]).rule == (
+        "Undecided: the loss is lowest after 3 of 4 epochs (0.5) but does not stay within 5 % of that: after the last epoch it is 0.6"
+    )
+    assert recommended_epochs([2.0, 1.0, 0.5]).rule.endswith("whether it stays there, or falls further, is not known")
 
 
 @pytest.mark.parametrize(
     ("losses", "initial", "tolerance", "number"),
     [
         ([[2.0, 2.2, 9.0], [0.6, 0.7, 5.0], [0.4, 0.5, 0.6]], 2.5, 0.1, 20),  # medians 2.2, 0.7, 0.5; limit 0.7
-        ([[2.0, 2.2, 9.0], [0.6, 0.71, 5.0], [0.4, 0.5, 0.6]], 2.5, 0.1, 1000),
-        ([[2.0, 2.2, 9.0], [0.6, 0.71, 5.0], [0.4, 0.5, 0.6]], 2.5, 0.0, 1000),
+        ([[2.0, 2.2, 9.0], [0.6, 0.71, 5.0], [0.4, 0.5, 0.6]], 2.5, 0.1, None),  # only the largest would do
+        ([[2.0, 2.2, 9.0], [0.6, 0.71, 5.0], [0.4, 0.5, 0.6]], 2.5, 0.0, None),
         ([[0.1, 0.1, 0.1], [0.6, 0.71, 5.0], [0.4, 0.5, 0.6]], 2.5, 0.1, 10),  # a smaller size may be the better one
         ([[math.nan, 0.1, 0.1], [0.6, 0.6, 0.6], [0.4, 0.5, 0.6]], 2.5, 0.1, 20),
         ([[0.1, 0.1, 0.1], [0.6, 0.6, 0.6], [0.4, math.nan, 0.6]], 2.5, 0.1, None),
@@ -431,27 +538,72 @@ def test_epochs_within_a_share_of_the_best(losses: list[float], tolerance: float
 def test_train_size_keeps_a_share_of_the_gain(losses: list[list[float]], initial: float, tolerance: float, number: int | None) -> None:
     found = recommended_train_size([10, 20, 1000], losses, initial, tolerance)
     assert found.number == number
-    assert found.rule.startswith("no size is recommended" if number is None else f"{number:,} samples: the fewest examined whose median")
+    assert found.rule.startswith(
+        ("no size is", "Undecided: ") if number is None else f"{number:,} samples: the fewest examined whose median"
+    )
+
+
+def test_a_training_size_is_undecided_where_only_the_largest_would_do() -> None:
+    falling = [[2.0], [1.0], [0.5]]
+    assert recommended_train_size([10, 20, 1000], falling, 2.5).rule == (
+        "Undecided: even 20 samples keep less than 90 % of what training on 1,000 gains (2.5 before, 0.5 after); "
+        "whether more samples would gain more is not known"
+    )
+    alone = recommended_train_size([1000], [[0.5]], 2.5)
+    assert alone.number is None
+    assert "no smaller size was examined" in alone.rule
 
 
 @pytest.mark.parametrize(
-    ("losses", "full", "tolerance", "number"),
+    ("errors", "full", "tolerance", "number"),
     [
-        ([[0.0, 2.0], [0.9, 1.1], [1.0, 1.0]], 1.0, 0.2, 20),
-        ([[0.0, 2.0], [0.9, 1.1], [1.0, 1.0]], 1.0, 2.0, 10),
-        ([[0.0, 2.0], [0.9, 1.1], [1.0, 1.0]], 1.0, None, 1000),  # 5 % of 1 is less than 0.14
-        ([[0.0, 2.0], [0.99, 1.01], [1.0, 1.0]], 1.0, None, 20),
-        ([[0.0, 2.0], [0.9, 1.1], [0.9, 1.1]], 1.0, 0.0, None),
-        ([[math.nan, math.nan], [0.9, 1.1], [1.0, 1.0]], 1.0, 0.2, 20),
-        ([[math.nan] * 2] * 3, math.nan, None, None),
+        ([1.4, 0.14, 0.01], 1.0, 0.2, 20),
+        ([1.4, 0.14, 0.01], 1.0, 2.0, 10),
+        ([1.4, 0.14, 0.01], 1.0, None, None),  # only the largest is within 5 % of 1
+        ([1.4, 0.04, 0.01], 1.0, None, 20),
+        ([1.4, 0.14, 0.1], 1.0, None, None),  # there are too few
+        ([0.0, 0.0, 0.0], 0.0, None, 10),
+        ([1.4, 0.14, 0.1], 1.0, 0.0, None),
+        ([math.nan, 0.1, 0.01], 1.0, 0.2, 20),
+        ([math.nan] * 3, math.nan, None, None),
+        ([math.nan] * 3, 1.0, None, None),
     ],
 )
-def test_test_size_spreads_by_an_absolute_tolerance(
-    losses: list[list[float]], full: float, tolerance: float | None, number: int | None
-) -> None:
-    found = recommended_test_size([10, 20, 1000], losses, full, 1000, tolerance)
+def test_test_size_goes_by_the_error_on_new_samples(errors: list[float], full: float, tolerance: float | None, number: int | None) -> None:
+    found = recommended_test_size([10, 20, 1000], errors, full, 1000, tolerance)
     assert found.number == number
-    assert found.rule.startswith("no size is recommended" if number is None else f"{number:,} samples: the fewest examined whose loss has")
+    if number is None:
+        assert found.rule.startswith(("no size is recommended", "Undecided: "))
+    else:
+        assert found.rule.startswith(f"{number:,} samples: the fewest examined whose loss, on new samples, has a standard error of at most")
+
+
+def test_the_sentence_on_test_samples_says_when_there_are_too_few() -> None:
+    deviation = 0.1 * np.sqrt(340)  # 340 samples vary by 0.1, and 0.1 is 5 % of 2
+    sizes = [36, 328, 364]
+    only = recommended_test_size(sizes, deviation / np.sqrt(sizes), 2.0, 364)
+    assert only.rule == (
+        "Undecided: even 328 of your 364 test samples vary by more than 5 % (standard error on new samples 0.102, 5.09 % of the loss); "
+        "of the sizes examined only the largest, 364, varies by less"
+    )
+    few = recommended_test_size(sizes, 10 * deviation / np.sqrt(sizes), 2.0, 364, bootstrap=True)
+    assert few.rule == (
+        "Undecided: even all 364 of your test samples vary by more than 5 % (bootstrap error on new samples 0.966, 48.3 % of the loss); "
+        "about 34,000 are needed"
+    )
+    assert samples_needed(364, 10 * deviation / np.sqrt(364), 0.1) == 34_000
+    part = recommended_test_size([36, 328], [1.0, 0.5], 2.0, 364, 0.2)
+    assert part.rule.startswith("Undecided: even 328 of your 364 test samples vary by more than 0.2 (standard error")
+    one = recommended_test_size([36], [0.01], 2.0, 364)
+    assert one.number is None
+    assert one.rule.startswith("Undecided: only 36 of your 364 test samples were examined")
+
+
+@pytest.mark.parametrize(
+    ("error", "limit", "needed"), [(0.2, 0.1, 400), (0.1, 0.1, 100), (0.0, 0.0, 1), (0.1, 0.0, None), (math.nan, 1, None)]
+)
+def test_samples_needed_fall_with_the_square_root(error: float, limit: float, needed: int | None) -> None:
+    assert samples_needed(100, error, limit) == needed
 
 
 def test_equal_values_have_no_spread_at_all() -> None:
@@ -468,7 +620,7 @@ def test_results_carry_their_recommendation(tmp_path: Path) -> None:
     model = net()
     tests = study_test_size(ts.Objective(model, blobs()), model.state_dict(), [5, 25], 9, tolerance=1e9, progress=False)
     assert tests.data.attrs["recommendation"] == 5
-    assert "standard deviation of at most 1e+09 (as asked for) over 9 random subsets" in tests.data.attrs["rule"]
+    assert "has a standard error of at most 1e+09 (as asked for)" in tests.data.attrs["rule"]
 
 
 @pytest.mark.parametrize(

@@ -140,13 +140,27 @@ def test_boxes_stand_beside_the_full_value(results: dict[str, xr.Dataset]) -> No
     np.testing.assert_allclose([np.asarray(line.get_ydata())[0] for line in medians], np.median(result["loss"], axis=1))
 
 
+def test_the_error_on_new_samples_stands_to_both_sides_of_the_full_value(results: dict[str, xr.Dataset]) -> None:
+    result = results["study_test_size"]
+    for name in ("loss", "accuracy"):
+        marks = next(panel for panel in picture(result).parts.panels if panel.name == name).marks
+        around = [mark for mark in marks if isinstance(mark, Line)]
+        error, full = result[f"{name}_standard_error"].values, float(result[f"full_{name}"])
+        assert {mark.label for mark in around} == {"± standard error on new samples"}
+        np.testing.assert_allclose([mark.y for mark in around], [full + error, full - error])
+    heavy = result.assign(loss_bootstrap_error=2 * result["loss_standard_error"])
+    upper, _ = (mark for mark in next(iter(picture(heavy).parts.panels)).marks if isinstance(mark, Line))
+    assert upper.label == "± bootstrap error on new samples"
+    np.testing.assert_allclose(upper.y, float(result["full_loss"]) + heavy["loss_bootstrap_error"].values)
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_plotly_draws_the_same_values(results: dict[str, xr.Dataset], name: str) -> None:
     found = picture(results[name])
     figure = draw_plotly(results[name])
     traces = {trace.name: trace for trace in figure.data if trace.yaxis == "y"}
     drawn = [mark for mark in marks_of(found).values() if isinstance(mark, Line | Boxes)]
-    assert len(drawn) == (2 if name == "study_train_size" else 1)
+    assert len(drawn) == (1 if name == "study_epochs" else 2)
     for mark in drawn:
         assert list(traces[mark.label].y) == np.ravel(mark.y if isinstance(mark, Line) else mark.values).tolist()
     assert figure.layout.title.text.startswith(found.title)

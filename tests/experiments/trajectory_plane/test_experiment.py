@@ -68,7 +68,7 @@ def test_path_and_plane_meet_at_the_last_state_bit_for_bit() -> None:
     assert data["path_x"].values[0] >= 0
     assert data["path_y"].values[0] >= 0
     assert data["explained_variance_ratio"].sum() == pytest.approx(1.0)
-    for name in ("random_walk_ratio", "equal_walk_ratio"):
+    for name in ("random_walk_ratio", "correlated_walk_ratio", "equal_walk_ratio"):
         assert data[name].sum() == pytest.approx(1.0)
     assert "path_accuracy" in data
     assert "plane_accuracy" in data
@@ -82,6 +82,33 @@ def test_a_random_walk_looks_like_the_walk_beside_it() -> None:
     np.testing.assert_allclose(data["random_walk_ratio"], data["explained_variance_ratio"], atol=0.03)
     np.testing.assert_allclose(data["equal_walk_ratio"], data["random_walk_ratio"], atol=0.01)
     assert data.sizes["component"] == 10
+    steps = np.diff(rows, axis=0)
+    lengths = np.linalg.norm(steps, axis=1)
+    expected = ((steps[:-1] * steps[1:]).sum(axis=1) / lengths[:-1] / lengths[1:]).mean()
+    assert data.attrs["mean_cosine"] == pytest.approx(expected, abs=1e-12)
+    np.testing.assert_allclose(data["correlated_walk_ratio"], data["random_walk_ratio"], atol=0.01)
+
+
+def test_a_walk_with_momentum_looks_like_the_correlated_walk() -> None:
+    generator, rows = np.random.default_rng(3), [np.zeros(4000)]
+    velocity = generator.normal(size=4000)
+    for _ in range(15):
+        rows.append(rows[-1] + velocity)
+        velocity = 0.9 * velocity + np.sqrt(1 - 0.81) * generator.normal(size=4000)
+    objective = ts.Objective.from_step(QuadraticBowl([1.0] * 4000, [0.0] * 4000), QuadraticBowl.data(), QuadraticBowl.step)
+    data = ts.trajectory_plane(objective, ts.Trajectory.from_states([{"position": torch.tensor(row)} for row in rows]), x=2, y=2).data
+    assert data.attrs["mean_cosine"] == pytest.approx(0.9, abs=0.01)
+    np.testing.assert_allclose(data["correlated_walk_ratio"], data["explained_variance_ratio"], atol=0.015)
+    assert data["explained_variance_ratio"][0] > data["random_walk_ratio"][0] + 0.25
+
+
+def test_without_successive_steps_there_is_no_correlated_walk() -> None:
+    rows = np.random.default_rng(0).normal(size=(4, 4))
+    pair = [ts.Trajectory.from_states([{"position": torch.tensor(row)} for row in part]) for part in (rows[:2], rows[2:])]
+    data = ts.trajectory_plane(bowl(), pair, x=2, y=2).data
+    assert np.isnan(data.attrs["mean_cosine"])
+    assert np.isnan(data["correlated_walk_ratio"]).all()
+    assert np.isfinite(data["random_walk_ratio"]).all()
 
 
 def test_several_trainings_share_the_plane_of_all_their_states() -> None:

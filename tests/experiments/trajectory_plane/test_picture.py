@@ -16,7 +16,8 @@ from thetascope.arrays import Floats
 from thetascope.errors import ResultError
 from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly, save_figure
 from thetascope.experiments.trajectory_plane.picture import LONGEST
-from thetascope.experiments.trajectory_plane.walks import NEAR, info, numbers, reached, times_of
+from thetascope.experiments.trajectory_plane.walks import NEAR, WALKS, info, numbers, reached, times_of
+from thetascope.experiments.trajectory_plane.words import WORDS
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -51,10 +52,12 @@ def plane(trainings: int = 1, states: int = 8, labels: list[str] | None = None, 
     variables["status"] = (("y", "x"), np.ones(loss.shape, np.int8))
     variables["explained_variance_ratio"] = ("component", np.array([0.891, 0.1, 0.009]))
     variables["random_walk_ratio"] = ("component", np.array([0.87, 0.1, 0.02]))
+    variables["correlated_walk_ratio"] = ("component", np.array([0.885, 0.105, 0.01]))
     variables["equal_walk_ratio"] = ("component", np.array([0.61, 0.15, 0.07]))
     told = labels or [f"seed {i}" for i in range(trainings)]
     base = {
-        "experiment": "trajectory_plane", "title": "plane of the training", "scored": ["loss", "accuracy"], "loss_name": "nll",
+        "experiment": "trajectory_plane", "mean_cosine": 0.3456,
+        "title": "plane of the training", "scored": ["loss", "accuracy"], "loss_name": "nll",
         "samples_scored": 500, "buffers": "path", "floating_buffers": 0,
         "directions": {"kind": "pca", "normalize": None, "orthogonal": True, "seed": None, "norms": [1.0, 1.0], "cosine": 0.0},
         "axis_labels": {"x": "PC 1", "y": "PC 2"}, "marks": [{"x": 0.0, "y": 0.0, "label": "final state"}],
@@ -85,9 +88,31 @@ def test_info_holds_what_the_result_holds() -> None:
     np.testing.assert_array_equal(walk.own["loss"], data["path_loss"].values)
     np.testing.assert_array_equal(walk.below["accuracy"], data["plane_accuracy"].values)
     assert (found.grid.x_label, found.grid.y_label) == ("PC 1: 89.1 % of the variance", "PC 2: 10.0 % of the variance")
-    assert list(found.shares) == ["training", "random walk with these step lengths", "random walk with equal steps"]
-    assert found.shares["random walk with equal steps"].tolist() == pytest.approx([61.0, 15.0, 7.0])
+    assert list(found.shares) == ["training", *WALKS.values()]
+    assert found.shares[WALKS["equal_walk_ratio"]].tolist() == pytest.approx([61.0, 15.0, 7.0])
+    assert found.shares[WALKS["correlated_walk_ratio"]].tolist() == pytest.approx([88.5, 10.5, 1.0])
     assert found.grid.marks == ()  # the center is the last state, which is marked itself
+
+
+def test_a_difference_from_independent_steps_is_called_what_it_is() -> None:
+    said = (
+        "successive steps have a mean cosine of 0.346; a difference from the walk of independent steps "
+        "(99.1 % against 97.0 % in two components) says that steps are correlated, not more"
+    )
+    data = plane()
+    assert info(data).correlated == said
+    assert any(said in text.get_text().replace("\n", " ") for text in drawn(data).findobj(Text))
+    told = " ".join(WORDS.shows(data))
+    assert f"S{said[1:]}; the walk with this cosine is the one to compare it with." in told
+    assert "A random walk of steps of these lengths with the training's mean cosine would have 99 %." in told
+    assert WORDS.headline(data).startswith(
+        "the plane holds 99% of the variance (a random walk's 97%, and 99% if its successive steps have the training's mean cosine, 0.35)"
+    )
+    unknown = altered(data, correlated_walk_ratio=np.full(3, np.nan))
+    unknown.attrs["mean_cosine"] = float("nan")
+    assert "cosine" not in " ".join([WORDS.headline(unknown), *WORDS.shows(unknown)])
+    assert WALKS["correlated_walk_ratio"] not in info(unknown).shares
+    drawn(unknown)
 
 
 def test_a_share_that_the_label_tells_is_not_told_twice() -> None:
@@ -135,7 +160,7 @@ def test_the_panels_beside_it(wide: bool) -> None:
     main, shares, values, distances = drawn(data).axes
     assert main.get_xlabel() == "PC 1: 89.1 % of the variance"
     heights = np.array([[bar.get_height() for bar in bars.patches] for bars in shares.containers if isinstance(bars, BarContainer)])
-    np.testing.assert_allclose(heights, np.array([[89.1, 10, 0.9], [87, 10, 2], [61, 15, 7]]))
+    np.testing.assert_allclose(heights, np.array([[89.1, 10, 0.9], [87, 10, 2], [88.5, 10.5, 1], [61, 15, 7]]))
     lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in values.lines}
     np.testing.assert_array_equal(lines["at the states themselves"], data["path_loss"].values)
     np.testing.assert_array_equal(lines["on the plane below them"], data["plane_loss"].values)

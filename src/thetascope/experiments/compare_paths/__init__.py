@@ -52,7 +52,8 @@ def compare_paths(
         places in (0, 1) where it crosses the measured curve (both linear between their points), each with
         ``by_construction``; ``attrs["gaps"]``: the mean of ``|log10(path / measured)|`` at the states that are knots of
         neither path. Parameter level: ``pattern``, ``midpoint`` = (θ_m − θ_i) / (θ_f − θ_i) (nan where θ did not
-        move), ``distance``, ``layer`` over ``parameter``; ``attrs["pattern_shares"]``.
+        move), ``distance``, ``layer`` over ``parameter``; ``attrs["pattern_shares"]``, and
+        ``attrs["pattern_shares_interval"]``: [low, high] of each at 95 %, by a bootstrap over the parameters.
 
     Raises:
         TrajectoryError: fewer than 3 states, or none near the middle.

@@ -14,7 +14,7 @@ from thetascope.experiments.compare_paths.noise import noise_floor
 from thetascope.experiments.framework.call_options import Layers, Parameters
 from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.framework.source import Variables
-from thetascope.experiments.shared.patterns import patterns, shares
+from thetascope.experiments.shared.patterns import patterns, share_intervals, shares
 from thetascope.experiments.shared.training_path import (
     PARAMETER_RANGE,
     MeasuredStates,
@@ -92,7 +92,8 @@ def _patterns(data: Any, objective: Objective, edits: ScalarEdits) -> tuple[Vari
     order = np.argsort(data["alpha"].values)
     alphas = data["alpha"].values[order]
     found = patterns(alphas, data["linear_loss"].values[:, order], data["quadratic_loss"].values[:, order], floor)
-    return {"pattern": (("parameter",), found)}, {"pattern_shares": shares(found), "noise_floor": floor}
+    known = {"pattern_shares": shares(found), "pattern_shares_interval": share_intervals(found), "noise_floor": floor}
+    return {"pattern": (("parameter",), found)}, known
 
 
 def _crossings_and_gaps(data: Any) -> tuple[Variables, dict[str, Any]]:

@@ -119,7 +119,8 @@ class PointsSource(Source):
         known: variables that need no scoring.
         attrs: what else the result should say.
         derive: computes further variables and attrs from the finished dataset.
-        reference: the state whose losses those of all points are compared with, sample by sample; by default that which the rest of a point comes from.
+        reference: the state whose losses those of all points are compared with, sample by sample; by default that which
+            the rest of a point comes from.
     """
 
     title: str

@@ -49,7 +49,8 @@ def parameter_atlas(
         ``impact``, its largest size; ``distance``, from first to last value; ``layer``; and where there is a middle state
         ``midpoint`` and ``pattern`` (as in `compare_paths`), for which the other path's change is kept too, as
         ``quadratic_change`` or ``linear_change``. ``attrs``: ``final_loss``, ``table_error`` (measured, as a share of the final
-        loss), ``noise_floor``, ``pattern_shares``, ``tensors`` (their shapes, in the order of ``parameter``).
+        loss, the largest seen where it was tested), ``noise_floor``, ``pattern_shares``, ``pattern_shares_interval`` ([low, high] of each
+        at 95 %, by a bootstrap over the parameters), ``tensors`` (their shapes, in the order of ``parameter``).
 
     Raises:
         TrajectoryError: too few states for the path, or another kind or mode.

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from thetascope.experiments.parameter_atlas.single_parameters import Piece, measured_error, parameters_of
 from thetascope.experiments.parameter_atlas.single_paths import SinglePaths
-from thetascope.experiments.shared.patterns import patterns, shares
+from thetascope.experiments.shared.patterns import patterns, share_intervals, shares
 from thetascope.results.status import ESTIMATED
 from thetascope.results.store import Store
 from thetascope.scoring.fast.choice import Engine
@@ -62,9 +62,10 @@ def derived(atlas: SinglePaths, data: Any) -> tuple[dict[str, tuple[tuple[str, .
     change = data["loss_change"].values
     found: dict[str, tuple[tuple[str, ...], ArrayLike]] = {"impact": (("parameter",), np.abs(change).max(axis=1))}
     if len(atlas.kinds) < 2:
-        return {**found, "pattern": (("parameter",), [""] * len(change))}, {"pattern_shares": {}}
+        return {**found, "pattern": (("parameter",), [""] * len(change))}, {"pattern_shares": {}, "pattern_shares_interval": {}}
     order = np.argsort(atlas.alphas)
     floor = data.attrs.get("noise_floor", 0.0)
     curves: dict[str, NDArray[np.float64]] = {k: data[name].values[:, order].astype(np.float64) for k, name in atlas.variables.items()}
     names = patterns(atlas.alphas[order], curves["linear"], curves["quadratic"], floor)
-    return {**found, "pattern": (("parameter",), names)}, {"pattern_shares": shares(names)}
+    known = {"pattern_shares": shares(names), "pattern_shares_interval": share_intervals(names)}
+    return {**found, "pattern": (("parameter",), names)}, known

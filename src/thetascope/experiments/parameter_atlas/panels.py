@@ -189,7 +189,10 @@ def patterns_panel(found: AtlasInfo, layers: Sequence[AtlasLayer]) -> Panel:
         base += widths
     called = [row if known else f"{row}: none known" for row, known in zip(rows, base > 0, strict=True)]
     ends: dict[str, Any] = {"x_range": (0, 100), "y_range": (len(rows) - 0.5, -0.5), "y_ticks": (at.tolist(), called)}
-    return Panel(marks=marks, title="patterns of the two paths", x_label="% of the parameters", crowded=True, **ends)
+    x_label = "% of the parameters"
+    if np.isfinite(found.widest) and (len(rows) > 1 or len(found.layers) == 1):
+        x_label += f" (of all: ± {100 * found.widest:.2g} at most, bootstrap, 95 %)"
+    return Panel(marks=marks, title="patterns of the two paths", x_label=x_label, crowded=True, **ends)
 
 
 def pattern_styles(found: AtlasInfo) -> dict[str, dict[str, Any]]:

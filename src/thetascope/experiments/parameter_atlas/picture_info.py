@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -57,6 +57,7 @@ class AtlasInfo:
         missing: some point was not scored.
         midpoint: where the middle state lies between the first, 0, and the last, 1; nan where unknown.
         patterns: names, "" where unknown.
+        pattern_intervals: [low, high] of the share of each among all parameters at 95 %.
         pattern_names: all that there may be, in their order; empty where there was no middle state.
     """
 
@@ -73,6 +74,7 @@ class AtlasInfo:
     missing: Bools
     midpoint: Floats
     patterns: NDArray[np.str_]
+    pattern_intervals: Mapping[str, Sequence[float]]
     pattern_names: tuple[str, ...]
     layers: tuple[AtlasLayer, ...]
     tensors: Tensors
@@ -125,6 +127,13 @@ class AtlasInfo:
         own = self.patterns[members]
         own = own[own != ""]
         return {name: float((own == name).mean()) for name in self.pattern_names} if len(own) else {}
+
+    @property
+    def widest(self) -> float:
+        """How far the 95 % interval of a pattern's share of all parameters reaches from it at most, 0 to 1; nan where it is not known."""
+        shares = self.shares(self.everything)
+        reach = [abs(end - shares[name]) for name, ends in self.pattern_intervals.items() if shares.get(name) for end in ends]
+        return max(reach, default=float("nan"))
 
     def sized(self, layer: AtlasLayer) -> str:
         """The layer's short name, and how many parameters it has."""
@@ -207,6 +216,7 @@ def info(data: xr.Dataset) -> AtlasInfo:
         missing=missing & ~not_finite,
         midpoint=np.asarray(data["midpoint"].values, np.float64) if "midpoint" in data else np.full(len(impact), np.nan),
         patterns=patterns,
+        pattern_intervals=attrs.get("pattern_shares_interval", {}),
         pattern_names=tuple(dict.fromkeys([*attrs.get("pattern_shares", {}), *np.unique(patterns[patterns != ""]).tolist()])),
         layers=_layers(data["layer"].values.astype(str), tensors),
         tensors=tensors,

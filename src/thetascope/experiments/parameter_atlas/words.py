@@ -9,6 +9,7 @@ from thetascope.experiments.framework.phrases import listed, number, percent, pl
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of
 from thetascope.experiments.parameter_atlas.picture_info import share_of
+from thetascope.experiments.shared.pattern_words import interval_of
 
 
 def _headline(data: xr.Dataset) -> str:
@@ -38,6 +39,11 @@ def _shows(data: xr.Dataset) -> list[str]:
     told = [f"The largest impacts are those of {listed([f'{names[i]} ({number(impact[i])})' for i in order])}."]
     few = int(np.searchsorted(np.cumsum(np.sort(impact)[::-1]), 0.5 * impact.sum())) + 1
     told.append(f"Half of all impact lies with {plural(few, 'parameter')}, {percent(few / len(impact))} of them.")
+    shares = sorted(((share, name) for name, share in data.attrs.get("pattern_shares", {}).items() if share), reverse=True)
+    if shares:
+        said = [f"{name} {percent(share)}{interval_of(data.attrs, name)}" for share, name in shares]
+        known = "; in brackets the 95 % interval of a bootstrap over the parameters" if data.attrs.get("pattern_shares_interval") else ""
+        told.append(f"The patterns of the two paths: {listed(said)}{known}.")
     return told
 
 
@@ -51,7 +57,11 @@ def _table(data: xr.Dataset) -> Table:
 
 def _error(data: xr.Dataset) -> str:
     measured = data.attrs.get("table_error")
-    return f"values read off by at most {share_of(measured)} where tested, on {measured['parameters']:,} parameters" if measured else ""
+    if not measured:
+        return ""
+    return (
+        f"values read off by at most {share_of(measured)} at {measured['places']:,} tested places of {measured['parameters']:,} parameters"
+    )
 
 
 WORDS = Words(

@@ -43,6 +43,7 @@ FLAT_LENGTH = 0.25
 STEEPNESS = 2.0
 RESOLVED = 4.0
 FEWEST_POINTS = 9
+RESAMPLINGS = 2000
 _DEGREES = range(2, 13)
 
 
@@ -111,6 +112,24 @@ def _shape(alphas: Floats, line: Floats, bent: Floats, bent_noise: float) -> str
 def shares(patterns: Sequence[str]) -> dict[str, float]:
     """The share of each pattern, in the order of `PATTERNS`; they sum to 1."""
     return {name: sum(p == name for p in patterns) / len(patterns) for name in PATTERNS}
+
+
+def share_intervals(patterns: Sequence[str], seed: int = 0) -> dict[str, list[float]]:
+    """The central 95 % of each pattern's share, [low, high], by a bootstrap over the parameters.
+
+    As many are drawn among them with replacement, 2,000 times. A bootstrap does not know what was not drawn: where no parameter has a
+    pattern, or every one, the interval's open end is the exact binomial one (Clopper and Pearson 1934), ``1 − 0.025^(1/n)`` or
+    ``0.025^(1/n)``.
+    """
+    count = len(patterns)
+    if not count:
+        return {}
+    counts = np.array([sum(p == name for p in patterns) for name in PATTERNS])
+    drawn = np.random.default_rng(seed).multinomial(count, counts / count, size=RESAMPLINGS) / count
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    edge = 0.025 ** (1 / count)
+    low, high = np.where(counts == count, edge, low), np.where(counts == 0, 1 - edge, high)
+    return {name: [float(low[i]), float(high[i])] for i, name in enumerate(PATTERNS)}
 
 
 def turning_points(curve: Floats, noise: float = 0.0) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 
+from thetascope.drawing.fields import largest_seen
 from thetascope.experiments.framework.phrases import number, percent
-from thetascope.experiments.framework.words import samples_of
+from thetascope.experiments.framework.words import metrics_of, samples_of
 
 
 def cells_of(data: xr.Dataset) -> str:
@@ -26,14 +28,21 @@ def certainty_of(data: xr.Dataset) -> list[str]:
     if not estimate or estimate["evaluated"] >= estimate["cells"]:
         return []
     seen, stated = estimate["error"] / estimate["safety"], percent(estimate["error"])
-    return [
+    told = [
         f"On {estimate['held_out']} cells that the fit had not seen, estimated losses were off by at most {percent(seen)}; "
         f"{number(estimate['safety'])} times that is stated, {stated}, where {percent(estimate['tolerance'])} was asked for. Structure "
         "narrower than the spacing of the scored cells is not seen."
     ]
+    for name in metrics_of(data):
+        error = estimate.get("errors", {}).get(name)
+        if error is not None and np.isfinite(error):
+            told.append(
+                f"On the same cells the estimated {name.replace('_', ' ')} was off by at most {number(error / estimate['safety'])}."
+            )
+    return told
 
 
 def estimate_error(data: xr.Dataset) -> str:
-    """How far estimated cells may be off, in a few words."""
-    error = (data.attrs.get("estimate") or {}).get("error")
-    return "" if error is None else f"estimates within {100 * error:.2g} %"
+    """How far estimated cells were off where that was tested, in a few words."""
+    estimate = data.attrs.get("estimate") or {}
+    return "" if estimate.get("error") is None or not np.isfinite(estimate["error"]) else f"estimates {largest_seen(estimate)}"

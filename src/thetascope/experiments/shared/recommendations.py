@@ -1,10 +1,12 @@
 """What a study recommends: the smallest number whose result is within a stated tolerance of the best or the full one.
 
-Pure arithmetic on losses. A loss that is not finite is never within a tolerance.
+Pure arithmetic on losses. A loss that is not finite is never within a tolerance. Where only the largest size would do, or none does,
+nothing is recommended: the rule then begins with "Undecided" and says why.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +24,15 @@ TRAIN_SIZE_TOLERANCE = 0.1
 TEST_SIZE_TOLERANCE = 0.05
 """Of the loss on all samples: the absolute tolerance where none is given."""
 
+TOP_SHARE = 0.01
+"""Of the samples: those with the highest losses."""
+
+HEAVY = 0.25
+"""Where the top samples carry more than this share of the loss, s/√n says too little, and a bootstrap is asked."""
+
+UNDECIDED = "Undecided: "
+"""How a rule begins that recommends nothing because what was examined is too little to tell."""
+
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -30,7 +41,7 @@ class Recommendation:
     Attributes:
         number: what is recommended.
         rule: a sentence that says why, with the numbers.
-        limit: what was compared with: the greatest loss, or for test sizes the greatest spread, that is allowed.
+        limit: what was compared with: the greatest loss, or for test sizes the greatest error, that is allowed.
     """
 
     number: int | None
@@ -43,20 +54,29 @@ class Recommendation:
 
 
 def recommended_epochs(losses: ArrayLike, tolerance: float = EPOCHS_TOLERANCE) -> Recommendation:
-    """The smallest number of epochs whose loss ``[0 … n]`` is at most the best one's plus `tolerance` of its size."""
+    """The fewest epochs from which on the loss ``[0 … n]`` stays at most the best one's plus `tolerance` of its size.
+
+    A loss that comes within the tolerance and leaves it again does not count; None where the last one lies outside.
+    """
     values = np.asarray(losses, np.float64)
+    last = len(values) - 1
     if not np.isfinite(values).any():
         return Recommendation(None, "no epoch is recommended: the loss is finite after none of them", None)
     best_at = int(np.flatnonzero(values == values[np.isfinite(values)].min())[0])
     best = float(values[best_at])
     limit = best + tolerance * abs(best)
-    number = _first_within(range(len(values)), values, limit)
-    return Recommendation(
-        number,
-        f"{number} epochs: the fewest whose loss is at most {limit:.4g}, within {100 * tolerance:.3g} % of the best of "
-        f"{len(values) - 1} epochs ({best:.4g} after {best_at})",
-        limit,
+    outside = np.flatnonzero(~(values <= limit))
+    number = int(outside[-1]) + 1 if len(outside) else 0
+    if number > last:
+        reached = f"is lowest after {best_at} of {last} epochs ({best:.4g}) but does not stay within {100 * tolerance:.3g} % of that"
+        return Recommendation(None, f"{UNDECIDED}the loss {reached}: after the last epoch it is {values[-1]:.4g}", limit)
+    told = (
+        f"{number} epochs: the fewest after which the loss stays at most {limit:.4g}, within {100 * tolerance:.3g} % of the best of "
+        f"{last} epochs ({best:.4g} after {best_at})"
     )
+    if number == last > 0:
+        told += "; they are all that were run, so whether it stays there, or falls further, is not known"
+    return Recommendation(number, told, limit)
 
 
 def recommended_train_size(
@@ -65,7 +85,8 @@ def recommended_train_size(
     """The smallest size whose median loss over its repeats ``[sizes, repeats]`` keeps most of what training gains.
 
     At most a share `tolerance` may be lost of ``initial_loss − median loss at the largest size``. A share of the
-    gain and not of the loss, since the loss goes on falling with every sample, towards a value that may be 0.
+    gain and not of the loss, since the loss goes on falling with every sample, towards a value that may be 0. None where
+    only the largest size does: it keeps all of its own gain by construction, and more samples may gain more.
     """
     medians = median_of_rows(losses)
     full = float(medians[-1])
@@ -80,35 +101,69 @@ def recommended_train_size(
         )
     limit = full + tolerance * (initial_loss - full)
     number = _first_within(sizes, medians, limit)
+    kept = f"{100 - 100 * tolerance:.3g} % of what training on {sizes[-1]:,} gains ({initial_loss:.4g} before, {full:.4g} after)"
+    if number == sizes[-1]:
+        smaller = f"even {sizes[-2]:,} samples keep less than" if len(sizes) > 1 else "no smaller size was examined that may keep"
+        return Recommendation(None, f"{UNDECIDED}{smaller} {kept}; whether more samples would gain more is not known", limit)
     return Recommendation(
-        number,
-        f"{number:,} samples: the fewest examined whose median loss is at most {limit:.4g}, which keeps "
-        f"{100 - 100 * tolerance:.3g} % of what training on {sizes[-1]:,} gains ({initial_loss:.4g} before, {full:.4g} after)",
-        limit,
+        number, f"{number:,} samples: the fewest examined whose median loss is at most {limit:.4g}, which keeps {kept}", limit
     )
 
 
 def recommended_test_size(
-    sizes: Sequence[int], losses: ArrayLike, full_loss: float, total: int, tolerance: float | None = None
+    sizes: Sequence[int], errors: ArrayLike, full_loss: float, total: int, tolerance: float | None = None, *, bootstrap: bool = False
 ) -> Recommendation:
-    """The smallest size whose loss ``[sizes, repeats]`` spreads over the random subsets by at most `tolerance`.
+    """The smallest size whose error of the loss on new samples ``[sizes]`` is at most `tolerance`.
 
-    The tolerance is absolute, in units of the loss: without replacement the spread falls to 0 at the full size,
-    whatever the data, so nothing can be relative to it.
+    None where even the largest size has a greater one (there are too few samples), and where only the largest has not.
+
+    Args:
+        sizes: that were examined, rising.
+        errors: of the loss on so many new samples: standard errors, or of a bootstrap.
+        full_loss: on all samples.
+        total: how many these are.
+        tolerance: in units of the loss; None: a share of the loss on all samples.
+        bootstrap: whether the errors are of a bootstrap.
     """
     limit = TEST_SIZE_TOLERANCE * abs(full_loss) if tolerance is None else tolerance
-    if not np.isfinite(limit):
-        return Recommendation(None, f"no size is recommended: the loss on all {total:,} samples is {full_loss:.4g}", None)
-    stated = f"{100 * TEST_SIZE_TOLERANCE:.3g} % of the loss on all {total:,}, {full_loss:.4g}" if tolerance is None else "as asked for"
-    repeats = np.shape(losses)[1]
-    number = _first_within(sizes, spread_of_rows(losses), limit)
-    rule = (
-        f"whose loss has a standard deviation of at most {limit:.3g} ({stated}) over {repeats} random subsets "
-        "(on all samples it is 0 by construction)"
-    )
-    if number is None:
-        return Recommendation(None, f"no size is recommended: there is none among {', '.join(f'{size:,}' for size in sizes)} {rule}", limit)
-    return Recommendation(number, f"{number:,} samples: the fewest examined {rule}", limit)
+    values = np.asarray(errors, np.float64)
+    if not np.isfinite(limit) or not np.isfinite(values).any():
+        known = f"the loss on all {total:,} samples is {full_loss:.4g}" + (", its error not known" if np.isfinite(limit) else "")
+        return Recommendation(None, f"no size is recommended: {known}", None)
+    number = _first_within(sizes, values, limit)
+    kind = "bootstrap error" if bootstrap else "standard error"
+    stated = "as asked for" if tolerance is not None else f"{100 * TEST_SIZE_TOLERANCE:.3g} % of the loss on all {total:,}, {full_loss:.4g}"
+    if number is not None and number < sizes[-1]:
+        told = f"{number:,} samples: the fewest examined whose loss, on new samples, has a {kind} of at most {limit:.3g} ({stated})"
+        return Recommendation(number, told, limit)
+    allowed = f"{100 * TEST_SIZE_TOLERANCE:.3g} %" if tolerance is None else f"{limit:.3g}"
+    tried = len(sizes) - (1 if number is None else 2)
+    if tried < 0:
+        told = f"only {sizes[0]:,} of your {total:,} test samples were examined; they vary by at most {allowed}, and fewer may do"
+        return Recommendation(None, UNDECIDED + told, limit)
+    which = f"all {total:,} of your test samples" if sizes[tried] == total else f"{sizes[tried]:,} of your {total:,} test samples"
+    share = f", {100 * values[tried] / abs(full_loss):.3g} % of the loss" if full_loss else ""
+    told = f"even {which} vary by more than {allowed} ({kind} on new samples {values[tried]:.3g}{share})"
+    needed = samples_needed(sizes[-1], float(values[-1]), limit)
+    if number is not None:
+        told += f"; of the sizes examined only the largest, {sizes[-1]:,}, varies by less"
+    elif needed is not None:
+        told += f"; about {float(f'{needed:.2g}'):,.0f} are needed"
+    return Recommendation(None, UNDECIDED + told, limit)
+
+
+def samples_needed(size: int, error: float, limit: float) -> int | None:
+    """How many samples have an error of `limit` where `size` have `error`, which falls as one over the square root; None: no number has."""
+    if error == 0:
+        return 1
+    if not (limit > 0 and np.isfinite(error)):
+        return None
+    return max(1, math.ceil(size * (error / limit) ** 2 * (1 - 1e-12)))
+
+
+def top_count(total: int) -> int:
+    """How many samples the top 1 % are."""
+    return max(1, round(TOP_SHARE * total))
 
 
 def median_of_rows(values: ArrayLike) -> NDArray[np.float64]:

@@ -87,8 +87,8 @@ def _marks(data: xr.Dataset, name: str, places: Floats, told: list[str]) -> list
         full = float(data[f"full_{name}"])
         marks.append(Rule(at=full, upright=False, label="on all samples", color=ORANGE, dash="solid", width=1.2))
         if name == "loss" and limit is not None:
-            said = "± tolerance of the standard deviation"
-            marks.append(Rule(at=full - limit, to=full + limit, upright=False, label=said, color=ORANGE))
+            marks.append(Rule(at=full - limit, to=full + limit, upright=False, label="± tolerance", color=ORANGE))
+        marks += _errors(data, name, places, full)
     else:
         one = "measured after each epoch" if study == "study_epochs" else "one training"
         label = f"median of {repeats} trainings" if repeats > 1 else one
@@ -102,3 +102,15 @@ def _marks(data: xr.Dataset, name: str, places: Floats, told: list[str]) -> list
             marks.append(Rule(at=limit, upright=False, label=f"within tolerance: at most {limit:.4g}", color=GREY, width=1.2))
     bad = ~np.isfinite(values).all(axis=1)
     return [*marks, Edge(at=places[bad], label="not finite, or missing", marker="x-thin")]
+
+
+def _errors(data: xr.Dataset, name: str, places: Floats, full: float) -> list[Mark]:
+    """How far the value of so many new samples lies from that on all: one error to each side, by which the rule goes for the loss."""
+    kinds = {"bootstrap": ("bootstrap error", "longdash"), "standard": ("standard error", "dashdot")}
+    known = next((kind for kind in kinds if f"{name}_{kind}_error" in data), None)
+    if known is None:
+        return []
+    (said, dash), error = kinds[known], np.asarray(data[f"{name}_{known}_error"].values, np.float64)
+    style: dict[str, Any] = {"color": VERMILION, "dash": dash, "width": 1.4, "label": f"± {said} on new samples", "level": 4}
+    told = [f"{said} on new samples {each:.4g}" for each in error]
+    return [Line(x=places, y=full + sign * error, told=told, listed=sign > 0, **style) for sign in (1, -1)]

@@ -8,7 +8,11 @@ import xarray as xr
 from thetascope.experiments.framework.phrases import number
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import metrics_of
+from thetascope.experiments.shared.recommendations import spread_of_rows
 from thetascope.experiments.shared.study_picture import UNITS
+
+FEW = 10
+"""Of fewer trainings a standard deviation is itself off by a quarter and more."""
 
 
 def headline_of(data: xr.Dataset) -> str:
@@ -17,20 +21,21 @@ def headline_of(data: xr.Dataset) -> str:
 
 
 def shown_by(data: xr.Dataset) -> list[str]:
-    """The lowest median, and the spread."""
+    """The lowest median, and the spread over repeated trainings."""
     study = str(data.attrs["experiment"])
     losses = np.asarray(data["loss"].values, np.float64).reshape(len(data["loss"]), -1)
-    at = data["epochs" if study == "study_epochs" else "size"].values
-    told = []
-    if np.isfinite(losses).all():
-        medians = np.median(losses, axis=1)
-        best = int(medians.argmin())
-        told.append(f"The lowest median loss, {number(medians[best])}, is found at {at[best]:,} {UNITS[str(data.attrs['experiment'])]}.")
-        if losses.shape[1] > 1:
-            spread = np.std(losses, axis=1)
-            told.append(
-                f"The standard deviation of the loss goes from {number(spread[0])} at {at[0]:,} to {number(spread[-1])} at {at[-1]:,}."
-            )
+    at, repeats = data["epochs" if study == "study_epochs" else "size"].values, losses.shape[1]
+    if not np.isfinite(losses).all():
+        return []
+    medians = np.median(losses, axis=1)
+    best, what = int(medians.argmin()), "median loss" if repeats > 1 else "loss"
+    told = [f"The lowest {what}, {number(medians[best])}, is found at {at[best]:,} {UNITS[study]}."]
+    if repeats > 1:
+        spread, rough = spread_of_rows(losses), "; of so few it is itself known roughly only" if repeats < FEW else ""
+        told.append(
+            f"The standard deviation of the loss over {repeats} trainings goes from {number(spread[0])} at {at[0]:,} to "
+            f"{number(spread[-1])} at {at[-1]:,}{rough}."
+        )
     return told
 
 

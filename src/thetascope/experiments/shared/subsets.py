@@ -9,9 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thetascope.errors import TrainingError
+from thetascope.experiments.shared.recommendations import top_count
 from thetascope.scoring.scores import Column
 
 Sizes = Sequence[int] | NDArray[np.integer[Any]] | None
+
+RESAMPLINGS = 1000
+"""Of a bootstrap."""
+
+NORMAL_95 = 1.959964
+"""So many standard errors a normal distribution's central 95 % reach to each side."""
 
 SMALLEST_SHARE = 30
 """Test samples: less than a tenth of all is examined by default only where it is at least so many."""
@@ -64,3 +71,47 @@ def subset_mean(column: Column, rows: NDArray[np.int64] | slice) -> float:
     weight = float(weights.sum())
     with np.errstate(invalid="ignore"):
         return float((values * weights).sum()) / weight if weight else float("nan")
+
+
+def sample_deviation(column: Column) -> float:
+    """s, such that the weighted mean of n new samples has a standard error of s/√n; exactly 0 for equal values, nan under 2 samples.
+
+    Without weights it is the standard deviation of the values; with them ``√N · sqrt(Σ w²(v − mean)² · N / (N − 1)) / Σw``.
+    """
+    values, weights = column.values.numpy(), column.weights.numpy()
+    count, total = len(values), float(weights.sum())
+    if count < 2 or not total:
+        return float("nan")
+    with np.errstate(invalid="ignore"):
+        counted = weights > 0
+        away = np.where(counted, values - values[int(counted.argmax())], 0.0)  # of equal values exactly 0
+        away = away - (weights * away).sum() / total
+        return float(np.sqrt((weights**2 * away**2).sum() * count / (count - 1) * count) / total)
+
+
+def top_share(column: Column) -> float:
+    """The share of the loss that the top 1 % of the samples carry (at least one; by the size of what each adds); nan where it is 0."""
+    parts = np.sort(np.abs(column.values.numpy() * column.weights.numpy()))
+    total = float(parts.sum())
+    return float(parts[-top_count(len(parts)) :].sum()) / total if total else float("nan")
+
+
+def bootstrap_error(column: Column, sizes: Sequence[int], seed: int) -> NDArray[np.float64]:
+    """The error of the weighted mean of so many new samples, for each of the rising sizes, by resampling with replacement.
+
+    It is the longer arm of the central 95 % of the resampled means around the mean of all, over 1.96: the standard error where the
+    means are normal, more where they are skewed. It is at least s/√n: where few samples carry the loss, most small subsets hold none
+    of them, and agree with one another on a wrong value.
+    """
+    values, weights = column.values.numpy(), column.weights.numpy()
+    generator, starts = np.random.default_rng(seed), [0, *sizes[:-1]]
+    means = np.empty((RESAMPLINGS, len(sizes)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for row in means:
+            drawn = generator.integers(len(values), size=sizes[-1])  # the smaller sizes are how a larger one begins
+            sums = [np.cumsum(np.add.reduceat(part[drawn], starts)) for part in (values * weights, weights)]
+            row[:] = sums[0] / sums[1]
+        low, high = np.nanquantile(means, [0.025, 0.975], axis=0)
+        full = subset_mean(column, slice(None))
+        far = np.maximum(full - low, high - full) / NORMAL_95
+        return np.asarray(np.maximum(far, sample_deviation(column) / np.sqrt(sizes)), np.float64)

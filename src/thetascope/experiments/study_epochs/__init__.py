@@ -30,15 +30,16 @@ def study_epochs(
     Args:
         training: what is run.
         epochs: up to how many; default: those of `training`.
-        tolerance: recommended are the fewest epochs whose loss is at most ``best + tolerance · |best|``, the best
-            over all epochs.
+        tolerance: recommended are the fewest epochs after which the loss stays at most ``best + tolerance · |best|``, the
+            best over all epochs; a loss that comes so near and leaves it again does not count.
         out: store the result there, epoch by epoch. The same call goes on with what is missing; it trains from the
             start again, for states are not stored, and checks the last stored epoch on the way.
         engine: "auto" or "eager": each trained model is scored with a full pass.
         progress: say how long it takes, and show loss, metrics and the time left.
 
     Returns:
-        ``loss``, the metrics and ``status`` over ``epochs`` 0 … n; ``attrs["recommendation"]`` and ``attrs["rule"]``.
+        ``loss``, the metrics and ``status`` over ``epochs`` 0 … n; ``attrs["recommendation"]`` (None where the loss does not
+        stay near its best) and ``attrs["rule"]``.
 
     Raises:
         TrainingError: an argument is off.

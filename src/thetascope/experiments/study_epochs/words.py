@@ -13,8 +13,8 @@ def _how(data: xr.Dataset) -> str:
     return (
         f"One training on {attrs['training_samples']:,} samples (seed {attrs['seed']}) was run again, and the model was scored after "
         "each of "
-        f"{attrs['training_epochs']} epochs on {samples_of(data)}. Recommended are the fewest epochs whose loss is within the stated "
-        "tolerance of the best."
+        f"{attrs['training_epochs']} epochs on {samples_of(data)}. Recommended are the fewest epochs after which the loss stays "
+        "within the stated tolerance of the best."
     )
 
 

@@ -13,8 +13,18 @@ from torch import Tensor
 from thetascope.errors import TrainingError
 from thetascope.experiments.framework.plan import Plan, plan_of_scoring
 from thetascope.experiments.framework.source import ReferenceSource, Variables, only_eager
-from thetascope.experiments.shared.recommendations import checked_limit, recommended_test_size, spread_of_rows
-from thetascope.experiments.shared.subsets import Sizes, checked_sizes, drawn_subset, from_to, subset_mean, tenths
+from thetascope.experiments.shared.recommendations import HEAVY, checked_limit, recommended_test_size, samples_needed, spread_of_rows
+from thetascope.experiments.shared.subsets import (
+    Sizes,
+    bootstrap_error,
+    checked_sizes,
+    drawn_subset,
+    from_to,
+    sample_deviation,
+    subset_mean,
+    tenths,
+    top_share,
+)
 from thetascope.progress import progress_bar
 from thetascope.results.status import MISSING
 from thetascope.results.store import Block, Store
@@ -53,7 +63,8 @@ class SubsetsSource(ReferenceSource):
         self.title = f"one model on {from_to(self._sizes)} test samples"
         self.coords = {"size": np.asarray(self._sizes), "repeat": np.arange(repeats)}
         self.settings = {"sizes": self._sizes, "repeats": repeats, "seed": seed}
-        self.attrs = {"loss_name": objective.loss, "test_samples": self._total}
+        self._top_share = top_share(self._columns["loss"])
+        self.attrs = {"loss_name": objective.loss, "test_samples": self._total, "top_share": self._top_share}
 
     def engine(self, name: str) -> Engine:
         """Full passes of the oracle, which gives the value of every sample."""
@@ -78,11 +89,26 @@ class SubsetsSource(ReferenceSource):
                 advance(1)
         return {}
 
+    def constants(self) -> Variables:
+        """The values on all samples, and their errors on so many new ones."""
+        return {**super().constants(), **self._errors()}
+
+    def _errors(self) -> Variables:
+        """Of each size: s/√n, and for a loss that few samples carry those of a bootstrap."""
+        root = np.sqrt(self._sizes)
+        found: dict[str, Any] = {f"{n}_standard_error": (("size",), sample_deviation(c) / root) for n, c in self._columns.items()}
+        if self._top_share > HEAVY:
+            found["loss_bootstrap_error"] = (("size",), bootstrap_error(self._columns["loss"], self._sizes, self._seed))
+        return found
+
     def derived(self, data: xr.Dataset) -> tuple[Variables, Mapping[str, Any]]:
         """The spread over the subsets of each size, and the recommendation."""
-        spreads = {f"{name}_spread": (("size",), spread_of_rows(data[name].values)) for name in self.reference}
-        found = recommended_test_size(self._sizes, data["loss"].values, self.reference["loss"], self._total, self._tolerance)
-        return spreads, {**found.attrs(), "tolerance": found.limit}
+        variables = {f"{name}_spread": (("size",), spread_of_rows(data[name].values)) for name in self.reference}
+        heavy = "loss_bootstrap_error" in data
+        errors = data["loss_bootstrap_error" if heavy else "loss_standard_error"].values
+        found = recommended_test_size(self._sizes, errors, float(data["full_loss"]), self._total, self._tolerance, bootstrap=heavy)
+        needed = None if found.limit is None else samples_needed(self._sizes[-1], float(errors[-1]), found.limit)
+        return variables, {**found.attrs(), "tolerance": found.limit, "samples_needed": needed}
 
     def plan(self, stored: xr.Dataset | None, engine: Engine) -> Plan:
         """One state is scored once; the rest is arithmetic."""

@@ -4,19 +4,47 @@ from __future__ import annotations
 
 import xarray as xr
 
+from thetascope.experiments.framework.phrases import number, percent
 from thetascope.experiments.framework.words import Words, samples_of
-from thetascope.experiments.shared.study_words import headline_of, shown_by, table_of
+from thetascope.experiments.shared.recommendations import HEAVY, top_count
+from thetascope.experiments.shared.study_words import headline_of, table_of
 
 
 def _how(data: xr.Dataset) -> str:
     sizes = data["size"].values
+    error = "its standard error, s/√n, s being the standard deviation of the loss over the samples"
+    if "loss_bootstrap_error" in data:
+        error = "by a bootstrap, since few samples carry the loss: the longer arm of the central 95 % of the resampled means, over 1.96"
     return (
-        f"The one trained model was scored on each of {samples_of(data)}; then {data.sizes['repeat']} random subsets of each "
-        "size from "
+        f"The one trained model was scored on each of {samples_of(data)}; then {data.sizes['repeat']} random subsets of each size from "
         f"{sizes.min():,} to {sizes.max():,} were drawn without replacement from those values. Recommended is the smallest size whose "
-        "losses spread "
-        "within the stated tolerance."
+        f"loss on new samples has an error within the stated tolerance ({error})."
     )
+
+
+def _shows(data: xr.Dataset) -> list[str]:
+    attrs, sizes = data.attrs, data["size"].values
+    told = [f"On all {attrs['test_samples']:,} samples the loss is {number(float(data['full_loss']))}."]
+    if "loss_standard_error" in data:
+        errors, full = data["loss_standard_error"].values, float(data["full_loss"])
+        of_loss = f", {percent(errors[-1] / abs(full))} of it" if full else ""
+        told.append(
+            f"On new samples the loss has a standard error of {number(errors[0])} with {sizes[0]:,} samples, and of {number(errors[-1])} "
+            f"with {sizes[-1]:,}{of_loss}."
+        )
+    if "loss_spread" in data:
+        told.append(
+            f"The standard deviation over the subsets goes from {number(data['loss_spread'][0])} with {sizes[0]:,} to "
+            f"{number(data['loss_spread'][-1])} with {sizes[-1]:,}; on all samples it is 0 by construction."
+        )
+    if "loss_bootstrap_error" in data:
+        errors = data["loss_bootstrap_error"].values
+        told.append(f"The error by bootstrap goes from {number(errors[0])} to {number(errors[-1])}.")
+    if "top_share" in attrs and attrs["top_share"] == attrs["top_share"]:
+        count, share = top_count(attrs["test_samples"]), attrs["top_share"]
+        worth = "so the error goes by a bootstrap" if share > HEAVY else f"at most {percent(HEAVY)}, so the standard error will do"
+        told.append(f"The top 1 % of the samples ({count:,}) carry {percent(share)} of the loss, {worth}.")
+    return told
 
 
 WORDS = Words(
@@ -24,8 +52,9 @@ WORDS = Words(
     asks="How many test samples are enough?",
     headline=headline_of,
     how=_how,
-    shows=shown_by,
-    does_not_show="Subsets are drawn from the test samples that there are, so the spread at the full size is 0 by construction, and what "
-    "other samples would say is not measured. The spread over subsets is of the data, not of the training.",
+    shows=_shows,
+    does_not_show="The error is that on new samples of the same kind; what samples of another kind would say is not measured. Where few "
+    "samples carry the loss, rarer ones that would carry more may not be among these. The spread over subsets is of the data, not of the "
+    "training.",
     table=table_of,
 )

@@ -32,14 +32,16 @@ def study_train_size(
         sizes: how many samples; default: 1, 2, 5, 10, 20, … from about a hundredth of all samples on, and all.
         repeats: how many subsets of each size.
         tolerance: recommended is the smallest size whose median loss over the repeats is at most ``full + tolerance ·
-            (initial loss − full)``: it keeps ``1 − tolerance`` of what training on the largest size gains.
+            (initial loss − full)``: it keeps ``1 − tolerance`` of what training on the largest size gains. Where only the
+            largest does, which keeps all of its own gain by construction, nothing is recommended.
         out: store the result there, training by training; the same call goes on with the trainings that are missing.
         engine: "auto" or "eager": each trained model is scored with a full pass.
         progress: say how long it takes, and show loss, metrics and the time left.
 
     Returns:
         ``loss``, the metrics and ``status`` over (``size``, ``repeat``); ``loss_median`` and the metrics likewise over
-        ``size``; ``initial_loss`` and the metrics likewise; ``attrs["recommendation"]`` and ``attrs["rule"]``.
+        ``size``; ``initial_loss`` and the metrics likewise; ``attrs["recommendation"]`` (None where it is
+        undecided) and ``attrs["rule"]``.
 
     Raises:
         TrainingError: an argument is off.

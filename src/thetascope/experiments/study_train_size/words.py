@@ -16,7 +16,7 @@ def _how(data: xr.Dataset) -> str:
         f"{sizes.max():,} of "
         f"{attrs['training_samples']:,} samples, {plural(data.sizes['repeat'], 'subset')} of each size, and scored on "
         f"{samples_of(data)}. "
-        "Recommended is the smallest size that keeps the stated share of what training on all of them gains."
+        "Recommended is the smallest size that keeps the stated share of what training on the largest gains, unless only the largest does."
     )
 
 

@@ -54,8 +54,10 @@ def trajectory_plane(
         ``loss``, a variable a metric and ``status`` over (``y``, ``x``), in units of distance in parameter space. Over
         ``state``: ``path_x``, ``path_y``, ``path_loss``, ``plane_loss`` and the metrics likewise, ``off_plane``,
         ``distance`` (from the last state), ``step``, ``epoch``, ``progress``, ``training`` (which one). Over
-        ``component``: ``explained_variance_ratio``; ``random_walk_ratio``, what a walk with these step lengths would show;
-        ``equal_walk_ratio``, what one of as many equal steps would.
+        ``component``: ``explained_variance_ratio``; ``random_walk_ratio``, what a walk of independent steps of these lengths
+        would show; ``correlated_walk_ratio``, what one would whose successive steps have the training's mean cosine,
+        ``attrs["mean_cosine"]``; ``equal_walk_ratio``, what one of as many equal independent steps would. All three follow
+        from the walks' expected products, exactly so in very many dimensions; nothing is drawn.
 
     Raises:
         GeometryError: the states lie on one line, or the grid is off.

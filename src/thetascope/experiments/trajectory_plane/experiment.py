@@ -18,7 +18,7 @@ from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.framework.tolerance import checked_tolerance
 from thetascope.experiments.shared.plane_view import PlaneView, component_label, moving_names, short
 from thetascope.experiments.shared.training_path import checked_trajectory, recorded_requests
-from thetascope.geometry.pca import Gram, Plane, gram, principal_plane, random_walk_ratio, step_lengths
+from thetascope.geometry.pca import Gram, Plane, gram, mean_step_cosine, principal_plane, random_walk_ratio, step_lengths
 from thetascope.geometry.planes import Axis, checked_grid
 from thetascope.scoring.objective import Objective
 from thetascope.state import State
@@ -46,6 +46,8 @@ def source(
     ranges = [_range("x", x, plane.coordinates[:, 0], margin), _range("y", y, plane.coordinates[:, 1], margin)]
     xs, ys = checked_grid(*ranges)
     view = _view(objective, states, found, plane, trainings)
+    members = [np.flatnonzero(owner == i).tolist() for i in range(len(trainings))]
+    cosine = mean_step_cosine(found, members)
     at_states = AllPoints(view.points(plane.coordinates), ("state",), (len(states),), prefix="plane_")
     measured = recorded_requests(objective, states, "path_", anchor=found.center)
     return PointsSource(
@@ -61,9 +63,10 @@ def source(
             "states": len(states),
             "trainings": [len(t) for t in trainings],
         },
-        known={**_along(trainings, found, plane, owner), **_variances(found, plane, trainings, owner)},
+        known={**_along(trainings, found, plane, owner), **_variances(found, plane, members, cosine)},
         attrs={
             **view.attrs(),
+            "mean_cosine": cosine,
             "trainings": [{"label": _name(i, t), "states": len(t)} for i, t in enumerate(trainings)],
         },
     )
@@ -102,19 +105,17 @@ def _along(
     }
 
 
-def _variances(
-    found: Gram, plane: Plane, trainings: Sequence[Trajectory], owner: np.ndarray[Any, Any]
-) -> dict[str, tuple[tuple[str, ...], Floats]]:
-    """The explained variance, beside what random walks would show."""
-    members = [np.flatnonzero(owner == i).tolist() for i in range(len(trainings))]
+def _variances(found: Gram, plane: Plane, members: Sequence[Sequence[int]], cosine: float) -> dict[str, tuple[tuple[str, ...], Floats]]:
+    """The explained variance, beside what random walks would show: of independent steps, of correlated ones, and of equal ones."""
     lengths = step_lengths(found, members)
     offsets = np.array([found.distance(members[0][0], own[0]) for own in members])
-    count = min(COMPONENTS, len(owner) - 1)
+    count = min(COMPONENTS, found.count - 1)
     equal = [np.ones(len(own)) for own in lengths]
     mean = np.concatenate(lengths).mean() if sum(map(len, lengths)) else 1.0
     ratios = {
         "explained_variance_ratio": plane.explained,
         "random_walk_ratio": random_walk_ratio(lengths, offsets),
+        "correlated_walk_ratio": random_walk_ratio(lengths, offsets, cosine) if math.isfinite(cosine) else np.full(count, np.nan),
         "equal_walk_ratio": random_walk_ratio(equal, offsets / mean if mean else offsets),
     }
     return {name: (("component",), ratio[:count]) for name, ratio in ratios.items()}

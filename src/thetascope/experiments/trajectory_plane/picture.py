@@ -12,9 +12,9 @@ from thetascope.drawing.fields import Field, edges
 from thetascope.drawing.legends import wrapped
 from thetascope.drawing.scales import scale_of
 from thetascope.drawing.spec import Bars, Edge, Form, Line, Mark, Moving, Panel, Parts, Picture, Texts, stacked
-from thetascope.drawing.style import BLUE, GREY
+from thetascope.drawing.style import BLUE, GREY, ORANGE
 from thetascope.experiments.shared.plane_picture import plane_panel
-from thetascope.experiments.trajectory_plane.walks import COLORS, MARKERS, PlaneInfo, Walk, info, numbers, reached, times_of
+from thetascope.experiments.trajectory_plane.walks import COLORS, MARKERS, WALKS, PlaneInfo, Walk, info, numbers, reached, times_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,6 +37,8 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
     if form == "page":
         panel, moving = _walked(found, field)
         return Picture(**said, parts=Parts(parts=[panel]), width=10, height=6.2, moving=moving)
+    told = [found.correlated] if found.correlated and form == "figure" else []
+    said["notes"] = (*grid.notes, *told, note)
     main = plane_of(found, field)
     main = replace(main, marks=[*main.marks, *_paths(found), *_states(found)])
     if form == "axes":
@@ -89,14 +91,19 @@ def _states(found: PlaneInfo) -> list[Mark]:
 
 
 def _shares(found: PlaneInfo) -> Panel:
-    """What the components explain, beside two random walks: a walk alone explains much."""
-    styles: Any = ({"color": BLUE}, {"color": "white", "edge": GREY, "hatch": "////"}, {"color": "#D0D0D0", "edge": GREY})
+    """What the components explain, beside random walks: a walk alone explains much."""
+    styles: dict[str, Any] = {
+        WALKS["random_walk_ratio"]: {"color": "white", "edge": GREY, "hatch": "////"},
+        WALKS["correlated_walk_ratio"]: {"color": ORANGE, "edge": GREY, "hatch": "...."},
+        WALKS["equal_walk_ratio"]: {"color": "#D0D0D0", "edge": GREY},
+    }
     count = min(COMPONENTS, *(len(shares) for shares in found.shares.values()))
     width = 0.8 / len(found.shares)
     marks = []
     for i, (label, shares) in enumerate(found.shares.items()):
         places = np.arange(1, count + 1) + (i - (len(found.shares) - 1) / 2) * width
-        marks.append(Bars(at=places, lengths=shares[:count], width=width, label=f"the {label}" if i == 0 else label, **styles[min(i, 2)]))
+        said = f"the {label}" if i == 0 else wrapped([label], 34)
+        marks.append(Bars(at=places, lengths=shares[:count], width=width, label=said, **styles.get(label, {"color": BLUE})))
     ticks = (list(range(1, count + 1)), [str(k) for k in range(1, count + 1)])
     return Panel(marks=marks, x_label="principal component", y_label="% of the variance", x_ticks=ticks, grid=True, legend=True)
 

@@ -20,7 +20,12 @@ COLORS, MARKERS = (VERMILION, SKY, PURPLE, ORANGE, GREEN, BLUE), ("circle", "squ
 """Of the trainings."""
 NEAR = (0.08, 0.055)
 """Of the plane's width and height: the number of an epoch closer than this to another is left out."""
-WALKS = {"random_walk_ratio": "random walk with these step lengths", "equal_walk_ratio": "random walk with equal steps"}
+WALKS = {
+    "random_walk_ratio": "random walk of independent steps of these lengths",
+    "correlated_walk_ratio": "random walk of steps of these lengths with the training's mean cosine",
+    "equal_walk_ratio": "random walk of equal independent steps",
+}
+"""What is drawn beside the training, by the variable that holds what it explains."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,13 @@ class Walk:
 
 @dataclass(frozen=True)
 class PlaneInfo:
-    """All that the figure shows. `shares`: of the variance, a value a component, of the trainings and of two random walks."""
+    """All that the figure shows. `shares`: of the variance, a value a component, of the trainings and of random walks; `cosine`: the mean
+    of successive steps, nan where it is not known."""
 
     grid: GridInfo
     walks: tuple[Walk, ...]
     shares: dict[str, Floats]
+    cosine: float
 
     @property
     def by_epoch(self) -> bool:
@@ -84,6 +91,18 @@ class PlaneInfo:
             return f"differs by up to {100 * (factor - 1):.2g} %" if factor < 1.5 else f"differs by a factor of up to {text_of(factor)}"
         return f"differs by up to {text_of(float(np.abs(own - below).max()))}"
 
+    @property
+    def correlated(self) -> str:
+        """What a difference from the walk of independent steps says; nothing where the steps' cosine is not known."""
+        independent = self.shares.get(WALKS["random_walk_ratio"])
+        if not np.isfinite(self.cosine) or independent is None:
+            return ""
+        ours = next(iter(self.shares.values()))
+        return (
+            f"successive steps have a mean cosine of {written(round(self.cosine, 3))}; a difference from the walk of independent steps "
+            f"({ours[:2].sum():.1f} % against {independent[:2].sum():.1f} % in two components) says that steps are correlated, not more"
+        )
+
     def note(self, variable: str) -> str:
         """What the picture of the path must say."""
         off, name = text_of(max(float(walk.off_plane.max()) for walk in self.walks)), variable.replace("_", " ")
@@ -108,8 +127,15 @@ def info(data: xr.Dataset) -> PlaneInfo:
     reach = max(np.ptp(grid.x), np.ptp(grid.y)) * 1e-6
     marks = tuple(mark for mark in grid.marks if all(np.hypot(mark[0] - x, mark[1] - y) > reach for x, y in ends))
     shares = {"training" if len(walks) == 1 else "trainings": ratio}
-    shares |= {text: data[name].values for name, text in WALKS.items() if name in data}
-    return PlaneInfo(replace(grid, x_label=x_label, y_label=y_label, marks=marks), walks, {k: 100 * v for k, v in shares.items()})
+    shares |= {text: data[name].values for name, text in WALKS.items() if name in data and np.isfinite(data[name].values[:1]).any()}
+    return PlaneInfo(
+        replace(grid, x_label=x_label, y_label=y_label, marks=marks), walks, {k: 100 * v for k, v in shares.items()}, cosine_of(data)
+    )
+
+
+def cosine_of(data: xr.Dataset) -> float:
+    """The mean cosine of successive steps; nan where it is not known."""
+    return float(data.attrs.get("mean_cosine", np.nan)) if "correlated_walk_ratio" in data else float("nan")
 
 
 def _walks(data: Any, names: list[str]) -> tuple[Walk, ...]:

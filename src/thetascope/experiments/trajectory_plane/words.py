@@ -5,18 +5,22 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from thetascope.experiments.framework.phrases import percent, plural
+from thetascope.experiments.framework.phrases import number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of
 from thetascope.experiments.shared.plane_words import cells_of, certainty_of, estimate_error
-from thetascope.experiments.trajectory_plane.walks import WALKS
+from thetascope.experiments.trajectory_plane.walks import WALKS, cosine_of
 from thetascope.experiments.trajectory_plane.walks import info as plane_info
 
 
 def _headline(data: xr.Dataset) -> str:
     ours, walk = (float(data[name].values[:2].sum()) for name in ("explained_variance_ratio", "random_walk_ratio"))
-    off = (data["off_plane"] / data["distance"].where(data["distance"] > 0)).values
-    told = f"the plane holds {ours:.0%} of the variance (a random walk's {walk:.0%})"
+    off, cosine = (data["off_plane"] / data["distance"].where(data["distance"] > 0)).values, cosine_of(data)
+    walks = f"a random walk's {walk:.0%}"
+    if np.isfinite(cosine):
+        correlated = float(data["correlated_walk_ratio"].values[:2].sum())
+        walks += f", and {correlated:.0%} if its successive steps have the training's mean cosine, {number(round(cosine, 2))}"
+    told = f"the plane holds {ours:.0%} of the variance ({walks})"
     if not np.isfinite(off).any():
         return told
     worst = int(np.nanargmax(off))
@@ -39,8 +43,10 @@ def _shows(data: xr.Dataset) -> list[str]:
     ratio = data["explained_variance_ratio"].values
     told = [f"The two components hold {percent(float(ratio[:2].sum()))} of the variance of the states."]
     for name, text in WALKS.items():
-        if name in data:
+        if name in data and np.isfinite(data[name].values[:2]).all():
             told.append(f"A {text} would have {percent(float(data[name].values[:2].sum()))}.")
+    if found.correlated:
+        told.append(f"{found.correlated[:1].upper()}{found.correlated[1:]}; the walk with this cosine is the one to compare it with.")
     told += [f"{sentence[:1].upper()}{sentence[1:]}." for name in ("loss", *metrics_of(data)) for sentence in [found.note(name)]]
     return told + certainty_of(data)
 
@@ -59,8 +65,8 @@ WORDS = Words(
     how=_how,
     shows=_shows,
     does_not_show="The colours show the plane, and the states lie off it: the way did not lead over the heights that are seen below it. "
-    "That most of the variance lies in a plane is what a random walk shows too (Antognini and Sohl-Dickstein 2018), so it "
-    "says little by itself; the picture shows neither momentum nor the noise of batches.",
+    "That most of the variance lies in a plane is what a random walk shows too (Antognini and Sohl-Dickstein 2018), the more so one whose "
+    "steps are correlated, as momentum makes them; so it says little by itself. The picture does not show the noise of batches.",
     table=_table,
     error=estimate_error,
 )

@@ -92,8 +92,10 @@
       const shares = trace.meta?.x_of_layers;
       if (shares) {
         picture.shares ??= Array.from(picture.plot._fullData[i].x);
+        picture.texts ??= Array.from(picture.plot._fullData[i].text);
         const x = chosen === "" ? picture.shares : (shares[chosen] ?? picture.shares.map(() => 0));
-        Plotly.restyle(picture.plot, { x: [x], text: [x.map((share) => `${(100 * share).toFixed(1)}%`)] }, [i]);
+        const text = chosen === "" ? picture.texts : x.map((share) => `${(100 * share).toFixed(1)}%`);
+        Plotly.restyle(picture.plot, { x: [x], text: [text] }, [i]);
       } else if (trace.meta?.layers) {
         const places = trace.meta.layers.flatMap((id, place) => (id === chosen ? [place] : []));
         Plotly.restyle(picture.plot, { selectedpoints: [chosen === "" ? null : places] }, [i]);

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 import thetascope as ts
 from thetascope.errors import ResultError
 from thetascope.experiments.compare_paths.parameter.picture import EXAMPLES
+from thetascope.experiments.compare_paths.parameter.words import WORDS
 from thetascope.testing.models import case
 
 
@@ -33,6 +34,12 @@ def test_the_page_of_patterns_shows_shares_and_the_change_along_examples(result:
     figure = result.figure()
     (bars,) = (trace for trace in figure.data if trace.type == "bar")
     assert dict(zip(bars.y, bars.x, strict=True)) == {name: share for name, share in data.attrs["pattern_shares"].items() if share}
+    for name, text in zip(bars.y, bars.text, strict=True):
+        low, high = data.attrs["pattern_shares_interval"][name]
+        assert text == f"{data.attrs['pattern_shares'][name]:.1%}<br>({100 * low:.3g} to {100 * high:.3g} %)"
+        assert f"({100 * low:.3g} to {100 * high:.3g} %)" in WORDS.headline(data)
+    assert "95 % intervals of the shares, by a bootstrap over the parameters" in figure.layout.title.text.replace("<br>", " ")
+    assert any("(bootstrap)" in told for told in WORDS.shows(data))
     curves = [trace for trace in figure.data if trace.type == "scatter"]
     _, counts = np.unique(data["pattern"], return_counts=True)
     assert len(curves) == 2 * np.minimum(counts, EXAMPLES).sum()

@@ -11,6 +11,7 @@ from thetascope.drawing.spec import Bars, Form, Line, Panel, Parts, Picture, Rul
 from thetascope.drawing.style import GREY, known_variable, quantities
 from thetascope.errors import ResultError
 from thetascope.experiments.compare_paths.model.picture import STYLES
+from thetascope.experiments.shared.pattern_words import interval_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,7 +31,7 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, parameter
     final = float(next(iter(there[np.isfinite(there)]), 0.0))
     changed = f"change of {labels[variable]} from the final state's {final:.4g}" if final else labels[variable]
     title, alphas = "Patterns of the linear and the quadratic path of single parameters", data["alpha"].values
-    notes = (
+    notes: tuple[str, ...] = (
         changed,
         f"{len(names):,} parameters, α from {alphas.min():g} to {alphas.max():g}, {data.attrs['samples_scored']:,} samples; "
         "dotted: first and last state",
@@ -43,6 +44,8 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, parameter
         one = _panel(data, i, variable, 0.0, title=known, x_label="α of the parameter", y_label=labels[variable])
         return Picture(title=title, notes=notes[1:], parts=Parts(parts=[one]), width=5.4, height=4.2)
     shares = {name: share for name, share in data.attrs["pattern_shares"].items() if share > 0}
+    if data.attrs.get("pattern_shares_interval"):
+        notes = (*notes, "in brackets: 95 % intervals of the shares, by a bootstrap over the parameters")
     range_of, patterns = np.ptp(data["linear_loss"].values, axis=1), data["pattern"].values.astype(str)
     examples = {name: sorted(np.flatnonzero(patterns == name).tolist(), key=lambda i: -range_of[i])[:EXAMPLES] for name in shares}
     columns, panels = max(map(len, examples.values())), list[Panel]()
@@ -51,7 +54,7 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, parameter
             said: dict[str, Any] = {"name": name, "title": clipped(names[i], LONGEST), "small": True}
             is_first, is_last = i == chosen[0], name == list(examples)[-1]
             said |= {
-                "y_label": f"{name}\n{shares[name]:.1%}" if is_first and form == "figure" else "",
+                "y_label": f"{name}\n{shares[name]:.1%}{interval_of(data.attrs, name)}" if is_first and form == "figure" else "",
                 "x_label": "α of the parameter" if is_last else "",
             }
             panels.append(_panel(data, i, variable, final, **said))
@@ -78,5 +81,6 @@ def _shares(data: xr.Dataset, shares: dict[str, float]) -> Panel:
     patterns, owners = data["pattern"].values.astype(str), data["layer"].values.astype(str)
     of_layers = {str(owner): [float((patterns[owners == owner] == name).mean()) for name in shares] for owner in np.unique(owners)}
     style: dict[str, Any] = {"width": 0.5, "across": True, "color": GREY, "hover": "%{y}: %{x:.1%}", "shares": of_layers}
-    bars = Bars(at=list(shares), lengths=list(shares.values()), texts=[f"{share:.1%}" for share in shares.values()], **style)
+    texts = [f"{share:.1%}\n{interval_of(data.attrs, name).strip()}".strip() for name, share in shares.items()]
+    bars = Bars(at=list(shares), lengths=list(shares.values()), texts=texts, **style)
     return Panel(marks=[bars], x_label="share", y_range=(len(shares) - 0.5, -0.5), small=True)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import xarray as xr
 
 from thetascope.experiments.framework.phrases import listed, number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of
-
-if TYPE_CHECKING:
-    pass
+from thetascope.experiments.shared.pattern_words import interval_of
+from thetascope.experiments.shared.patterns import FEWEST_POINTS, RESOLVED
 
 
 def _headline(data: xr.Dataset) -> str:
     shares = {name: share for name, share in data.attrs["pattern_shares"].items() if share}
-    return ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {share:.0%}{interval_of(data.attrs, name)}" for name, share in ordered)
 
 
 def _how(data: xr.Dataset) -> str:
@@ -30,14 +28,18 @@ def _how(data: xr.Dataset) -> str:
         "one falls and rises again, the quadratic one has a maximum between two minima), flat (the straight one falls throughout, the "
         "quadratic one has a flat stretch inside), ascending–concave and descending–convex (the straight one rises, or falls, "
         "throughout; the quadratic one is concave, or convex); else under other. The names tell the shape, "
-        "not the size. Unresolved are those whose loss varies by less than the "
-        f"measured noise of the arithmetic, {number(attrs['noise_floor'])}."
+        f"not the size. Unresolved are those whose loss varies by less than {number(RESOLVED)} standard deviations of the noise of the "
+        f"arithmetic: of the curve's own, or of that which was measured on some curves, {number(attrs['noise_floor'])}"
+        f"{f', and curves of fewer than {FEWEST_POINTS} points' if data.sizes['alpha'] < FEWEST_POINTS else ''}."
     )
 
 
 def _shows(data: xr.Dataset) -> list[str]:
     shares = sorted(((share, name) for name, share in data.attrs["pattern_shares"].items() if share), reverse=True)
-    told = [f"Of {plural(data.sizes['parameter'], 'weight')}: {listed([f'{name} {percent(share)}' for share, name in shares])}."]
+    said = [f"{name} {percent(share)}{interval_of(data.attrs, name)}" for share, name in shares]
+    told = [f"Of {plural(data.sizes['parameter'], 'weight')}: {listed(said)}."]
+    if data.attrs.get("pattern_shares_interval"):
+        told.append("In brackets: the central 95 % of each share when as many weights are drawn anew among these (bootstrap).")
     middle = data["midpoint"].values
     if np.isfinite(middle).any():
         told.append(
@@ -61,6 +63,7 @@ WORDS = Words(
     how=_how,
     shows=_shows,
     does_not_show="Both curves of a weight are one function seen through two parametrisations, so that a pattern tells about the pace of "
-    "the weight as much as about the loss. The rules have tolerances; a weight near one may fall on either side.",
+    "the weight as much as about the loss. The rules have tolerances; a weight near one may fall on either side. The intervals tell how "
+    "much hangs on which weights were drawn, not what another training would show.",
     table=_table,
 )
