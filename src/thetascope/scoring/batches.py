@@ -80,17 +80,41 @@ class Batches:
         self._generators = [(g, g.get_state()) for g in _generators_of(data)]
         self._resident: list[Any] | None = None
         self._survey: Survey | None = None
+        self._whole_fingerprint: str | None = None
 
     def cast(self, dtype: torch.dtype | None) -> Batches:
         """The same data with floating inputs in another dtype."""
         other = copy.copy(self)
-        other._dtype, other._resident, other._survey = dtype, None, None
+        other._dtype, other._resident, other._survey, other._whole_fingerprint = dtype, None, None, None
         return other
 
     @property
     def known_rows(self) -> int | None:
         """How many rows there are, where the batches are cut here; None where they are given."""
         return len(self._data[0]) if is_pair(self._data) else len(self._data) if is_dataset(self._data) else None
+
+    def resample(self, samples: int | None) -> None:
+        """Keep another number of rows from now on."""
+        if samples != self._samples:
+            self._samples, self._resident, self._survey = samples, None, None
+
+    @property
+    def resampled_fingerprint(self) -> str:
+        """Of all rows, however many are kept."""
+        if self._whole_fingerprint is None:
+            self._whole_fingerprint = (self if self._samples is None else self._of_all()).survey.fingerprint
+        return self._whole_fingerprint
+
+    def _of_all(self) -> Batches:
+        other = copy.copy(self)
+        other._samples, other._resident, other._survey = None, None, None
+        return other
+
+    def resampled(self, samples: int) -> Batches:
+        """So many rows of the same data."""
+        other = copy.copy(self)
+        other._samples, other._resident, other._survey = samples, None, None
+        return other
 
     def rebatched(self, batch_size: int) -> None:
         """Use another batch size from now on."""

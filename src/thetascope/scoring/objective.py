@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -25,6 +26,7 @@ from thetascope.scoring.model import BoundModel
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.protocols import Buffers
 from thetascope.scoring.pytrees import cut
+from thetascope.scoring.sampling import Chosen, choose
 from thetascope.scoring.scores import Reference, Sums
 from thetascope.scoring.statistics import Statistics, statistics_of
 from thetascope.state import ParameterSpace, State
@@ -58,7 +60,11 @@ class Objective:
         device: "auto" is CUDA where there is one, else where the model is.
         dtype: evaluate in another one: "float64" for an exact look, "float32" for a bfloat16 model.
         batch_size: rows a batch where the data are tensors; a DataLoader's batches are kept.
-        samples: score on that many samples, drawn once with `seed`; results then carry the loss's standard error.
+        samples: score on that many samples, drawn once with `seed`; more of them hold all that fewer did. "auto" draws as many as the
+            first experiment needs (or the first state that is scored): a pilot on few finds how many bring the paired standard
+            errors of differences from the final state under `precision`. The number is kept beside stored results, and used again.
+        precision: what a paired standard error may be at most with samples="auto", as a share of the larger of what the training
+            gained and the point's own loss.
         seed: of the drawing and of whatever is random in walking the data.
         buffers: where floating buffers such as BatchNorm's statistics come from at the points of an experiment: "path" takes them
             from the straight pieces through the knots, "final" from the last state, "recalibrate" estimates running statistics at
@@ -97,7 +103,8 @@ class Objective:
         device: str | torch.device = "auto",
         dtype: DType = None,
         batch_size: int = 1000,
-        samples: int | None = None,
+        samples: int | Literal["auto"] | None = None,
+        precision: float = 0.05,
         seed: int = 0,
         buffers: Buffers = "auto",
         calibration_data: Any = None,
@@ -105,7 +112,9 @@ class Objective:
         gradients: bool = False,
         batches: Grouping = "any",
     ) -> None:
-        options = _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data, calibration_batch, gradients, batches)
+        options = _Options(
+            device, dtype, batch_size, samples, precision, seed, buffers, calibration_data, calibration_batch, gradients, batches
+        )
         self._set(model, data, options)
         targets = _checked_pair(self.batches.first())[1]
         chosen = chosen_metrics(metrics, loss, targets)
@@ -122,7 +131,8 @@ class Objective:
         device: str | torch.device = "auto",
         dtype: DType = None,
         batch_size: int = 1000,
-        samples: int | None = None,
+        samples: int | Literal["auto"] | None = None,
+        precision: float = 0.05,
         seed: int = 0,
         buffers: Buffers = "auto",
         calibration_data: Any = None,
@@ -141,6 +151,7 @@ class Objective:
             dtype: also casts the floating tensors of the batches.
             batch_size: rows a batch where the data are tensors.
             samples: needs per-sample losses.
+            precision: as for `Objective`.
             seed: as for `Objective`.
             buffers: as for `Objective`.
             calibration_data: as for `Objective`.
@@ -160,7 +171,9 @@ class Objective:
         if not callable(step):
             raise ObjectiveError(f"step must be a function of (model, batch). Got {type(step).__name__} instead.")
         self = cls.__new__(cls)
-        options = _Options(device, dtype, batch_size, samples, seed, buffers, calibration_data, calibration_batch, gradients, batches)
+        options = _Options(
+            device, dtype, batch_size, samples, precision, seed, buffers, calibration_data, calibration_batch, gradients, batches
+        )
         self._set(model, data, options)
         self.batches.first()
         self.model = BoundModel(model, step, self.device, self.dtype, gradients=gradients)
@@ -177,7 +190,12 @@ class Objective:
             raise ObjectiveError(f"batches must be one of {', '.join(get_args(Grouping))}. Got {options.batches!r} instead.")
         self.fixed = options.batches == "fixed"
         self.seed, self.samples, self.buffers = options.seed, options.samples, options.buffers
-        self.batches = self._batches(data, options.batch_size, options.samples)
+        if isinstance(options.samples, str) and options.samples != "auto":
+            raise ObjectiveError(f'samples must be a number, "auto" or None. Got "{options.samples}" instead.')
+        if not 0 < options.precision < 1:
+            raise ObjectiveError(f"precision must be a share between 0 and 1, such as 0.05. Got {options.precision!r} instead.")
+        self.chosen = Chosen(options.precision) if options.samples == "auto" else None
+        self.batches = self._batches(data, options.batch_size, None if options.samples == "auto" else options.samples)
         self.calibration_is_own = options.calibration_data is None
         self.calibration = self._calibration(data, options)
         self._layers_known = False
@@ -192,7 +210,7 @@ class Objective:
         if isinstance(size, bool) or not isinstance(size, int) or size < 2:
             raise ObjectiveError(f"calibration_batch must be at least 2, so that a batch has a variance. Got {size!r} instead.")
         given = data if own else options.calibration_data
-        samples = None if options.samples is None else min(OWN_INPUTS, options.samples)
+        samples = min(OWN_INPUTS, options.samples) if isinstance(options.samples, int) else None
         if own and (is_pair(given) or is_dataset(given)):
             samples = samples or OWN_INPUTS
         return Batches(
@@ -290,6 +308,10 @@ class Objective:
         with self.model.running():
             points = StoredStates((bound,))
             self.guard(bound)
+            if self.chosen is not None and self.chosen.count is None:
+                near = State.of(_perturbed(self.model.tensors_of(bound)), label="a perturbation")
+                homes = [] if bound.run is None else [bound.run]
+                choose(self.against(bound), [(StoredStates((bound, near)), True)], homes, None)
             (sums,) = halving(self, lambda: EagerBackend(self, points, as_recorded=True).evaluate([0]))
         return {**sums.means(), "samples": sums.samples}
 
@@ -301,8 +323,21 @@ class Objective:
 
     def new_sums(self) -> Sums:
         """What a backend sums a point's values up in."""
-        drawn = self.samples is not None
+        drawn = isinstance(self.samples, int)
         return Sums(spread=drawn or self._keeps, reference=self.reference, keep=self._keeps, drawn=drawn)
+
+    def pilot(self, samples: int) -> Objective:
+        """The same objective on so many of its samples, whose losses are kept one by one; it remembers nothing."""
+        other = copy.copy(self)
+        other._keeps, other.cache, other.batches = True, Cache(), self.batches.resampled(samples)
+        other.cache.statistics = self.cache.statistics
+        return other
+
+    def sampling_identity(self) -> str:
+        """What a chosen number of samples is kept by: data, loss, seed and precision."""
+        assert self.chosen is not None
+        told = (self.batches.resampled_fingerprint, self.loss, self.seed, self.chosen.precision)
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
     def against(self, state: State) -> Objective:
         """The same objective, whose points are compared with this state, sample by sample: ``excess`` and its standard error."""
@@ -343,7 +378,7 @@ class Objective:
             "data": self.batches.survey.fingerprint,
             "loss": self.loss,
             "metrics": self.metrics,
-            "samples": self.samples,
+            "samples": self.samples if self.chosen is None else self.chosen.count,
             "seed": self.seed,
             "dtype": None if self.dtype is None else str(self.dtype),
             "buffers": self.buffers,
@@ -367,13 +402,21 @@ class _Options:
     device: str | torch.device
     dtype: DType
     batch_size: int
-    samples: int | None
+    samples: int | Literal["auto"] | None
+    precision: float
     seed: int
     buffers: Buffers
     calibration_data: Any
     calibration_batch: int
     gradients: bool
     batches: Grouping
+
+
+def _perturbed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each floating tensor moved by a tenth of its size."""
+    generator = torch.Generator().manual_seed(0)
+    noise = {name: torch.randn(t.shape, generator=generator).to(t) for name, t in tensors.items() if t.is_floating_point()}
+    return {name: t + 0.1 * noise[name] * t.abs() if name in noise else t for name, t in tensors.items()}
 
 
 def _checked_pair(batch: Any) -> tuple[Tensor, Tensor]:

@@ -51,6 +51,7 @@ class Job:
         """
         source = self.source
         with preserved_threads(), source.running():
+            source.prepare(self.path)
             engine, stored = source.engine(self._engine), None
             if self.path is not None and self.path.exists():
                 stored = dataset(self.path)
@@ -66,6 +67,7 @@ class Job:
         """
         source = self.source
         with preserved_threads(), source.running():
+            source.prepare(self.path)
             engine = source.engine(self._engine)
             if self.path is not None and Store.exists(self.path):
                 store, engine, first = self._resumed(self.path, engine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from thetascope.scoring.fast.tuning import Work, tuned
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.runner import Request, Runner, pending_units, shares_layers, stored_key, unit_size, units_of
+from thetascope.scoring.sampling import choose
 from thetascope.scoring.scores import Reference
 from thetascope.state import State
 
@@ -137,6 +139,14 @@ class PointsSource(Source):
     def __post_init__(self) -> None:
         points = self.requests[0].points
         self.objective = self.objective.against(self.reference or points.basis[getattr(points, "anchor", -1)])
+
+    def prepare(self, path: Path | None) -> None:
+        """How many samples are drawn, where the objective leaves that open; kept with the run, or beside the result."""
+        if self.objective.chosen is not None:
+            runs = list(dict.fromkeys(state.run for state in self.states() if state.run is not None))
+            homes = runs if path is None else [*runs, path.parent]
+            keep = next((run for run in runs if path is not None and run in path.parents), None if path is None else path.parent)
+            choose(self.objective, [(request.points, request.as_recorded) for request in self.requests], homes, keep)
 
     def engine(self, name: str) -> Engine:
         """The one that is named, else what suits points that share layers, or share none."""

@@ -33,6 +33,7 @@ def provenance_attrs(objective: Objective, fingerprint: Mapping[str, Any], engin
         "threads": torch.get_num_threads(),
         "batch_size": objective.batches.batch_size,
         "samples_scored": samples,
+        "sampling": None if objective.chosen is None else objective.chosen.to_json(),
         "data_resident": objective.batches.resident,
         "engine": dict(engine),
         "buffers": objective.buffers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -50,6 +51,10 @@ class Source(ABC):
         """What holds while it is planned or filled."""
         with self.objective.model.running():
             yield
+
+    def prepare(self, path: Path | None) -> None:
+        """Whatever must be known before anything is scored; `path` is where the result is stored."""
+        return
 
     @abstractmethod
     def engine(self, name: str) -> Engine:
