@@ -145,6 +145,7 @@ class State(Mapping[str, Tensor]):
             metrics=self.metrics,
             expected_digest=self._expected_digest if unchanged else None,
             verify=self._verified,
+            run=self.run,
         )
 
     def digest(self) -> str:
