@@ -35,6 +35,7 @@ class Cache:
         checked: by a backend and how it lays out and regroups rows: why it gives other values than the model, None where it does not.
         expected: by point: what the model gives there for two small batches.
         references: by state and policy for buffers: its losses, sample by sample.
+        spectral: whether the model normalises weights by their largest singular value.
         chance: what is scored without looking at inputs.
         statistics: the running statistics of the model.
         guarded: whether states arrive in the model, and values are what they are taken for; see `thetascope.scoring.guards`.
@@ -48,6 +49,7 @@ class Cache:
     checked: dict[Hashable, str | None] = field(default_factory=dict)
     expected: dict[Hashable, Any] = field(default_factory=dict)
     references: dict[Hashable, Reference] = field(default_factory=dict)
+    spectral: bool | None = None
     chance: Mapping[str, float] | None = None
     statistics: Statistics | None = None
     guarded: bool = False

@@ -163,10 +163,12 @@ class BoundModel:
         before = [tensor._version for tensor in tensors_of(given)]
         try:
             with watch or nullcontext():
-                found = self.columns(held, given)
+                found, written = self._columns(held, given)
         except Exception as error:
             self._explain(error, batch)
             raise
+        if writable_buffers and isinstance(tensors, dict):  # a layer may put new tensors in place of its buffers
+            tensors.update({name: written[name] for name in self.space.buffers})
         if self._writes_inputs is None:
             self._writes_inputs = before != [tensor._version for tensor in tensors_of(given)]
         if self._writes_buffers is None and not writable_buffers:
@@ -204,11 +206,16 @@ class BoundModel:
 
     def columns(self, tensors: Mapping[str, Tensor], batch: Any) -> dict[str, Column]:
         """Score one batch with `tensors`, of all names, in the model's place; nothing is copied. Call it within `running`."""
+        return self._columns(tensors, batch)[0]
+
+    def _columns(self, tensors: Mapping[str, Tensor], batch: Any) -> tuple[dict[str, Column], dict[str, Tensor]]:
+        """The scores, and the tensors that are in the model's place afterwards."""
+        held = {f"model.{name}": tensor for name, tensor in tensors.items()}
         if not self.gradients:
-            return _columns(functional_call(self._stepper, {f"model.{name}": tensor for name, tensor in tensors.items()}, (batch,)))
+            return _columns(functional_call(self._stepper, held, (batch,))), {name: held[f"model.{name}"] for name in tensors}
         with torch.enable_grad():
-            leaves = {f"model.{name}": tensor.detach().requires_grad_(name in self._differentiable) for name, tensor in tensors.items()}
-            return _columns(functional_call(self._stepper, leaves, (batch,)))
+            leaves = {name: t.detach().requires_grad_(name.removeprefix("model.") in self._differentiable) for name, t in held.items()}
+            return _columns(functional_call(self._stepper, leaves, (batch,))), {name: leaves[f"model.{name}"].detach() for name in tensors}
 
     def output(self, tensors: Mapping[str, Tensor], inputs: Any) -> Any:
         """What the model alone gives, likewise."""

@@ -28,7 +28,7 @@ from thetascope.scoring.protocols import Buffers
 from thetascope.scoring.pytrees import cut
 from thetascope.scoring.sampling import Chosen, choose
 from thetascope.scoring.scores import Reference, Sums
-from thetascope.scoring.statistics import Statistics, statistics_of
+from thetascope.scoring.statistics import Statistics, spectral_of, statistics_of
 from thetascope.state import ParameterSpace, State
 
 DType = torch.dtype | str | None
@@ -247,10 +247,11 @@ class Objective:
     @property
     def replaces_buffers(self) -> bool:
         """Whether recorded states are scored with other buffers than their own."""
-        space = self.model.space
-        return (
-            bool(self.statistics) if self.calibrates else self.buffers == "final" and any(space.tensors[n].floating for n in space.buffers)
-        )
+        if self.cache.spectral is None:
+            self.cache.spectral = bool(spectral_of(self.model))
+        if self.cache.spectral or self.calibrates:
+            return self.cache.spectral or bool(self.statistics)
+        return self.buffers == "final" and any(self.model.space.tensors[name].floating for name in self.model.space.buffers)
 
     @property
     def space(self) -> ParameterSpace:

@@ -50,7 +50,7 @@ class PointTensors:
         """The tensors of point `k` (all by default), none of them shared with a basis state."""
         points, tensors = self.points, dict[str, Tensor]()
         asked = list(self._model.space.tensors if names is None else names)
-        spectral = [each for each in self._spectral if not points.is_stored(k) and not {each.left, each.right}.isdisjoint(asked)]
+        spectral = [each for each in self._spectral if not {each.left, each.right}.isdisjoint(asked)]
         more = {name for each in spectral for name in (each.weight, each.left)} - {*asked}
         needed = {name: points.needs(k, name) for name in (*asked, *more)}
         read = self._read(needed)
@@ -89,4 +89,4 @@ class _Following:
     def signature(self, k: int, name: str) -> Hashable:
         """That of the weight as well, for a singular vector."""
         own, weight = self._points.signature(k, name), self._weights.get(name)
-        return own if weight is None else ("follows", self._points.is_stored(k), self._points.signature(k, weight), own)
+        return own if weight is None else ("follows", self._points.signature(k, weight), own)

@@ -136,9 +136,7 @@ def _identity(objective: Objective, request: Request, k: int) -> Hashable | None
 
 
 def _circumstances(objective: Objective, request: Request) -> tuple[Hashable, ...]:
-    space = objective.model.space
-    moves = objective.buffers in ("final", "recalibrate") and any(space.tensors[name].floating for name in space.buffers)
-    buffers = "as recorded" if request.as_recorded or not moves else objective.buffers
+    buffers = objective.buffers if not request.as_recorded and objective.replaces_buffers else "as recorded"
     arithmetic = tuple(arithmetic_of(objective.device).items())
     compared = None if objective.compared is None else objective.compared.digest()
     return (buffers, compared, objective.batches.batch_size, torch.get_num_threads(), arithmetic)
