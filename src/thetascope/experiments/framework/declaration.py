@@ -19,6 +19,7 @@ from thetascope.experiments.framework.call_options import changed_options, key_o
 
 if TYPE_CHECKING:
     from thetascope.experiments.framework.job import Job
+    from thetascope.experiments.framework.source import Source
     from thetascope.experiments.framework.words import Words
     from thetascope.results.result import Result
 
@@ -77,6 +78,7 @@ class Declaration:
         levels: options that have a meaning at some levels only, with these.
         buffers: the policy for buffers by default, for models that keep running statistics: "recalibrate", or "final" where
             recalibrating would hide or cost more than it shows; by level where levels differ.
+        one_objective: whether it takes one objective only, and not several by label.
     """
 
     function: Callable[..., Result]
@@ -89,6 +91,7 @@ class Declaration:
     keeps: tuple[str, ...] = ()
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     buffers: Literal["recalibrate", "final"] | Mapping[str, Literal["recalibrate", "final"]] = "recalibrate"
+    one_objective: bool = False
 
     def __post_init__(self) -> None:
         strange = [name for name in subjects_of(self.function) if name not in SUBJECTS]
@@ -122,14 +125,32 @@ class Declaration:
         given = dict(arguments)
         out, engine, progress = given.pop("out", None), given.pop("engine", "auto"), given.pop("progress", True)
         call = Call(self, given)
-        if callable(getattr(given.get("objective"), "under", None)):
-            policy = self.buffers if isinstance(self.buffers, str) else self.buffers.get(str(given.get("level")), "recalibrate")
-            given["objective"] = given["objective"].under(policy)
-        source = import_module(f"{self.function.__module__}.experiment").source(**given)
+        source = self._source(given)
         chosen = self._chosen(given) if chosen is None else chosen
         key = call.key_with(chosen)
         path = None if out is None else self._place(out, key, given)
         return Job(source, self.name, key, {**chosen, **call.changed}, path, engine, progress=progress)
+
+    def _source(self, given: Mapping[str, Any]) -> Source:
+        """The work, with one objective or with several by label."""
+        make = import_module(f"{self.function.__module__}.experiment").source
+        policy = self.buffers if isinstance(self.buffers, str) else self.buffers.get(str(given.get("level")), "recalibrate")
+
+        def made(objective: Any) -> Source:
+            under = objective.under(policy) if callable(getattr(objective, "under", None)) else objective
+            source: Source = make(**{**given, "objective": under})
+            return source
+
+        if "objective" not in given:
+            source: Source = make(**given)
+            return source
+        if not isinstance(given["objective"], Mapping):
+            return made(given["objective"])
+        from thetascope.experiments.framework.labelled import checked_objectives, labelled_source
+
+        if self.one_objective:
+            raise UsageError(f"{self.name} takes one objective, not several by label; call it once for each")
+        return labelled_source(made, checked_objectives(given["objective"]))
 
     def _subject(self, given: Mapping[str, Any]) -> Any:
         return given[next(name for name in subjects_of(self.function) if name != "objective")]
