@@ -64,6 +64,16 @@ def attrs_of(attrs: Mapping[Any, Any], label: str) -> dict[Any, Any]:
     return found
 
 
+def samples_scored(attrs: Mapping[Any, Any]) -> str:
+    """On how many samples a result was scored, in words; nothing where it does not say."""
+    scored, labels = attrs.get("samples_scored"), labels_in(attrs)
+    if isinstance(scored, Mapping):
+        return " and ".join(f"{scored[label]:,} {label} samples" for label in labels if label in scored)
+    if not isinstance(scored, int):
+        return ""
+    return f"{scored:,} samples" if not labels else f"{scored:,} samples each of {' and '.join(labels)}"
+
+
 def joined_attrs(parts: Mapping[str, Mapping[Any, Any]]) -> dict[Any, Any]:
     """The attributes of all labels: what is the same for all stands once, the rest as a mapping of labels to values."""
     found: dict[Any, Any] = {}

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SUBJECTS = ("objective", "trajectory", "trajectory_or_state", "state", "training")
 """What arguments without a default are called, so that `examine` and the command know what to pass."""
 
+Specification = str | Mapping[str, str]
+"""How a command line names the objective; by label where there are several."""
+
 RUN = "run"
 """As ``out``: the place of the call in the run directory that the states are of."""
 
@@ -226,18 +229,18 @@ class Call:
         subjects = {name: about[name] for name in subjects_of(self.experiment.function)}
         return self.experiment.job({**self.all_options, **subjects, **how}, chosen)
 
-    def command_line(self, run: str, objective: str = "SPEC") -> str:
+    def command_line(self, run: str, objective: Specification = "SPEC") -> str:
         """What a terminal makes the call with; an option that cannot be typed is left out."""
         return command_line(self.experiment, self.changed, run, objective)
 
 
-def command_line(experiment: Declaration, options: Mapping[str, Any], run: str, objective: str = "SPEC") -> str:
+def command_line(experiment: Declaration, options: Mapping[str, Any], run: str, objective: Specification = "SPEC") -> str:
     """The command of an experiment with some options."""
     subjects = subjects_of(experiment.function)
     words = ["thetascope", experiment.command]
     words += [run] if run else []
     words += ["--training SPEC"] if experiment.trains else []
-    words += [f"--objective {objective if objective == 'SPEC' else shlex.quote(objective)}"] if "objective" in subjects else []
+    words += _objective_words(objective) if "objective" in subjects else []
     own = options_of(experiment.function)
     for name, given in ((name, options[name]) for name in [*experiment.subject_options, *own] if name in options):
         option, value = f"--{name.replace('_', '-')}", own[name].typed.shown(given) if name in own else given
@@ -249,6 +252,11 @@ def command_line(experiment: Declaration, options: Mapping[str, Any], run: str, 
             several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
             words.append(" ".join([option, *(shlex.quote("none" if part is None else str(part)) for part in several)]))
     return " ".join(words)
+
+
+def _objective_words(objective: Specification) -> list[str]:
+    given = [objective] if isinstance(objective, str) else [f"{label}={text}" for label, text in objective.items()]
+    return [f"--objective {one if one == 'SPEC' else shlex.quote(one)}" for one in given]
 
 
 def words_of(experiment: Declaration, attrs: Mapping[Any, Any]) -> Words:

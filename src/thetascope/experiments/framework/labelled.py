@@ -149,7 +149,7 @@ class LabelledSource(Source):
         if set(names) != set(found.names):
             differ = sorted({*names} ^ {*found.names})
             raise ObjectiveError(
-                f'the objectives "{self._label}" and "{label}" score different things: one of them lacks {", ".join(differ)}. Give both the '
+                f'the objectives "{self._label}" and "{label}" score different things: one lacks {", ".join(differ)}. Give both the '
                 "same metrics, and samples= to both or to none"
             )
 
@@ -225,9 +225,9 @@ class LabelledSource(Source):
             left[0].measured_on if left else one.time.measured_on,
             most=any(time.most for time in times),
         )
-        memories = [plan.memory for plan in every if plan.memory is not None]
-        memory = Memory(max(m.states for m in memories), sum(m.data for m in memories), max(m.point for m in memories)) if memories else None
-        samples = {label: first.samples for label, first in self._firsts.items()}
+        found = [plan.memory for plan in every if plan.memory is not None]
+        memory = Memory(max(m.states for m in found), sum(m.data for m in found), max(m.point for m in found)) if found else None
+        samples = {label: plan.samples for label, plan in plans.items() if isinstance(plan.samples, int)}
         least, there = sum(plan.least for plan in every), sum(plan.stored for plan in every)
         title = f"{self.title}, {listed(list(plans))} data"
         return Plan(title, least, todo, one.unit, there, time, samples, one.engine, memory)
@@ -235,4 +235,3 @@ class LabelledSource(Source):
 
 def _described(request: Any) -> tuple[Any, ...]:
     return (request.prefix, request.dims, request.shape, request.as_recorded, request.points.digest())
-

@@ -72,7 +72,8 @@ def picture(data: xr.Dataset, form: Form, /, **options: Any) -> Picture:
         return _picture(data, form, **options)
     if form == "axes":
         raise ResultError(
-            f'axes of your own show one objective, and this result is of {", ".join(labels)}: choose with data="{labels[0]}", or leave ax= out'
+            f'axes of your own show one objective, and this result is of {", ".join(labels)}: choose one with data="{labels[0]}", '
+            "or leave ax= out"
         )
     pictures = {label: _picture(only(data, label), form, **options) for label in labels}
     return joined(pictures, form, _scored_on(labels), common=getattr(picture_module(data), "COMMON_AXES", False))

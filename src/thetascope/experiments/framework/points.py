@@ -19,8 +19,8 @@ from thetascope.geometry.edits import ScalarEdits
 from thetascope.geometry.points import PointSet
 from thetascope.geometry.smooth import first_cells
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
-from thetascope.results.status import MISSING, named
 from thetascope.results.filled import Filled
+from thetascope.results.status import MISSING, named
 from thetascope.results.store import Block, Store
 from thetascope.scoring.cache import FirstPoint
 from thetascope.scoring.determinism import check_determinism, recheck, recheck_reference
