@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from thetascope.errors import ObjectiveError
+from thetascope.errors import ObjectiveError, UsageError
 from thetascope.experiments.framework.phrases import listed
 from thetascope.experiments.framework.plan import Memory, Plan
 from thetascope.experiments.framework.points import PointsSource
@@ -56,11 +56,16 @@ def checked_objectives(given: Mapping[Any, Any]) -> dict[str, Objective]:
 
 
 def labelled_source(make: Callable[[Objective], Source], objectives: Objectives) -> LabelledSource:
-    """The work with several objectives; `make` gives that with one of them."""
+    """The work with several objectives; `make` gives that with one of them.
+
+    Raises:
+        UsageError: what is scored is no set of points.
+    """
     sources = dict[str, PointsSource]()
     for label, objective in objectives.items():
         source = make(objective)
-        assert isinstance(source, PointsSource), "an experiment of another kind declares that it takes one objective"
+        if not isinstance(source, PointsSource):
+            raise UsageError("this experiment takes one objective, not several by label; call it once for each")
         sources[label] = source
     return LabelledSource(sources)
 
