@@ -352,3 +352,67 @@ def test_a_picture_is_named_by_its_result(folder: Path) -> None:
     line = ["interpolate", *FILES, *SPECIFIED, "--alphas", "3"]
     assert main(line) == main([*line, "--out", "results/another"]) == 0
     assert sorted(path.name for path in (folder / "figures").glob("*.png")) == ["another.png", "interpolate-alphas=3.png"]
+
+
+BOTH = ["--objective", "train=mine.py:objective", "--objective", "test=mine.py:other"]
+OTHER = """
+def other():
+    chosen = case("linear")
+    return ts.Objective(chosen.model(), chosen.data(7))
+"""
+
+
+@pytest.fixture
+def with_other(folder: Path) -> None:
+    with (folder / "mine.py").open("a") as file:
+        file.write(OTHER)
+
+
+@pytest.mark.usefixtures("with_other")
+class TestSeveralObjectives:
+    def test_are_given_by_label(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["interpolate", *FILES, *BOTH, "--alphas", "3"]) == 0
+        result = ts.load_result(next(Path("results").iterdir()))
+        assert result.data["loss"].dims == ("data", "alpha")
+        assert result.data["data"].values.tolist() == ["train", "test"]
+        assert result.data.attrs["specification"] == {"train": "mine.py:objective", "test": "mine.py:other"}
+        assert "loss, test" in capsys.readouterr().out
+        assert len(list(Path("figures").glob("interpolate*.png"))) == 1
+
+    def test_of_a_dry_run_are_all_told(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["interpolate", *FILES, *BOTH, "--dry-run"]) == 0
+        out = capsys.readouterr().out
+        assert "train and test data" in out
+        assert "7 test samples" in out
+
+    def test_are_examined_but_for_what_takes_one(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["examine", *FILES, *BOTH, "--alphas", "3", "--grid", "3", "--draws", "1", "--parameters", "1"]) == 0
+        printed = capsys.readouterr()
+        assert "left out, because it takes one objective: study_test_size" in printed.err
+        report = Path("report.html").read_text(encoding="utf-8")
+        assert "--objective train=mine.py:objective --objective test=mine.py:other" in report
+        assert main(["examine", *FILES, "study_test_size", *BOTH]) != 0
+        assert "takes one objective" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            (["train=mine.py:objective"], "two or more"),
+            (["train=mine.py:objective", "mine.py:other"], "several objectives have labels"),
+            (["train=mine.py:objective", "train=mine.py:other"], "given twice"),
+            (["train=mine.py:objective", "test=mine.py:absent"], 'no function "absent"'),
+        ],
+    )
+    def test_that_are_off_are_one_line(self, given: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+        specified = [part for one in given for part in ("--objective", one)]
+        assert main(["interpolate", *FILES, *specified]) != 0
+        assert message in capsys.readouterr().err
+
+    def test_a_file_may_have_an_equals_sign_in_its_name(self, folder: Path) -> None:
+        (folder / "mine.py").rename(folder / "a=b.py")
+        assert main(["interpolate", *FILES, "--objective", "a=b.py:objective", "--alphas", "3"]) == 0
+
+    def test_stand_in_a_configuration(self, folder: Path) -> None:
+        (folder / "thetascope.toml").write_text('objective = ["train=mine.py:objective", "test=mine.py:other"]\n')
+        assert main(["interpolate", *FILES, "--alphas", "3"]) == 0
+        assert ts.load_result(next(Path("results").iterdir())).data.sizes["data"] == 2

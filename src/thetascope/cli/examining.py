@@ -87,6 +87,7 @@ def examine(
     from thetascope.errors import ResultError, UsageError
     from thetascope.experiments.framework.examine import Subject, plans
     from thetascope.experiments.framework.examine import examine as examine_all
+    from thetascope.progress import say
 
     known = {*entries(), *RENAMED}
     names = [token for token in run if token in known and not Path(token).exists()]
@@ -101,6 +102,10 @@ def examine(
     chosen = chosen_entries(names, with_training=training is not None)
     trajectory = (checkpoints or Checkpoints()).trajectory(paths)
     scored, trained = scored_by(objective), None if training is None else trained_by(training)
+    if isinstance(scored, dict) and not names:
+        alone = [call.key for call in chosen if call.experiment.one_objective]
+        chosen = [call for call in chosen if not call.experiment.one_objective]
+        say(f"left out, because it takes one objective: {', '.join(alone)}", shown=bool(alone) and progress)
     given = {"alphas": alphas, "parameters": parameters, "draws": draws, "repeats": repeats, "grid": grid}
     options = {name: value for name, value in given.items() if value is not None}
     subject = Subject(scored, trajectory, home_of(paths), trained, options, engine=engine, progress=progress)

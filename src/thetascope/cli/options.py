@@ -18,10 +18,12 @@ FLAG: dict[str, Any] = {"negative": (), "show_default": False}
 RESULT, FILES = Group("Result", sort_key=10), Group("Checkpoint files", sort_key=20)
 Run = Annotated[list[Path], Parameter(help="A run directory, or checkpoint files in the order of the training.")]
 ObjectiveSpec = Annotated[
-    str,
+    list[str],
     Parameter(
         name="--objective",
-        help='What to score: "file.py:function" or "module:function", called without arguments, returns a ts.Objective.',
+        negative=(),
+        help='What to score: "file.py:function" or "module:function", called without arguments, returns a ts.Objective. Several have '
+        "labels: --objective train=SPEC --objective test=SPEC.",
     ),
 ]
 TrainingSpec = Annotated[
@@ -86,8 +88,31 @@ class Output:
             print(result.export(path))
 
 
-def scored_by(specification: str) -> ts.Objective:
-    """The objective that a specification names; it knows by which."""
+def scored_by(specifications: Sequence[str]) -> ts.Objective | dict[str, ts.Objective]:
+    """The objective that a specification names, or several by label; each knows by which."""
+    from thetascope.errors import UsageError
+
+    labelled = [_labelled(given) for given in specifications]
+    if len(labelled) == 1 and labelled[0][0] is None:
+        return _objective(specifications[0])
+    found: dict[str, ts.Objective] = {}
+    for (label, specification), given in zip(labelled, specifications, strict=True):
+        if label is None:
+            raise UsageError(f'--objective: several objectives have labels, as in --objective train=SPEC. Got "{given}" instead.')
+        if label in found:
+            raise UsageError(f'--objective: "{label}" is given twice; a label names one objective')
+        found[label] = _objective(specification)
+    return found
+
+
+def _labelled(given: str) -> tuple[str | None, str]:
+    """The label and the specification, ``train=file.py:function``; a file may have a = in its own name."""
+    label, equals, specification = given.partition("=")
+    is_label = bool(equals) and not set(label) & set("/\\:.") and not Path(given.rpartition(":")[0]).is_file()
+    return (label, specification) if is_label else (None, given)
+
+
+def _objective(specification: str) -> ts.Objective:
     import thetascope as ts
     from thetascope.specification import provided
 

@@ -35,7 +35,7 @@ def print_plan(plan: Plan, place: Path) -> None:
     """What one call would do, in full."""
     stored = f"; {plan.stored:,} are stored already" if plan.stored else ""
     print(f"dry run: {plan.title}")
-    print(f"  to do    {_todo(plan)}{f' on {plan.samples:,} samples' if plan.todo else ''}{stored}")
+    print(f"  to do    {_todo(plan)}{f' on {plan.scored_on}' if plan.todo else ''}{stored}")
     print(f"  engine   {plan.engine}")
     if plan.todo:
         print(f"  time     {plan.time}{_each(plan)}")

@@ -13,6 +13,7 @@ from thetascope.exports.paraview import image_data, poly_data
 from thetascope.exports.pictures import animation, figure
 from thetascope.exports.tables import arrays, table
 from thetascope.files import write_atomically
+from thetascope.results.labelled import labels_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,6 +36,9 @@ FORMATS: dict[str, tuple[str, Content]] = {
     ".mp4": ("an animation", animation),
 }
 """Each suffix with what a file of it is and what makes its content."""
+
+OF_ONE = (".vti", ".vtp", ".gif", ".mp4")
+"""Formats that hold one objective's values."""
 
 
 def export(data: xr.Dataset, path: str | os.PathLike[str], variable: str | None = None) -> Path:
@@ -59,6 +63,11 @@ def export(data: xr.Dataset, path: str | os.PathLike[str], variable: str | None 
         raise ResultError(f'"{path.name}" ends in no known format; there are: {listed}')
     if path.is_dir():
         raise ResultError(f'"{path}" is a folder; an export is one file: choose another name')
+    labels = labels_of(data)
+    if labels and suffix in OF_ONE:
+        raise ResultError(
+            f'a {suffix} file shows one objective, and this result is of {", ".join(labels)}: export result.one("{labels[0]}")'
+        )
     content = FORMATS[suffix][1](data, suffix, variable)
 
     def write(partial: Path) -> None:

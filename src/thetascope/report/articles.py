@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from thetascope.errors import ThetascopeError
 from thetascope.experiments.framework.catalog import entries, experiment_of
-from thetascope.experiments.framework.declaration import Call, command_line, place_of, words_of
+from thetascope.experiments.framework.declaration import Call, Specification, command_line, place_of, words_of
 from thetascope.experiments.framework.phrases import plural
 from thetascope.experiments.framework.pictures import notes_of
 from thetascope.experiments.framework.tables import Table
@@ -21,6 +21,7 @@ from thetascope.report.provenance import Origin, origin_of
 from thetascope.report.run import Run
 from thetascope.report.training import training_article_parts
 from thetascope.results import Result
+from thetascope.results.labelled import labels_in
 
 OTHER = "other"
 FAILURES = (ThetascopeError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -77,7 +78,7 @@ def chapters_of(run: Run, found: Sequence[Found]) -> list[Chapter]:
         name = called if taken[called] == 1 else f"{called}-{taken[called]}"
         words = _words_of(one)
         chapters[words.chapter if words else OTHER].articles.append(_article(run, one, name, words))
-    known = next((text for one in found if (text := _specification(one.result))), "SPEC")
+    known = next((text for one in found if isinstance(text := _specification(one.result), str)), "SPEC")
     for key, call in entries().items():
         if key not in answered:
             words = call.words
@@ -114,9 +115,15 @@ def _words_of(found: Found) -> Words | None:
         return None
 
 
-def _specification(result: Result | None) -> str | None:
-    """How a command line named the objective that a result was scored by."""
-    known = None if result is None else result.data.attrs.get("specification")
+def _specification(result: Result | None) -> Specification | None:
+    """How a command line named the objective that a result was scored by; by label where there are several."""
+    if result is None:
+        return None
+    attrs = result.data.attrs
+    known, labels = attrs.get("specification"), labels_in(attrs)
+    if labels:
+        by_label = known if isinstance(known, Mapping) else dict.fromkeys(labels, known)
+        return {label: text if isinstance(text, str) else "SPEC" for label, text in by_label.items()}
     return known if isinstance(known, str) else None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from thetascope.experiments.framework.phrases import listed, percent, plural, size_of, step_of
 from thetascope.experiments.framework.tables import Cell, Table, cell, table
@@ -47,15 +48,20 @@ def glance_of(run: Run, found: Sequence[Found]) -> Glance:
 def _scored_on(found: Sequence[Found]) -> dict[str, str]:
     """On what the results were scored, where they say so."""
     attrs = [one.result.data.attrs for one in found if one.result is not None]
-    samples = sorted({each["samples_scored"] for each in attrs if isinstance(each.get("samples_scored"), int)}, reverse=True)
+    samples = sorted({count for each in attrs for count in _values(each.get("samples_scored")) if isinstance(count, int)}, reverse=True)
     trained = sorted({each["training_samples"] for each in attrs if isinstance(each.get("training_samples"), int)}, reverse=True)
-    losses = list(dict.fromkeys(str(each["loss_name"]) for each in attrs if each.get("loss_name")))
+    losses = list(dict.fromkeys(str(loss) for each in attrs for loss in _values(each.get("loss_name")) if loss))
     facts = {}
     if trained:
         facts["trained on"] = f"{listed([f'{count:,}' for count in trained])} samples"
     if samples:
         facts["scored on"] = f"{listed([f'{count:,}' for count in samples])} samples, loss {listed(losses)}"
     return facts
+
+
+def _values(value: Any) -> list[Any]:
+    """Of an attribute, also of one by label."""
+    return list(value.values()) if isinstance(value, Mapping) else [value]
 
 
 def _model(run: Run) -> Table | None:

@@ -13,6 +13,7 @@ from thetascope.experiments.framework.phrases import listed
 from thetascope.report.found import Found
 from thetascope.report.run import Run
 from thetascope.results import Result
+from thetascope.results.labelled import labels_in, samples_scored
 
 LONGEST = 20_000
 """Characters of what a result says of itself; the rest is cut off, and said so."""
@@ -30,21 +31,17 @@ class Origin:
 def origin_of(found: Found, result: Result, command: str) -> Origin:
     """What one result was made from, by what, and how it is made again."""
     attrs = result.data.attrs
-    fingerprint = _mapping(attrs.get("fingerprint"))
     engine = _mapping(attrs.get("engine"))
     counts = [f"{count:,} {label}" for label, count in result.status_counts().items() if count]
     facts = {
         "made again by": command,
         "made": attrs.get("created"),
         "points": ", ".join(counts),
-        "scored on": f"{attrs['samples_scored']:,} samples" if isinstance(attrs.get("samples_scored"), int) else None,
-        "drawn samples": fingerprint.get("samples") and f"{fingerprint['samples']:,}, seed {fingerprint.get('seed')}",
-        "loss and metrics": ", ".join(map(str, [fingerprint.get("loss"), *_mapping(fingerprint.get("metrics"))])),
-        "model": fingerprint.get("model"),
-        "data": fingerprint.get("data") and f"digest {str(fingerprint['data'])[:16]}…",
+        "scored on": samples_scored(attrs),
+        **_by_label(attrs),
         "buffers": attrs.get("buffers"),
         "engine": engine and f"{engine.get('name')}: {engine.get('reason')}",
-        "device": attrs.get("device") and f"{attrs['device']}, {attrs.get('threads')} threads, batches of {attrs.get('batch_size')}",
+        "device": attrs.get("device") and f"{attrs['device']}, {attrs.get('threads')} threads, batches of {_told(attrs.get('batch_size'))}",
         "versions": ", ".join(f"{name} {version}" for name, version in _mapping(attrs.get("versions")).items()),
         "platform": attrs.get("platform"),
         "states": _states(attrs.get("states")),
@@ -53,6 +50,37 @@ def origin_of(found: Found, result: Result, command: str) -> Origin:
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}\n… {len(text) - LONGEST:,} more characters are left out here; ts.load_result(…).data.attrs holds all"
     return Origin(found.name, tuple((name, str(value)) for name, value in facts.items() if value), text)
+
+
+def _by_label(attrs: Mapping[str, Any]) -> dict[str, str]:
+    """What each objective scored; what is the same for all once."""
+    parts = [_scored(fingerprint) for fingerprint in fingerprints(attrs).values()]
+    names = dict.fromkeys(name for part in parts for name in part)
+    found = {}
+    for name in names:
+        said = {label: str(part[name]) for label, part in zip(fingerprints(attrs), parts, strict=True) if part.get(name)}
+        alike = len(said) == len(parts) and len(set(said.values())) == 1
+        found[name] = next(iter(said.values())) if alike else "; ".join(f"{label}: {value}" for label, value in said.items())
+    return found
+
+
+def _scored(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "drawn samples": fingerprint.get("samples") and f"{fingerprint['samples']:,}, seed {fingerprint.get('seed')}",
+        "loss and metrics": ", ".join(map(str, [fingerprint.get("loss"), *_mapping(fingerprint.get("metrics"))])),
+        "model": fingerprint.get("model"),
+        "data": fingerprint.get("data") and f"digest {str(fingerprint['data'])[:16]}…",
+    }
+
+
+def fingerprints(attrs: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The fingerprint of each objective by its label; of one alone by none."""
+    labels, found = labels_in(attrs), _mapping(attrs.get("fingerprint"))
+    return {label: _mapping(found[label]) for label in labels} if labels else {"": found}
+
+
+def _told(value: Any) -> str:
+    return ", ".join(f"{part} ({label})" for label, part in value.items()) if isinstance(value, Mapping) else str(value)
 
 
 def _states(states: Any) -> str:
@@ -76,9 +104,9 @@ def doubts(run: Run, results: Sequence[tuple[str, Result]]) -> list[str]:
     for what, label in (("data", "data sets, or draws of samples"), ("model", "models")):
         kinds: dict[str, list[str]] = {}
         for name, result in results:
-            digest = _mapping(result.data.attrs.get("fingerprint")).get(what)
-            if digest:
-                kinds.setdefault(str(digest), []).append(name)
+            digests = [str(one[what]) for one in fingerprints(result.data.attrs).values() if one.get(what)]
+            for digest in dict.fromkeys(digests if len(digests) == 1 else [" ".join(digests)] * bool(digests)):
+                kinds.setdefault(digest, []).append(name)
         if len(kinds) > 1:
             groups = "; ".join(listed(names) for names in kinds.values())
             told.append(
@@ -107,7 +135,7 @@ def certainty(results: Sequence[tuple[str, Result]]) -> list[tuple[str | int | N
         rows.append(
             (
                 name,
-                samples if isinstance(samples, int) else None,
+                samples if isinstance(samples, int) else samples_scored(attrs) or None,
                 *(counts[label] for label in ("evaluated", "estimated", "not finite", "missing")),
                 error or "exact over its samples",
             )

@@ -13,6 +13,7 @@ import xarray as xr
 
 from thetascope.errors import ResultError
 from thetascope.results.dataframes import to_dataframe
+from thetascope.results.labelled import DATA, labels_of, only, samples_scored
 from thetascope.results.status import status_counts
 from thetascope.results.stored import save
 
@@ -64,6 +65,8 @@ class Result:
     def plot(self, ax: Axes | None = None, **options: Any) -> Axes | Figure:
         """Draw with matplotlib: on `ax` where one is given, else in a new figure.
 
+        Of a result of several objectives all are drawn, or that of one label with ``data=``; on `ax` only one.
+
         Returns:
             What was drawn on.
         """
@@ -109,6 +112,22 @@ class Result:
         written: Path = _exports().export(self.data, path, variable)
         return written
 
+    def one(self, data: str) -> Result:
+        """Of a result of several objectives the part of one: what a call with that objective alone would have given.
+
+        Args:
+            data: its label, such as "train".
+
+        Raises:
+            ResultError: there is no such label, or the result is of one objective.
+
+        Example:
+            >>> both = ts.interpolate({"train": objective, "test": objective}, trajectory, alphas=5)
+            >>> both.data["loss"].dims, both.one("test").data["loss"].dims
+            (('data', 'alpha'), ('alpha',))
+        """
+        return Result(only(self.data, data))
+
     def status_counts(self) -> dict[str, int]:
         """How many points are evaluated, not finite, missing and estimated, over all status variables."""
         return status_counts(self.data)
@@ -120,14 +139,21 @@ class Result:
         dims = dict.fromkeys(dim for name in [*names, *self.data.coords] for dim in self.data[name].dims)
         rows = [("dims", ", ".join(f"{dim} {self.data.sizes[dim]}" for dim in dims))]
         shown = [n for n in names if n not in WHEN and self.data[n].dtype.kind == "f" and self.data[n].size]
-        rows += [(n, _extent(self.data[n])) for n in shown]
+        rows += [row for n in shown for row in self._extents(n)]
         rows.append(("status", ", ".join(f"{count:,} {label}" for label, count in self.status_counts().items() if count)))
-        if isinstance(attrs.get("samples_scored"), int):
-            engine = attrs.get("engine", {})
-            rows.append(("scored on", f"{attrs['samples_scored']:,} samples, {attrs.get('device')}, engine {engine.get('name')}"))
+        samples = samples_scored(attrs)
+        if samples:
+            rows.append(("scored on", f"{samples}, {attrs.get('device')}, engine {attrs.get('engine', {}).get('name')}"))
         if self.path is not None:
             rows.append(("stored at", str(self.path)))
         return rows
+
+    def _extents(self, name: str) -> list[tuple[str, str]]:
+        """Of a variable, by label where it lies along several objectives."""
+        variable = self.data[name]
+        if DATA not in variable.dims or not labels_of(self.data):
+            return [(name, _extent(variable))]
+        return [(f"{name}, {label}", _extent(only(self.data, label)[name])) for label in labels_of(self.data)]
 
     def _rank(self, name: str) -> tuple[bool, bool, int, str]:
         """What was scored comes first, in its order; a store gives its variables in none."""

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from thetascope.errors import ResultError
 from thetascope.files import Lock, file_name, links_below, sweep_partial
 from thetascope.results.atomic_folder import settle
+from thetascope.results.filled import values_at
 from thetascope.results.result import Result
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names
 from thetascope.results.status import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, named
@@ -193,10 +194,14 @@ class Store:
 
     def estimate(self, prefix: str, values: Mapping[str, ArrayLike], attrs: Mapping[str, Any]) -> None:
         """Fill what is not scored with estimates over the whole dimensions; what was scored stays as it is."""
-        free = np.flatnonzero(self.data[named(prefix, "status")].values.ravel() == MISSING)
-        columns = {named(prefix, name): np.asarray(field_, np.float64).ravel()[free] for name, field_ in values.items()}
+        free = np.flatnonzero(~self.done(prefix))
         self.add({}, attrs)
-        self._put_cells(prefix, free, columns, np.full(len(free), ESTIMATED, np.int8))
+        self.write_estimates(prefix, free, values_at(values, free))
+
+    def write_estimates(self, prefix: str, cells: NDArray[np.int64], values: Mapping[str, NDArray[Any]]) -> None:
+        """Store estimates of these points."""
+        columns = {named(prefix, name): column for name, column in values.items()}
+        self._put_cells(prefix, cells, columns, np.full(len(cells), ESTIMATED, np.int8))
 
     def _put_cells(self, prefix: str, cells: NDArray[np.int64], columns: Mapping[str, NDArray[Any]], status: NDArray[np.int8]) -> None:
         """Set the values of `cells` and write the rows that they lie in: the values, their checks, the status last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from thetascope.experiments.framework.call_options import Alphas, Layers, OutPath, Parameters
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def compare_paths(
-    objective: Objective,
+    objective: Objective | Mapping[str, Objective],
     trajectory: Trajectory,
     level: Literal["model", "parameter"] = "model",
     alphas: Alphas = 41,
@@ -36,7 +37,7 @@ def compare_paths(
     through two parametrisations; ``midpoint`` says how they differ.
 
     Args:
-        objective: what to score.
+        objective: what to score; several by label, ``{"train": …, "test": …}``, give the result a first dim ``data``.
         trajectory: at least 3 recorded states.
         level: "model" or "parameter".
         alphas: how many values of α evenly in [0, 1] ([-0.5, 1.5] for parameters), or the values.

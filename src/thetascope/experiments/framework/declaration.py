@@ -19,11 +19,15 @@ from thetascope.experiments.framework.call_options import changed_options, key_o
 
 if TYPE_CHECKING:
     from thetascope.experiments.framework.job import Job
+    from thetascope.experiments.framework.source import Source
     from thetascope.experiments.framework.words import Words
     from thetascope.results.result import Result
 
 SUBJECTS = ("objective", "trajectory", "trajectory_or_state", "state", "training")
 """What arguments without a default are called, so that `examine` and the command know what to pass."""
+
+Specification = str | Mapping[str, str]
+"""How a command line names the objective; by label where there are several."""
 
 RUN = "run"
 """As ``out``: the place of the call in the run directory that the states are of."""
@@ -77,6 +81,7 @@ class Declaration:
         levels: options that have a meaning at some levels only, with these.
         buffers: the policy for buffers by default, for models that keep running statistics: "recalibrate", or "final" where
             recalibrating would hide or cost more than it shows; by level where levels differ.
+        one_objective: whether it takes one objective only, and not several by label.
     """
 
     function: Callable[..., Result]
@@ -89,6 +94,7 @@ class Declaration:
     keeps: tuple[str, ...] = ()
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     buffers: Literal["recalibrate", "final"] | Mapping[str, Literal["recalibrate", "final"]] = "recalibrate"
+    one_objective: bool = False
 
     def __post_init__(self) -> None:
         strange = [name for name in subjects_of(self.function) if name not in SUBJECTS]
@@ -122,14 +128,32 @@ class Declaration:
         given = dict(arguments)
         out, engine, progress = given.pop("out", None), given.pop("engine", "auto"), given.pop("progress", True)
         call = Call(self, given)
-        if callable(getattr(given.get("objective"), "under", None)):
-            policy = self.buffers if isinstance(self.buffers, str) else self.buffers.get(str(given.get("level")), "recalibrate")
-            given["objective"] = given["objective"].under(policy)
-        source = import_module(f"{self.function.__module__}.experiment").source(**given)
+        source = self._source(given)
         chosen = self._chosen(given) if chosen is None else chosen
         key = call.key_with(chosen)
         path = None if out is None else self._place(out, key, given)
         return Job(source, self.name, key, {**chosen, **call.changed}, path, engine, progress=progress)
+
+    def _source(self, given: Mapping[str, Any]) -> Source:
+        """The work, with one objective or with several by label."""
+        make = import_module(f"{self.function.__module__}.experiment").source
+        policy = self.buffers if isinstance(self.buffers, str) else self.buffers.get(str(given.get("level")), "recalibrate")
+
+        def made(objective: Any) -> Source:
+            under = objective.under(policy) if callable(getattr(objective, "under", None)) else objective
+            source: Source = make(**{**given, "objective": under})
+            return source
+
+        if "objective" not in given:
+            source: Source = make(**given)
+            return source
+        if not isinstance(given["objective"], Mapping):
+            return made(given["objective"])
+        from thetascope.experiments.framework.labelled import checked_objectives, labelled_source
+
+        if self.one_objective:
+            raise UsageError(f"{self.name} takes one objective, not several by label; call it once for each")
+        return labelled_source(made, checked_objectives(given["objective"]))
 
     def _subject(self, given: Mapping[str, Any]) -> Any:
         return given[next(name for name in subjects_of(self.function) if name != "objective")]
@@ -205,18 +229,18 @@ class Call:
         subjects = {name: about[name] for name in subjects_of(self.experiment.function)}
         return self.experiment.job({**self.all_options, **subjects, **how}, chosen)
 
-    def command_line(self, run: str, objective: str = "SPEC") -> str:
+    def command_line(self, run: str, objective: Specification = "SPEC") -> str:
         """What a terminal makes the call with; an option that cannot be typed is left out."""
         return command_line(self.experiment, self.changed, run, objective)
 
 
-def command_line(experiment: Declaration, options: Mapping[str, Any], run: str, objective: str = "SPEC") -> str:
+def command_line(experiment: Declaration, options: Mapping[str, Any], run: str, objective: Specification = "SPEC") -> str:
     """The command of an experiment with some options."""
     subjects = subjects_of(experiment.function)
     words = ["thetascope", experiment.command]
     words += [run] if run else []
     words += ["--training SPEC"] if experiment.trains else []
-    words += [f"--objective {objective if objective == 'SPEC' else shlex.quote(objective)}"] if "objective" in subjects else []
+    words += _objective_words(objective) if "objective" in subjects else []
     own = options_of(experiment.function)
     for name, given in ((name, options[name]) for name in [*experiment.subject_options, *own] if name in options):
         option, value = f"--{name.replace('_', '-')}", own[name].typed.shown(given) if name in own else given
@@ -228,6 +252,11 @@ def command_line(experiment: Declaration, options: Mapping[str, Any], run: str, 
             several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
             words.append(" ".join([option, *(shlex.quote("none" if part is None else str(part)) for part in several)]))
     return " ".join(words)
+
+
+def _objective_words(objective: Specification) -> list[str]:
+    given = [objective] if isinstance(objective, str) else [f"{label}={text}" for label, text in objective.items()]
+    return [f"--objective {one if one == 'SPEC' else shlex.quote(one)}" for one in given]
 
 
 def words_of(experiment: Declaration, attrs: Mapping[Any, Any]) -> Words:

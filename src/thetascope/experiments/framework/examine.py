@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thetascope.errors import ResultError, UsageError
-from thetascope.experiments.framework.declaration import Call, place_of
+from thetascope.experiments.framework.declaration import Call, place_of, words_of
 from thetascope.experiments.framework.pictures import save_figure
 from thetascope.progress import say
 from thetascope.results.result import Result
@@ -16,7 +16,6 @@ from thetascope.results.result import Result
 if TYPE_CHECKING:
     from thetascope.experiments.framework.job import Job
     from thetascope.experiments.framework.plan import Plan
-    from thetascope.scoring.objective import Objective
     from thetascope.training.training import Training
     from thetascope.trajectory import Trajectory
 
@@ -26,7 +25,7 @@ class Subject:
     """What is examined.
 
     Attributes:
-        objective: what scores.
+        objective: what scores; or several, by label.
         trajectory: the recorded states.
         home: the folder of the results and the figures.
         training: for experiments that train.
@@ -36,7 +35,7 @@ class Subject:
         progress: say what is done.
     """
 
-    objective: Objective
+    objective: Any
     trajectory: Trajectory
     home: Path
     training: Training | None = None
@@ -97,7 +96,8 @@ def examine(subject: Subject, entries: Sequence[Call], left_out: dict[str, Resul
             continue
         key = subject.call(entry).key
         pictures = tuple(save_figure(result.data, subject.home / "figures" / f"{key}{suffix}") for suffix in (".png", ".html"))
-        finding = Finding(entry, result, pictures, entry.words.headline(result.data))
+        words = words_of(entry.experiment, result.data.attrs)
+        finding = Finding(entry, result, pictures, words.headline(result.data))
         say(f"{counted} {entry.words.question} {finding.headline}", shown=subject.progress)
         findings.append(finding)
     return findings

@@ -10,7 +10,6 @@ import torch
 
 from thetascope.experiments.framework.call_options import canonical
 from thetascope.experiments.framework.plan import Plan
-from thetascope.experiments.framework.provenance import provenance_attrs
 from thetascope.experiments.framework.same_call import check_same_call
 from thetascope.experiments.framework.source import Source
 from thetascope.results.result import Result
@@ -96,7 +95,7 @@ class Job:
             "key": self.key,
             "options": _typed(self._options),
             **source.attrs,
-            **provenance_attrs(source.objective, self._fingerprint(), engine.to_json(), first.samples),
+            **source.provenance(self._name, engine, first),
             "states": states,
         }
         layout = Layout(source.blocks(first, engine), source.coords, source.constants(), attrs, source.labels)
@@ -104,15 +103,12 @@ class Job:
 
     def _resumed(self, path: Path, engine: Engine) -> tuple[Store, Engine, FirstPoint]:
         """The stored result, with the engine, batch size and threads it was made with; something of it is scored again."""
-        store, objective = Store.open(path), self.source.objective
+        store = Store.open(path)
         try:
             attrs = store.data.attrs
             engine = self._checked(path, attrs, engine)
             torch.set_num_threads(attrs["threads"])
-            objective.batches.rebatched(attrs["batch_size"])
-            first = self.source.recheck(store)
-            if objective.batches.batch_size != attrs["batch_size"]:  # less memory than there was
-                store.add({}, {"batch_size": objective.batches.batch_size, "memory_ran_out": True})
+            first = self.source.resumed(store)
         except BaseException:
             store.close()
             raise
@@ -120,23 +116,13 @@ class Job:
 
     def _checked(self, path: Path, attrs: Mapping[Any, Any], engine: Engine) -> Engine:
         """The engine that a stored result was made with, once it is seen to be of this call."""
-        before = {**attrs["fingerprint"], "engine": attrs["engine"]["name"]}
-        asked = before["engine"] if self._engine == "auto" else engine.backend.name
-        check_same_call(path, before, {**self._fingerprint(), "engine": asked})
+        used = attrs["engine"]["name"]
+        asked = used if self._engine == "auto" else engine.backend.name
+        check_same_call(path, attrs["fingerprint"], self.source.fingerprint(self._name), (used, asked))
         return Engine.from_json(attrs["engine"])
 
     def _states(self) -> dict[str, Any]:
         return {state.digest(): state for state in self.source.states()}
-
-    def _fingerprint(self) -> dict[str, Any]:
-        source = self.source
-        return {
-            "experiment": self._name,
-            **source.objective.fingerprint(),
-            "states": list(self._states()),
-            "settings": dict(source.settings),
-            **source.identity(),
-        }
 
 
 def _typed(options: Mapping[str, Any]) -> dict[str, Any]:

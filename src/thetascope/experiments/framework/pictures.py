@@ -6,14 +6,19 @@ None loads torch: a result is drawn on a machine that has neither the model nor 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thetascope.drawing.joined import joined
 from thetascope.errors import ResultError
+from thetascope.experiments.framework.phrases import listed
 from thetascope.files import write_atomically
+from thetascope.results.labelled import labels_of, only
 from thetascope.results.status import status_counts
 
 if TYPE_CHECKING:
@@ -27,10 +32,11 @@ if TYPE_CHECKING:
 EXPERIMENTS = "thetascope.experiments"
 
 
-def draw_matplotlib(data: xr.Dataset, ax: Axes | None = None, **options: Any) -> Axes | Figure:
+def draw_matplotlib(data: xr.Dataset, /, ax: Axes | None = None, **options: Any) -> Axes | Figure:
     """Draw a result's data on `ax`, or in a new figure.
 
-    Nearly every picture takes `variable`: one of the scored variables, drawn alone. What else one takes its module says.
+    Nearly every picture takes `variable`: one of the scored variables, drawn alone. What else one takes its module says. Of a result
+    of several objectives all are drawn, or only that of the label `data`.
 
     Raises:
         ResultError: the picture has no such option, or the result nothing of the name that it gives.
@@ -40,7 +46,7 @@ def draw_matplotlib(data: xr.Dataset, ax: Axes | None = None, **options: Any) ->
     return drawn_on(ax, picture(data, "axes", **options)) if ax is not None else figure_of(picture(data, "figure", **options))
 
 
-def draw_plotly(data: xr.Dataset, **options: Any) -> PlotlyFigure:
+def draw_plotly(data: xr.Dataset, /, **options: Any) -> PlotlyFigure:
     """Draw a result's data as an interactive page.
 
     Raises:
@@ -51,12 +57,34 @@ def draw_plotly(data: xr.Dataset, **options: Any) -> PlotlyFigure:
     return page_of(picture(data, "page", **options))
 
 
-def picture(data: xr.Dataset, form: Form, **options: Any) -> Picture:
+def picture(data: xr.Dataset, form: Form, /, **options: Any) -> Picture:
     """The picture of a result's data, as data.
 
     Raises:
-        ResultError: there is none, it has no such option, or the result nothing of the name that it gives.
+        ResultError: there is none, it has no such option, or the result nothing of the name that it gives; or several objectives are
+            to be drawn on one pair of axes.
     """
+    chosen, labels = options.pop("data", None), labels_of(data)
+    if chosen is not None:
+        one = _picture(only(data, chosen), form, **options)
+        return replace(one, title=f"{one.title}, {chosen} data", notes=(*one.notes, _scored_on([chosen])))
+    if not labels:
+        return _picture(data, form, **options)
+    if form == "axes":
+        raise ResultError(
+            f'axes of your own show one objective, and this result is of {", ".join(labels)}: choose one with data="{labels[0]}", '
+            "or leave ax= out"
+        )
+    pictures = {label: _picture(only(data, label), form, **options) for label in labels}
+    return joined(pictures, form, _scored_on(labels), common=getattr(picture_module(data), "COMMON_AXES", False))
+
+
+def _scored_on(labels: Sequence[str]) -> str:
+    """What a caption says of the data."""
+    return f"scored on {listed(labels)} data; weight decay or another regulariser is not in the loss"
+
+
+def _picture(data: xr.Dataset, form: Form, **options: Any) -> Picture:
     make = picture_module(data).picture
     known = list(signature(make).parameters)[1:]
     if "form" in known:
@@ -71,7 +99,7 @@ def picture(data: xr.Dataset, form: Form, **options: Any) -> Picture:
     return made
 
 
-def save_figure(data: xr.Dataset, path: Path, **options: Any) -> Path:
+def save_figure(data: xr.Dataset, path: Path, /, **options: Any) -> Path:
     """Draw into a file, whole or not at all: an interactive page for .html (self-contained, no network), else a picture.
 
     Returns:

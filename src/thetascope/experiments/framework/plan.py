@@ -13,6 +13,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from thetascope.experiments.framework.phrases import listed
 from thetascope.experiments.framework.timing import Expected
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
@@ -55,7 +56,7 @@ class Plan:
         unit: of what: "points", "parameters" or "optimizer steps".
         stored: how much of it is there already.
         time: how long it takes.
-        samples: on how many samples each point is scored.
+        samples: on how many samples each point is scored; by label where there are several objectives.
         engine: the backend, the device, and why.
         memory: None where it is not known.
     """
@@ -66,9 +67,16 @@ class Plan:
     unit: str
     stored: int
     time: Expected
-    samples: int
+    samples: int | Mapping[str, int]
     engine: str
     memory: Memory | None
+
+    @property
+    def scored_on(self) -> str:
+        """On how many samples, in words."""
+        if isinstance(self.samples, int):
+            return f"{self.samples:,} samples"
+        return listed([f"{count:,} {label} samples" for label, count in self.samples.items()])
 
 
 def memory_of(objective: Objective, requests: Sequence[Request]) -> Memory:

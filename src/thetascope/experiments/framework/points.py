@@ -20,6 +20,7 @@ from thetascope.geometry.edits import ScalarEdits
 from thetascope.geometry.points import PointSet
 from thetascope.geometry.smooth import first_cells
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
+from thetascope.results.filled import Filled
 from thetascope.results.status import MISSING, named
 from thetascope.results.store import Block, Store
 from thetascope.scoring.cache import FirstPoint
@@ -47,13 +48,13 @@ class AllPoints(Request):
         """How many are stored at once."""
         return unit_size(self, first.seconds, resident=resident, shares=shares)
 
-    def work(self, store: Store | None, size: int = 1) -> Remaining:
+    def work(self, store: Filled | None, size: int = 1) -> Remaining:
         """What is still to score: whole units; without a store all of it, in units of `size`."""
         units = list(units_of(self, size) if store is None else pending_units(self, store))
         left = sum(len(unit) for unit in units)
         return Remaining(self, units, left, left)
 
-    def fill(self, store: Store, runner: Runner) -> None:
+    def fill(self, store: Filled, runner: Runner) -> None:
         """Score what is not stored yet."""
         runner.everything(self)
 
@@ -68,14 +69,14 @@ class EstimatedGrid(AllPoints):
         """A row: a round of cells lies anywhere, and of chunks of few cells a row would be many files, all written again."""
         return self.shape[-1]
 
-    def work(self, store: Store | None, size: int = 1) -> Remaining:
+    def work(self, store: Filled | None, size: int = 1) -> Remaining:
         """The cells that are not there, at most."""
         done = np.zeros(len(self.points), bool) if store is None else store.done(self.prefix)
         ny, nx = self.shape
         cells, left = [[int(cell)] for cell in first_cells(nx, ny) if not done[cell]], int((~done).sum())
         return Remaining(self, cells, left, min(left, len(cells) + TESTS * ROUND) if worth_estimating((ny, nx)) else left)
 
-    def fill(self, store: Store, runner: Runner) -> None:
+    def fill(self, store: Filled, runner: Runner) -> None:
         """Score some cells and estimate the rest; cells that are stored already are not scored again."""
         before = store.done(self.prefix)
         if before.all():
@@ -184,7 +185,7 @@ class PointsSource(Source):
         assert found is not None
         return found
 
-    def recheck(self, store: Store) -> FirstPoint:
+    def recheck(self, store: Filled) -> FirstPoint:
         """One stored point, scored again: that which the others are compared with, if it is stored; the first one where none is."""
         same = self._compared
         for request in () if any(request.remade for request in self.requests) else self.requests:
@@ -214,7 +215,7 @@ class PointsSource(Source):
         """What is known."""
         return self.known
 
-    def fill(self, store: Store, engine: Engine, first: FirstPoint, *, progress: bool) -> Mapping[str, Any]:
+    def fill(self, store: Filled, engine: Engine, first: FirstPoint, *, progress: bool) -> Mapping[str, Any]:
         """Say how long it takes, and score request by request."""
         works = [request.work(store) for request in self.requests]
         least, left = sum(work.least for work in works), sum(work.left for work in works)

@@ -9,15 +9,15 @@ from typing import Any
 from thetascope.errors import ResultError
 
 
-def check_same_call(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Whether what lies at `path` was made by this call.
+def check_same_call(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any], engines: tuple[str, str]) -> None:
+    """Whether what lies at `path` was made by this call: its fingerprint, and the engine before and now.
 
     Raises:
         ResultError: it was not; every difference is named.
     """
-    different = _differences(stored, now)
+    different = _differences(stored, now) + _differences({"engine": engines[0]}, {"engine": engines[1]})
     if different:
-        told = [one for one in different if not one.startswith("grid.")]  # a digest says little, and follows from the settings
+        told = [one for one in different if "grid." not in one.partition(" ")[0]]  # a digest says little, and follows from the settings
         raise ResultError(
             f'"{path}" holds the result of another call: {"; ".join(told or different)}. Choose another place for this one (out=, --out), '
             "or remove that result"

@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike
 
 from thetascope.errors import ObjectiveError
 from thetascope.experiments.framework.plan import Plan
+from thetascope.experiments.framework.provenance import provenance_attrs
 from thetascope.geometry.points import StoredStates
+from thetascope.results.filled import Filled
 from thetascope.results.store import Block, Store
 from thetascope.scoring.cache import FirstPoint
 from thetascope.scoring.determinism import check_determinism, recheck
@@ -68,13 +70,36 @@ class Source(ABC):
         """What a stored result must agree with to be gone on with, beside the objective, the states and the settings."""
         return {}
 
+    def fingerprint(self, experiment: str) -> dict[str, Any]:
+        """Everything that a stored result must agree with to be gone on with, but for the engine."""
+        return {
+            "experiment": experiment,
+            **self.objective.fingerprint(),
+            "states": list(dict.fromkeys(state.digest() for state in self.states())),
+            "settings": dict(self.settings),
+            **self.identity(),
+        }
+
+    def provenance(self, experiment: str, engine: Engine, first: FirstPoint) -> dict[str, Any]:
+        """What the result says of where it comes from, but for its states."""
+        return provenance_attrs(self.objective, self.fingerprint(experiment), engine.to_json(), first.samples)
+
     @abstractmethod
     def first_point(self) -> FirstPoint:
         """What scoring a first point shows: whether it can be trusted, which variables there are, how long it takes."""
 
+    def resumed(self, store: Filled) -> FirstPoint:
+        """The same of something that was stored, scored again with the batch size that it was made with."""
+        batches, attrs = self.objective.batches, store.data.attrs
+        batches.rebatched(attrs["batch_size"])
+        first = self.recheck(store)
+        if batches.batch_size != attrs["batch_size"]:  # less memory than there was
+            store.add({}, {"batch_size": batches.batch_size, "memory_ran_out": True})
+        return first
+
     @abstractmethod
-    def recheck(self, store: Store) -> FirstPoint:
-        """The same of something that was stored, which must come out again."""
+    def recheck(self, store: Filled) -> FirstPoint:
+        """What scoring something again shows that was stored; it must come out again."""
 
     def tuned(self, engine: Engine, first: FirstPoint) -> Engine:
         """The engine with the settings that are fastest for this work, where that is worth a measurement."""
@@ -131,7 +156,7 @@ class ReferenceSource(Source):
         with self.objective.model.running():
             return check_determinism(self.objective, self._request)
 
-    def recheck(self, store: Store) -> FirstPoint:
+    def recheck(self, store: Filled) -> FirstPoint:
         """Whether the stored scores of that state come out again."""
         stored = {name: float(store.data[f"{self.reference_name}_{name}"]) for name in self.reference}
         with self.objective.model.running():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from thetascope.experiments.framework.tables import Table
+from thetascope.experiments.framework.phrases import listed
+from thetascope.experiments.framework.tables import Row, Table, cell
+from thetascope.results.labelled import attrs_of, labels_in, labels_of, only
 from thetascope.results.status import is_error
 
 CHAPTERS = {
@@ -56,9 +59,23 @@ class Words:
     start: str = ""
 
     def of(self, attrs: Mapping[Any, Any]) -> Words:
-        """These words for a call's options or a result's attributes."""
-        asks, caveat = (said if isinstance(said, str) else said(attrs) for said in (self.asks, self.does_not_show))
-        return replace(self, asks=asks, does_not_show=caveat)
+        """These words for a call's options or a result's attributes; of several objectives they are said by label."""
+        labels = labels_in(attrs)
+        known = attrs_of(attrs, labels[0]) if labels else attrs
+        asks, caveat = (said if isinstance(said, str) else said(known) for said in (self.asks, self.does_not_show))
+        if not labels:
+            return replace(self, asks=asks, does_not_show=caveat)
+        return replace(
+            self,
+            asks=asks,
+            does_not_show=f"{caveat} What is scored is the loss on {listed(labels)} data alone: weight decay or another "
+            "regulariser is not in it.",
+            headline=lambda data: " / ".join(_by_label(data, self.headline)),
+            how=lambda data: " ".join(_by_label(data, self.how)),
+            shows=lambda data: _sentences(data, self.shows),
+            table=None if self.table is None else partial(_joined_table, made=self.table),
+            error=None if self.error is None else partial(_joined_error, told=self.error),
+        )
 
     @property
     def question(self) -> str:
@@ -71,6 +88,33 @@ class Words:
         """What it does not show, once it is known of which call."""
         assert isinstance(self.does_not_show, str)
         return self.does_not_show
+
+
+def _by_label(data: xr.Dataset, tell: Callable[[xr.Dataset], str]) -> list[str]:
+    """What is told of each objective, with its label in front."""
+    return [f"{label}: {tell(only(data, label))}" for label in labels_of(data)]
+
+
+def _sentences(data: xr.Dataset, tell: Callable[[xr.Dataset], Sequence[str]]) -> list[str]:
+    """The sentences of each objective with its label in front; what is true of all stands once."""
+    told = {label: tell(only(data, label)) for label in labels_of(data)}
+    of_all = [sentence for sentence in next(iter(told.values())) if all(sentence in others for others in told.values())]
+    return [f"{label}: {sentence}" for label, own in told.items() for sentence in own if sentence not in of_all] + of_all
+
+
+def _joined_table(data: xr.Dataset, made: Callable[[xr.Dataset], Table]) -> Table:
+    """The tables of all objectives as one, with a column for the label."""
+    tables = {label: made(only(data, label)) for label in labels_of(data)}
+    first = next(iter(tables.values()))
+    rows = tuple(Row((cell(label), *row.cells), row.layer) for label, one in tables.items() for row in one.rows)
+    notes = [f"{label}: {one.note}" for label, one in tables.items() if one.note]
+    return Table(first.caption, ("data", *first.titles), rows, note=" ".join(notes))
+
+
+def _joined_error(data: xr.Dataset, told: Callable[[xr.Dataset], str]) -> str:
+    """What is known of the error of estimates, by label."""
+    errors = {label: told(only(data, label)) for label in labels_of(data)}
+    return "; ".join(f"{label}: {error}" for label, error in errors.items() if error)
 
 
 def is_straight(attrs: Mapping[Any, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from thetascope.experiments.framework.call_options import Alphas, Kind, Layers, OutPath, Parameters
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def interpolate(
-    objective: Objective,
+    objective: Objective | Mapping[str, Objective],
     trajectory: Trajectory,
     kind: Kind = "linear",
     level: Literal["model", "layer", "parameter"] = "model",
@@ -32,7 +33,7 @@ def interpolate(
     training's steps, set at α = i/n. Linear is n = 1 (first and last state), quadratic n = 2 (with the middle one).
 
     Args:
-        objective: what to score.
+        objective: what to score; several by label, ``{"train": …, "test": …}``, give the result a first dim ``data``.
         trajectory: the recorded states.
         kind: "linear", "quadratic", or the degree n.
         level: what moves. "model": everything. "layer": one layer at a time, the rest stays final.

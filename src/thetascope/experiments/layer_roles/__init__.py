@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from thetascope.experiments.framework.call_options import Layers, OutPath, Typed, canonical
@@ -31,7 +31,7 @@ InitFunction = Annotated["Callable[[], nn.Module] | Callable[[nn.Module], Any] |
 
 
 def layer_roles(
-    objective: Objective,
+    objective: Objective | Mapping[str, Objective],
     trajectory: Trajectory,
     draws: int = 5,
     threshold: float = 0.25,
@@ -62,7 +62,7 @@ def layer_roles(
     "Are All Layers Created Equal?", 2019). Němcová (2021, sections 4.1 and 6.2) calls critical layers *robust*.
 
     Args:
-        objective: what to score.
+        objective: what to score; several by label, ``{"train": …, "test": …}``, give the result a first dim ``data``.
         trajectory: the recorded states, of which the first and the last are used.
         draws: how many times each layer is drawn anew.
         threshold: the share above which a layer is critical.

@@ -70,4 +70,5 @@ EXPERIMENT = Declaration(
     entries=(Entry(60, by_name_only=True),),
     examples=("parameter-atlas RUN --objective SPEC", "parameter-atlas RUN --objective SPEC --kind quadratic --layers fc1 fc2"),
     buffers="final",
+    one_objective=True,
 )

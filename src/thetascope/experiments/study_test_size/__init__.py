@@ -83,4 +83,5 @@ EXPERIMENT = Declaration(
     examples=("study-test-size RUN --objective SPEC",),
     keeps=("sizes", "repeats"),
     subject_options={"state": SubjectOption(int, "The step of the state that is scored (default: the last).", state_at, step_unless_last)},
+    one_objective=True,
 )

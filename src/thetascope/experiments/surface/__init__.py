@@ -39,7 +39,7 @@ Through = Annotated["Sequence[Mapping[str, Tensor]] | None", Typed(list[int], _s
 
 
 def surface(
-    objective: Objective,
+    objective: Objective | Mapping[str, Objective],
     trajectory_or_state: Trajectory | Mapping[str, Tensor],
     directions: Directions = "random",
     through: Through = None,
@@ -64,7 +64,7 @@ def surface(
     objective says ``buffers="recalibrate"``.
 
     Args:
-        objective: what to score.
+        objective: what to score; several by label, ``{"train": …, "test": …}``, give the result a first dim ``data``.
         trajectory_or_state: a training, whose last state is the center, or a state.
         directions: "random": from a normal distribution, normalised as `normalize` says; 1 on an axis is then the length
             of the weights themselves. "pca": the first two principal components of the training, of length 1. Or two of

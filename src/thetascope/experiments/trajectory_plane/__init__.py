@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def trajectory_plane(
-    objective: Objective,
+    objective: Objective | Mapping[str, Objective],
     trajectory: Trajectory | Sequence[Trajectory],
     x: AxisOrCount = 51,
     y: AxisOrCount = 51,
@@ -36,7 +36,7 @@ def trajectory_plane(
     right below each, ``off_plane`` says how far away the state is.
 
     Args:
-        objective: what to score.
+        objective: what to score; several by label, ``{"train": …, "test": …}``, give the result a first dim ``data``.
         trajectory: the recorded states, at least 3; or several trainings, which then share the plane of all their states
             together, through the last state of the first.
         x: how many values, over the way with its margin; or (low, high, how many).

@@ -17,6 +17,8 @@ STYLES: dict[str, dict[str, Any]] = {"linear": {"color": ORANGE, "dash": "dash"}
 """Of each path."""
 CROSSINGS = {False: ("circle", "crosses what was measured"), True: ("square", "meets it by construction")}
 """By whether it does so by construction: the marker, and what it says."""
+COMMON_AXES = True
+"""The curves of several objectives are drawn on the same axes."""
 
 
 def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Picture:

@@ -10,6 +10,9 @@ from thetascope.drawing.style import ORANGE, knots_note, quantities, wants_log
 if TYPE_CHECKING:
     import xarray as xr
 
+COMMON_AXES = True
+"""The curves of several objectives are drawn on the same axes."""
+
 
 def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
     """All variables below one another, or only `variable`; points that are missing or not finite stay so."""
