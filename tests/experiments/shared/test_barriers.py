@@ -86,6 +86,7 @@ def test_the_error_is_that_of_the_samples() -> None:
 def test_means_of_batches_have_no_known_error() -> None:
     result = between(-1, 1, step=means)
     assert np.isnan(result.data.attrs["barrier_se"])
+    assert result.status_counts()["not finite"] == 0  # it is the errors that are not known
     assert result.data.attrs["has_barrier"] is True
     assert "without a known error" in words_of(EXPERIMENT, result.data.attrs).headline(result.data)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from thetascope.arrays import Floats
+from thetascope.experiments.shared.barrier_words import SHARE
 from thetascope.geometry.points import PointSet
 from thetascope.scoring.objective import Objective
 
@@ -22,8 +23,6 @@ RIVALS = 5
 """So many α's at most, those with the highest values, compete for the maximum in each draw."""
 ERRORS = 2.0
 """So many standard errors are no barrier."""
-SHARE = 0.01
-"""Of the gain: so much is no barrier."""
 ROUNDING = 1e-6
 """Where there is no gain that a share could be taken of, so much of the ends' losses is no barrier."""
 

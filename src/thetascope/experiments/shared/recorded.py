@@ -1,0 +1,32 @@
+"""What recorded states score with the buffers that they were recorded with, where the policy for buffers replaces these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thetascope.arrays import Floats
+from thetascope.drawing.spec import Line, Mark, unbounded
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+RECORDED = "as recorded"
+
+
+def recorded_of(data: xr.Dataset, name: str) -> Floats:
+    """A value a state; none at all where states were scored as they were recorded anyway."""
+    found = data.get(f"{name}_recorded")
+    return np.empty(0) if found is None else np.asarray(found.values, np.float64)
+
+
+def recorded_marks(x: Any, values: Floats, told: Sequence[str], **style: Any) -> list[Mark]:
+    """Hollow marks, around those of the same states under the policy."""
+    if not len(values):
+        return []
+    said = [f"{RECORDED}: {text}" for text in told]
+    hollow: dict[str, Any] = {"dash": "", "face": "none", "size": 7, "level": 3, **style}
+    line = Line(x=x, y=np.where(np.isfinite(values), values, np.nan), label=RECORDED, told=said, hover="%{y:.5g}", **hollow)
+    return [line, *([] if np.isfinite(values).all() else [unbounded(x, values, f"{RECORDED}: not finite", "cross-thin")])]
