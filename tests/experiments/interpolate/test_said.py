@@ -157,13 +157,13 @@ def test_why_there_is_no_barrier_is_said(path: ts.Result) -> None:
 
 @pytest.mark.parametrize("level", ["model", "layer"])
 def test_heavy_tails_are_said_in_words_and_captions(level: Any) -> None:
-    """One sample of a hundred carries nearly all of the loss."""
+    """One sample of two hundred carries nearly all of the loss."""
     chosen = case("linear")
-    inputs, targets = chosen.data(100)
+    inputs, targets = (part.repeat(10, *[1] * (part.ndim - 1)) for part in chosen.data(20))
     inputs[0] *= 1e4
     result = ts.interpolate(ts.Objective(chosen.model(), (inputs, targets)), trajectory_of("linear"), level=level, alphas=3, progress=False)
     share = result.data.attrs["reference"]["top_share"]
-    assert share > 0.9
+    assert share > 0.5
     said = f"1 % of the samples with the largest losses carry {100 * share:.0f} % of the loss: standard errors are rough"
     notes = (picture(result.data) if level == "model" else layered(result.data, "figure")).notes
     assert f"the {said}" in notes
