@@ -28,14 +28,18 @@ def scored_notes(attrs: Mapping[str, Any], moving: str = "running statistics mov
     return [note for note in (buffers_note(attrs, moving, held), tails_note(attrs)) if note]
 
 
-def buffers_note(attrs: Mapping[str, Any], moving: str, held: str) -> str:
-    """What was done with floating buffers; nothing where the model has none."""
+def buffers_note(attrs: Mapping[str, Any], moving: str, held: str, *, were: bool = False) -> str:
+    """What was done with floating buffers; nothing where the model has none. With `were` it is a sentence."""
     if not attrs.get("floating_buffers"):
         return ""
     if attrs["buffers"] != "recalibrate":
-        return moving if attrs["buffers"] == "path" else f"buffers of the {held}"
+        return moving if attrs["buffers"] == "path" else f"buffers {'were those ' * were}of the {held}"
     calibration, left = attrs.get("calibration") or {}, list(attrs.get("statistics_left", ()))
-    said = [f"running statistics estimated anew at each point{_source(attrs, calibration)}"] if calibration.get("layers", 1) else []
+    said = (
+        [f"running statistics {'were ' * were}estimated anew at each point{_source(attrs, calibration)}"]
+        if calibration.get("layers", 1)
+        else []
+    )
     return "; ".join([*said, *([f"statistics of {_named(left)} are left as they are: not understood"] if left else [])])
 
 

@@ -108,6 +108,7 @@ def test_curves_have_bands_of_twice_their_errors(both: ts.Result) -> None:
     for panel, name in enumerate(("excess_se", "accuracy_excess_se")):
         curves = list(lines(layered(layers, "figure"), panel).values())
         for i, curve in enumerate(curves):
+            assert curve.spread is not None
             np.testing.assert_array_equal(curve.spread, 2 * layers[name].values[i])
             assert curve.spread_label == BAND
             assert curve.spread[-1] == 0.0  # all of them end in the final state
@@ -135,7 +136,7 @@ def test_a_barrier_is_said_with_its_error(path: ts.Result) -> None:
     data = of_barrier(path.data)
     said = "a barrier of 0.5 ± 0.04 at α = 0.25 (± 2 standard errors, paired)"
     assert words(data).headline(data).endswith(said)
-    assert said in picture(data).notes
+    assert picture(data).notes[0].endswith(f" samples; {said}")
     assert any(told.startswith("There is a barrier: ") and "up to 0.5 ± 0.04, at α = 0.25" in told for told in words(data).shows(data))
     unknown = of_barrier(path.data, barrier_se=float("nan"))
     assert words(unknown).headline(unknown).endswith("a barrier of 0.5 at α = 0.25 (without a known error)")

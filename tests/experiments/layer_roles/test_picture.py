@@ -297,7 +297,7 @@ def test_one_draw_has_no_spread(data: xr.Dataset) -> None:
 def test_ends_as_recorded_are_named_beside_those_of_the_policy(data: xr.Dataset) -> None:
     data = data.assign(loss_recorded=("end", [16.2, 0.55]), accuracy_recorded=("end", [0.1, 0.9]))
     loss = panels(data)[0]
-    assert "final 0.5 (as recorded: 0.55), initial 2.5 (as recorded: 16.2), threshold 1" in loss.x_label
+    assert loss.x_label.endswith("\nfinal 0.5, initial 2.5, threshold 1\nas recorded: final 0.55, initial 16.2")
     about = {mark.label: mark.about for mark in loss.marks if isinstance(mark, Line)}
     assert about["initial state"] == "initial state (as recorded: 16.2)"
     assert lines(loss)["initial"] == 2.5  # where it is drawn is under the policy

@@ -354,11 +354,10 @@ def test_buffers_and_distance_are_told_apart_by_numbers() -> None:
     """Off the plane losses are half of the plane's, and the recorded buffers make them five times as large."""
     data = recorded(plane(floating_buffers=2, buffers="recalibrate"), 5.0)
     assert info(data).note("loss") == (
-        "colours show the plane's loss; with buffers by the same rule a state's own loss differs by a factor of up to 2: states lie up to "
-        "1.5 off the plane; with the buffers that were recorded it differs by a factor of up to 5 from that: this is the buffers' doing, "
-        "not the distance's"
+        "colours show the plane's loss; a state's own loss differs by a factor of up to 2: states lie up to 1.5 off the plane; as recorded "
+        "it differs by a factor of up to 5 from that, by its buffers alone"
     )
-    assert "recorded it differs by up to 0.25 from that" in info(data).note("accuracy")
+    assert "as recorded it differs by up to 0.25 from that" in info(data).note("accuracy")
     assert any(info(data).note("loss")[1:] in said for said in WORDS.shows(data))
     kept = info(plane(floating_buffers=2, buffers="path")).note("loss")
     assert kept.endswith("states lie up to 1.5 off the plane, and keep the buffers that they were recorded with")
@@ -382,14 +381,16 @@ def test_the_side_panel_has_hollow_marks_for_states_as_recorded() -> None:
 
 def test_captions_and_words_say_what_was_done_with_buffers() -> None:
     calibration = {"rows": 2000, "batches": 8, "batch": 250, "layers": 2}
-    data = plane(floating_buffers=2, buffers="recalibrate", calibration=calibration, calibration_is_own_data=True, statistics_left=["n.peak"])
+    data = plane(
+        floating_buffers=2, buffers="recalibrate", calibration=calibration, calibration_is_own_data=True, statistics_left=["n.peak"]
+    )
     said = (
         "running statistics estimated anew at each point from 2,000 of the objective's own inputs (8 batches of 250); statistics of n.peak "
         "are left as they are: not understood"
     )
     assert said in info(data).grid.notes
     data.attrs["center"] = {"label": "final state", "step": 700}
-    assert WORDS.how(data).endswith(f" R{said[1:]}.")
+    assert WORDS.how(data).endswith(f" R{said[1:].replace('estimated', 'were estimated')}.")
     heavy = plane(reference={"top_share": 0.5})
     assert "standard errors are rough" in info(heavy).grid.notes[-1]
     assert WORDS.shows(heavy)[-1].endswith("carry 50 % of the loss: standard errors are rough.")

@@ -92,7 +92,7 @@ def samples_of(data: xr.Dataset) -> str:
 
 def scoring_of(data: xr.Dataset, moving: str = "running statistics move along the path", held: str = "last state") -> str:
     """What was done with buffers, in sentences after the others; nothing for a model without any."""
-    note = buffers_note(data.attrs, moving, held)
+    note = buffers_note(data.attrs, moving, held, were=True)
     return f" {sentence(note)}" if note else ""
 
 

@@ -69,7 +69,14 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
         (f"threshold: {100 * data.attrs['threshold']:g} % of the gain", threshold, {"color": VERMILION, "dash": "dashdot"}),
     ]
     marks += [
-        Line(x=[at] * 2, y=ends, label=name, about=f"{name}{as_recorded.get(name.split()[0], '')}", hover="%{x:.5g}", **style)
+        Line(
+            x=[at] * 2,
+            y=ends,
+            label=name,
+            about=f"{name}{as_recorded.get(name.split()[0], '')}",
+            hover="%{x:.5g}",
+            **style,
+        )
         for name, at, style in lines
         if at is not None
     ]
@@ -82,12 +89,12 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
     marks.append(Edge(at=at, upright=False, marker="x", label=label_, told=texts, hover="", texts=beside))
     above = threshold is not None and finite.size and finite.min() > 0
     is_far = bool(above and variable == "loss" and finite.max() - final > MANY_GAINS * gain)
-    ends_told = [f"{end} {value:.3g}{as_recorded.get(end, '')}" for end, value in (("final", final), ("initial", initial))]
-    ends_told += [] if threshold is None else [f"threshold {threshold:.3g}"]
+    ends_told = [f"final {final:.3g}", f"initial {initial:.3g}", *([f"threshold {threshold:.3g}"] if threshold is not None else [])]
+    below = f"\n{RECORDED}: final {recorded['final']:.3g}, initial {recorded['initial']:.3g}" if recorded else ""
     return Panel(
         name=variable,
         marks=marks,
-        x_label=f"{label}\n{', '.join(ends_told)}",
+        x_label=f"{label}\n{', '.join(ends_told)}{below}",
         x_log=is_far,
         y_range=(len(rows) - 0.4, -0.6),
         y_ticks=(place.tolist(), [f"{name}\n{row.verdict}" for name, row in zip(labels_of(rows), rows, strict=True)]),

@@ -27,7 +27,7 @@ def _how(data: xr.Dataset) -> str:
     return (
         f"The weights were moved in a plane: {attrs['subtitle']}. It reaches from {x[0]:g} to {x[1]:g} along x "
         f"({attrs['axis_labels']['x']}) and "
-        f"from {y[0]:g} to {y[1]:g} along y, and holds {cells_of(data)}.{scoring_of(data, 'buffers of the center', 'center')}"
+        f"from {y[0]:g} to {y[1]:g} along y, and holds {cells_of(data)}.{scoring_of(data, 'buffers were those of the center', 'center')}"
     )
 
 

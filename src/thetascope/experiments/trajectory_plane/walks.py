@@ -115,8 +115,8 @@ class PlaneInfo:
         recorded, gap = self.gap_recorded(variable), self.gap(variable)
         if recorded:
             return (
-                f"colours show the plane's {name}; with buffers by the same rule a state's own {name} {gap}: states lie up to {off} off "
-                f"the plane; with the buffers that were recorded it {recorded} from that: this is the buffers' doing, not the distance's"
+                f"colours show the plane's {name}; a state's own {name} {gap}: states lie up to {off} off the plane; as recorded it "
+                f"{recorded} from that, by its buffers alone"
             )
         both = ", and keep the buffers that they were recorded with" if self.keeps_buffers else ""
         return f"colours show the plane's {name}; a state's own {name} {gap}: states lie up to {off} off the plane{both}"

@@ -34,7 +34,7 @@ def _how(data: xr.Dataset) -> str:
         f"The {plural(data.sizes['state'], 'recorded state')} were centred on their mean, and their first two principal components, "
         "taken through the last "
         f"state ({attrs['center']['label']}), span the plane: {cells_of(data)}. The states are projected onto it; each was also scored "
-        f"where it is, off the plane.{scoring_of(data, 'buffers of the center', 'center')}"
+        f"where it is, off the plane.{scoring_of(data, 'buffers were those of the center', 'center')}"
     )
 
 

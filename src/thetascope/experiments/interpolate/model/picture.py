@@ -46,5 +46,5 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
             )
         )
     title = f"{attrs['kind'].capitalize()} path through the training"
-    notes = tuple(filter(None, (knots_note(attrs), barrier_note(attrs), *scored_notes(attrs))))
-    return Picture(title=title, notes=notes, parts=stacked(panels), width=6.4, height=1.4 + 2.5 * len(panels))
+    notes = ("; ".join(filter(None, (knots_note(attrs), barrier_note(attrs)))), *scored_notes(attrs))
+    return Picture(title=title, notes=notes, parts=stacked(panels), width=6.4, height=1.1 + 0.35 * len(notes) + 2.5 * len(panels))
