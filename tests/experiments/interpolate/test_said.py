@@ -82,11 +82,12 @@ def test_nothing_is_drawn_twice_where_states_keep_their_buffers() -> None:
     assert not any("hollow" in said for said in words(result.data).shows(result.data))
 
 
-def test_the_largest_difference_of_recorded_buffers_is_told(path: ts.Result) -> None:
+def test_the_largest_difference_of_recorded_buffers_is_told(path: ts.Result, both: ts.Result) -> None:
     data = path.data
     far = np.abs(data["loss_recorded"].values - data["actual_loss"].values)
-    (said,) = [said for said in words(data).shows(data) if "hollow" in said]
-    assert f"step {[0, 10, 20][int(far.argmax())]}:" in said
+    for result in (data, both.data):
+        (said,) = [said for said in words(result).shows(result) if "hollow" in said]
+        assert f"step {[0, 10, 20][int(far.argmax())]}:" in said
 
 
 def test_recorded_states_without_a_finite_value_are_marked(path: ts.Result) -> None:
@@ -171,3 +172,17 @@ def test_heavy_tails_are_said_in_words_and_captions(level: Any) -> None:
     assert f"The {said}." in words(result.data).shows(result.data)
     result.data.attrs["reference"]["top_share"] = 0.25
     assert not any("rough" in told for told in words(result.data).shows(result.data))
+
+
+@pytest.mark.parametrize("experiment", [ts.interpolate, ts.compare_paths])
+def test_words_of_single_parameters_say_tails_and_buffers_too(experiment: Any) -> None:
+    data = experiment(objective_of(), trajectory_of(), level="parameter", parameters=1, alphas=9, progress=False).data
+    assert words(data).how(data).endswith(" Buffers were those of the last state.")
+    data.attrs["reference"]["top_share"] = 0.4
+    assert words(data).shows(data)[-1].endswith("carry 40 % of the loss: standard errors are rough.")
+    assert any("buffers of the last state" in note for note in result_notes(data))
+
+
+def result_notes(data: xr.Dataset) -> list[str]:
+    title: str = draw_plotly(data).layout.title.text
+    return title.split("<br>")

@@ -8,6 +8,7 @@ import xarray as xr
 from thetascope.experiments.framework.phrases import listed, plural, step_of
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of, scoring_of, tails_of
+from thetascope.experiments.shared.recorded import recorded_sentences
 
 
 def _headline(data: xr.Dataset) -> str:
@@ -41,7 +42,7 @@ def _shows(data: xr.Dataset) -> list[str]:
         free = [f"α = {crossing['alpha']:.3f}" for crossing in crossings if not crossing["by_construction"]]
         told.append(f"The {kind} path crosses what was measured {f'at {listed(free)}' if free else 'nowhere'} inside (0, 1)"
                     f"{', besides where it must' if len(free) < len(crossings) else ''}.")  # fmt: skip
-    return told + tails_of(data)
+    return told + recorded_sentences(data, "actual_loss") + tails_of(data)
 
 
 def _table(data: xr.Dataset) -> Table:

@@ -8,6 +8,7 @@ import xarray as xr
 from thetascope.experiments.framework.phrases import UNKNOWN, listed, number, percent, step_of
 from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of, scoring_of, tails_of
 from thetascope.experiments.shared.barrier_words import barrier_note, barrier_sentence
+from thetascope.experiments.shared.recorded import recorded_sentences
 
 
 def _headline(data: xr.Dataset) -> str:
@@ -50,28 +51,13 @@ def _shows(data: xr.Dataset) -> list[str]:
         told.append(f"The two ends lie {number(data.attrs['distance'])} apart in parameter space.")
     actual, inside = data["actual_loss"].values, data["loss"].values[(alphas > 0) & (alphas < 1)]
     told += barrier_sentence(data.attrs, (float(actual[0]), float(actual[-1])), float(inside.max(initial=-np.inf)))
-    told += _recorded(data)
+    told += recorded_sentences(data, "actual_loss")
     if "loss_standard_error" in data:
         error = data["loss_standard_error"].values
         known = np.isfinite(error).any()
         told.append(f"The loss has a standard error of up to {number(np.nanmax(error))}: other samples would move it by so much." if known
                     else f"The losses are {UNKNOWN}.")  # fmt: skip
     return told + tails_of(data)
-
-
-def _recorded(data: xr.Dataset) -> list[str]:
-    """How far the buffers that were recorded are from those of the policy, in the loss."""
-    if "loss_recorded" not in data:
-        return []
-    own, recorded = data["actual_loss"].values, data["loss_recorded"].values
-    far = np.abs(recorded - own)
-    if not np.isfinite(far).any():
-        return []
-    at = int(np.nanargmax(far))
-    return [
-        f"With the buffers that were recorded the states score otherwise (hollow marks), most at step {int(data['step'][at]):,}: "
-        f"{number(recorded[at])} against {number(own[at])}."
-    ]
 
 
 WORDS = Words(
