@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.arrays import Floats
+from thetascope.drawing.captions import scored_notes
 from thetascope.drawing.scales import Scale, drawable, scale_of
 from thetascope.drawing.style import Bools, known_variable, quantities, title_of
 from thetascope.errors import ResultError
@@ -154,10 +155,7 @@ def _notes(attrs: Any) -> tuple[str, ...]:
     first = [str(attrs["subtitle"])] if attrs.get("subtitle") else []
     if "samples" not in "".join(first):
         first.append(f"{attrs['samples_scored']:,} samples")
-    if attrs.get("floating_buffers"):
-        how = "recalibrated at each point" if attrs["buffers"] == "recalibrate" else "held at the center"
-        first.append(f"buffers such as BatchNorm statistics {how}")
-    notes = ["; ".join(first)]
+    notes = ["; ".join(first), *scored_notes(attrs, "buffers of the center", "center")]
     estimate = attrs.get("estimate")
     if estimate and estimate["evaluated"] < estimate["cells"]:
         seen = f": the loss was {largest_seen(estimate)}" if np.isfinite(estimate["error"]) else ""

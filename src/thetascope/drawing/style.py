@@ -101,18 +101,6 @@ def title_of(attrs: Mapping[str, Any]) -> str:
     return title[:1].upper() + title[1:]
 
 
-def knots_note(attrs: Mapping[str, Any], *, buffers: bool = True) -> str:
-    """Through which states a path goes, and on how many samples it was scored."""
-    knots = ", ".join(f"{knot['step']:,}" for knot in attrs["knots"])
-    return f"knots at steps {knots}; {attrs['samples_scored']:,} samples{buffers_note(attrs) if buffers else ''}"
-
-
-def buffers_note(attrs: Mapping[str, Any]) -> str:
-    """What a subtitle says of buffers; of those that move along only where the model has any."""
-    moving = ", running statistics move too" if attrs.get("floating_buffers") else ""
-    return {"path": moving, "final": ", buffers of the last state", "recalibrate": ", buffers recalibrated"}[attrs["buffers"]]
-
-
 def html(text: str) -> str:
     """As plotly shows it: it reads tags, entities and templates."""
     return escape(text, quote=False).replace("%{", "&#37;{")

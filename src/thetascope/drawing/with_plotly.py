@@ -214,7 +214,7 @@ def _line(mark: Line, panel: Panel) -> list[Any]:
     if mark.dash:
         style["line"] = {"color": mark.color, "dash": mark.dash, "width": 1.35 * mark.width}
     if mark.spread is not None:
-        style["error_y"] = {"type": "data", "array": _plain(mark.spread), "visible": True}
+        style["error_y"] = {"type": "data", "array": _plain(mark.spread), "visible": True, "thickness": 1, "width": 0}
     if mark.z is not None:
         return [Scatter3d(**{**style, "z": _plain(mark.z), "marker": {**dots, "size": 0.65 * mark.size, "symbol": "circle"}})]
     return [(Scattergl if len(mark.x) > MANY and not mark.dash else Scatter)(**style)]

@@ -23,8 +23,14 @@ from thetascope.results.atomic_folder import settle
 from thetascope.results.filled import values_at
 from thetascope.results.result import Result
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names
-from thetascope.results.status import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, named
+from thetascope.results.status import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, is_error, named
 from thetascope.results.stored import FORMAT, check_format, locked, put, read_sealed, renamed, zarr_settings
+
+
+def _finite(values: Mapping[str, ArrayLike]) -> NDArray[np.bool_]:
+    """Which points have finite values; an error that is not known makes none of them a point without a value."""
+    of = [np.isfinite(np.asarray(column, np.float64)) for name, column in values.items() if not is_error(name)]
+    return np.asarray(np.all(of, axis=0))
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ class Store:
     def write(self, prefix: str, start: int, values: Mapping[str, Sequence[float]]) -> None:
         """Store one unit from flat index `start` on: the values, then their status."""
         columns: dict[str, NDArray[Any]] = {named(prefix, name): np.asarray(column, np.float64) for name, column in values.items()}
-        finite = np.all([np.isfinite(column) for column in columns.values()], axis=0)
+        finite = _finite(values)
         status = np.where(finite, EVALUATED, NOT_FINITE).astype(np.int8)
         shape = self.data[named(prefix, "status")].shape
         *outer, first = np.unravel_index(start, shape)
@@ -171,14 +177,14 @@ class Store:
     def write_cells(self, prefix: str, cells: Sequence[int], values: Mapping[str, Sequence[float]]) -> None:
         """Store points that lie anywhere: the values, then their status. Chunks that others share are written whole again."""
         columns = {named(prefix, name): np.asarray(column, np.float64) for name, column in values.items()}
-        finite = np.all([np.isfinite(column) for column in columns.values()], axis=0)
+        finite = _finite(values)
         status = np.where(finite, EVALUATED, NOT_FINITE).astype(np.int8)
         self._put_cells(prefix, np.asarray(cells), columns, status)
 
     def write_rows(self, prefix: str, start: int, values: Mapping[str, NDArray[Any]], *, estimated: NDArray[np.bool_]) -> None:
         """Store whole rows ``[r, …]`` of the last dimension from row `start` on: the values, then their status."""
         where = slice(start, start + len(next(iter(values.values()))))
-        finite = np.all([np.isfinite(block) for block in values.values()], axis=0)
+        finite = _finite(values)
         status = np.where(finite, np.where(estimated, ESTIMATED, EVALUATED), NOT_FINITE).astype(np.int8)
         for name, block in {**{named(prefix, name): block for name, block in values.items()}, named(prefix, "status"): status}.items():
             self.data[name].values[where] = block

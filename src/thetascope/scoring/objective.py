@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from thetascope.errors import ObjectiveError
-from thetascope.geometry.points import StoredStates
+from thetascope.geometry.points import PointSet, StoredStates
 from thetascope.scoring.batches import Batches, is_dataset, is_pair
 from thetascope.scoring.cache import Cache
 from thetascope.scoring.chance import chance_of
@@ -359,6 +359,25 @@ class Objective:
             (sums,) = halving(self, lambda: EagerBackend(keeping, self.stored((state,))).evaluate([0]))
             self.cache.references[key] = sums.kept()
         return self.cache.references[key]
+
+    def losses_at(self, points: PointSet, rows: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+        """The loss of every sample at some points, by the oracle under the policy for buffers. Call it within the model's `running`.
+
+        Args:
+            points: over states that are bound to the objective's model.
+            rows: which of them.
+
+        Returns:
+            Values ``[K, N]`` in the order of `rows`, and weights ``[N]``, in float64 on the CPU; None where the losses are not those of
+            samples, or weigh otherwise at another point.
+        """
+        keeping = copy.copy(self)
+        keeping._keeps = True
+        kept = [sums.kept() for sums in halving(self, lambda: EagerBackend(keeping, points).evaluate(list(rows)))]
+        values, weights, _ = zip(*(each.columns["loss"] for each in kept), strict=True)
+        if not all(each.per_sample for each in kept) or not all(torch.equal(own, weights[0]) for own in weights):
+            return None
+        return torch.stack(values).cpu(), weights[0].cpu()
 
     @property
     def chance(self) -> Mapping[str, float]:

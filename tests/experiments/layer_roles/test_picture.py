@@ -21,6 +21,7 @@ from thetascope.errors import ResultError
 from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly, notes_of
 from thetascope.experiments.layer_roles.picture import BAR, picture
 from thetascope.experiments.layer_roles.ranking import ranked
+from thetascope.experiments.layer_roles.words import WORDS
 from thetascope.testing.models import case
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -291,3 +292,29 @@ def test_one_draw_has_no_spread(data: xr.Dataset) -> None:
     labels = [str(line.get_label()) for line in drawn(one).axes[0].lines]
     assert "each draw, lowest to highest" not in labels
     assert any(isinstance(c, BarContainer) and c.get_label() == "re-randomised: one draw" for c in drawn(one).axes[0].containers)
+
+
+def test_ends_as_recorded_are_named_beside_those_of_the_policy(data: xr.Dataset) -> None:
+    data = data.assign(loss_recorded=("end", [16.2, 0.55]), accuracy_recorded=("end", [0.1, 0.9]))
+    loss = panels(data)[0]
+    assert loss.x_label.endswith("\nfinal 0.5, initial 2.5, threshold 1\nas recorded: final 0.55, initial 16.2")
+    about = {mark.label: mark.about for mark in loss.marks if isinstance(mark, Line)}
+    assert about["initial state"] == "initial state (as recorded: 16.2)"
+    assert lines(loss)["initial"] == 2.5  # where it is drawn is under the policy
+    names = [trace.hovertemplate for trace in draw_plotly(data).data if trace.name == "initial state"]
+    assert names[0].startswith("initial state (as recorded: 16.2)")
+
+
+def test_words_and_captions_say_errors_tails_and_buffers(data: xr.Dataset) -> None:
+    data["excess_se"][:] = [0.1, 0.2, 0.02, 0.04]
+    data.attrs |= {"floating_buffers": 2, "buffers": "path", "with_buffers": ["conv1"]}
+    data.attrs["reference"]["top_share"] = 0.3
+    (said,) = [told for told in WORDS.shows(data) if told.startswith("Re-initialising")]
+    assert "(± 2 standard errors, paired): fc2 75 % ± 4.0 %, conv2 50 % ± 20 %, conv1 5.0 % ± 10 %" in said
+    assert "running statistics are put back with their layers" in picture(data).notes
+    assert WORDS.how(data).endswith("Running statistics are put back with their layers.")
+    assert "carry 30 % of the loss: standard errors are rough" in WORDS.shows(data)[-1]
+    data["excess_se"][:] = np.nan
+    (said,) = [told for told in WORDS.shows(data) if told.startswith("Re-initialising")]
+    assert "(without a known error): fc2 75 %, conv2" in said
+    assert "here costs are without a known error, so that they alone decide" in WORDS.how(data)

@@ -175,8 +175,12 @@ def test_estimated_cells_are_told_apart() -> None:
 
 def test_what_a_reader_must_know_is_said() -> None:
     assert not any("BatchNorm" in note for note in info(surface(bowl())).notes)
-    for buffers, said in (("path", "held at the center"), ("final", "held at the center"), ("recalibrate", "recalibrated at each point")):
-        assert said in info(surface(bowl(), floating_buffers=3, buffers=buffers)).notes[0]
+    for buffers, said in (
+        ("path", "buffers of the center"),
+        ("final", "buffers of the center"),
+        ("recalibrate", "estimated anew at each point"),
+    ):
+        assert said in info(surface(bowl(), floating_buffers=3, buffers=buffers)).notes[1]
     oblique = info(surface(bowl(), directions={**ATTRS["directions"], "cosine": -0.6}))
     assert "cosine -0.60" in oblique.notes[-1]
     assert info(surface(bowl(), subtitle="scored on 5 samples")).notes == ("scored on 5 samples",)

@@ -341,3 +341,56 @@ def test_a_page_does_not_start_walking_by_itself(tmp_path: Path) -> None:
     page = save_figure(plane(), tmp_path / "plane.html").read_text(encoding="utf-8")
     assert "Plotly.addFrames" in page
     assert "Plotly.animate(" not in page
+
+
+def recorded(data: xr.Dataset, factor: Any) -> xr.Dataset:
+    """The same states, as they score with the buffers that they were recorded with."""
+    own = data["path_loss"].values
+    values = {"loss_recorded": own * factor, "accuracy_recorded": data["path_accuracy"].values - 0.25}
+    return data.assign({name: ("state", column) for name, column in values.items()})
+
+
+def test_buffers_and_distance_are_told_apart_by_numbers() -> None:
+    """Off the plane losses are half of the plane's, and the recorded buffers make them five times as large."""
+    data = recorded(plane(floating_buffers=2, buffers="recalibrate"), 5.0)
+    assert info(data).note("loss") == (
+        "colours show the plane's loss; a state's own loss differs by a factor of up to 2: states lie up to 1.5 off the plane; as recorded "
+        "it differs by a factor of up to 5 from that, by its buffers alone"
+    )
+    assert "as recorded it differs by up to 0.25 from that" in info(data).note("accuracy")
+    assert any(info(data).note("loss")[1:] in said for said in WORDS.shows(data))
+    kept = info(plane(floating_buffers=2, buffers="path")).note("loss")
+    assert kept.endswith("states lie up to 1.5 off the plane, and keep the buffers that they were recorded with")
+    several = recorded(plane(trainings=2), np.r_[np.ones(8), np.full(8, 3.0)])
+    assert info(several).gap_recorded("loss") == "differs by a factor of up to 3"  # the largest of all trainings
+
+
+def test_the_side_panel_has_hollow_marks_for_states_as_recorded() -> None:
+    data = recorded(plane(), 5.0)
+    side = next(ax for ax in drawn(data).axes if ax.get_ylabel().startswith("loss (NLL"))
+    by_label = {line.get_label(): line for line in side.lines}
+    hollow, own = by_label["as recorded"], by_label["at the states themselves"]
+    np.testing.assert_allclose(np.asarray(hollow.get_ydata()), 5 * data["path_loss"].values)
+    assert (hollow.get_markerfacecolor(), hollow.get_linestyle()) == ("none", "None")
+    assert own.get_markerfacecolor() not in ("none", "white")
+    assert by_label["on the plane below them"].get_marker() == "x"
+    assert any("(as recorded: " in text for trace in draw_plotly(data).data for text in (trace.text or ()) if isinstance(text, str))
+    two = next(ax for ax in drawn(recorded(plane(trainings=2), 5.0)).axes if ax.get_ylabel().startswith("loss (NLL"))
+    assert sum(line.get_markerfacecolor() == "none" for line in two.lines) == 2
+
+
+def test_captions_and_words_say_what_was_done_with_buffers() -> None:
+    calibration = {"rows": 2000, "batches": 8, "batch": 250, "layers": 2}
+    data = plane(
+        floating_buffers=2, buffers="recalibrate", calibration=calibration, calibration_is_own_data=True, statistics_left=["n.peak"]
+    )
+    said = (
+        "running statistics estimated anew at each point from 2,000 of the objective's own inputs (8 batches of 250); statistics of n.peak "
+        "are left as they are: not understood"
+    )
+    assert said in info(data).grid.notes
+    data.attrs["center"] = {"label": "final state", "step": 700}
+    assert WORDS.how(data).endswith(f" R{said[1:].replace('estimated', 'were estimated')}.")
+    heavy = plane(reference={"top_share": 0.5})
+    assert "standard errors are rough" in info(heavy).grid.notes[-1]
+    assert WORDS.shows(heavy)[-1].endswith("carry 50 % of the loss: standard errors are rough.")

@@ -30,6 +30,24 @@ def listed(parts: Sequence[str], most: int = 8) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
 
+PAIRED, UNKNOWN = "± 2 standard errors, paired", "without a known error"
+
+
+def give_or_take(value: Any, error: Any) -> str:
+    """A number with twice its standard error, where that is known."""
+    return f"{number(value)} ± {2 * float(error):.2g}" if np.isfinite(error) else number(value)
+
+
+def what_errors(errors: Any) -> str:
+    """What stands behind numbers that `give_or_take` made, in brackets."""
+    return PAIRED if np.isfinite(errors).any() else UNKNOWN
+
+
+def sentence(note: str) -> str:
+    """A note with a capital letter and a full stop."""
+    return f"{note[:1].upper()}{note[1:]}."
+
+
 def plural(count: int, thing: str) -> str:
     """`1 state`, `17 states`."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

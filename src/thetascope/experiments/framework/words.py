@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from thetascope.experiments.framework.phrases import listed
+from thetascope.drawing.captions import buffers_note, tails_note
+from thetascope.experiments.framework.phrases import listed, sentence
 from thetascope.experiments.framework.tables import Row, Table, cell
 from thetascope.results.labelled import attrs_of, labels_in, labels_of, only
 from thetascope.results.status import is_error
@@ -130,6 +131,17 @@ def metrics_of(data: xr.Dataset) -> list[str]:
 def samples_of(data: xr.Dataset) -> str:
     """On how many samples it was scored."""
     return f"{int(data.attrs['samples_scored']):,} samples"
+
+
+def scoring_of(data: xr.Dataset, moving: str = "running statistics move along the path", held: str = "last state") -> str:
+    """What was done with buffers, in sentences after the others; nothing for a model without any."""
+    note = buffers_note(data.attrs, moving, held, were=True)
+    return f" {sentence(note)}" if note else ""
+
+
+def tails_of(data: xr.Dataset) -> list[str]:
+    """That few samples carry much of the loss, where they do."""
+    return [sentence(note) for note in [tails_note(data.attrs)] if note]
 
 
 def nearest(values: Any, wanted: float) -> int:

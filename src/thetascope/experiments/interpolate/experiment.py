@@ -6,13 +6,17 @@ and for layers and single parameters.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import xarray as xr
 from numpy.typing import ArrayLike
 
 from thetascope.arrays import Floats
 from thetascope.errors import TrajectoryError
 from thetascope.experiments.framework.call_options import Kind, Layers, Parameters
 from thetascope.experiments.framework.points import AllPoints, PointsSource
+from thetascope.experiments.shared.barriers import barrier_attrs
 from thetascope.experiments.shared.chosen_layers import block_labels, is_word
 from thetascope.experiments.shared.training_path import (
     PARAMETER_RANGE,
@@ -21,6 +25,7 @@ from thetascope.experiments.shared.training_path import (
     selected_parameters,
 )
 from thetascope.geometry.paths import checked_alphas
+from thetascope.geometry.points import Points
 from thetascope.scoring.objective import Objective
 from thetascope.state import BLOCKS
 from thetascope.trajectory import Trajectory
@@ -41,16 +46,24 @@ def source(
 def _model(path: TrainingPath, alphas: Floats, layers: Layers, parameters: Parameters) -> PointsSource:
     _unused("layers", layers, "model")
     _unused("parameters", parameters, "model")
-    measured = MeasuredStates(path.objective, path.trajectory, path.indices)
+    measured, points = MeasuredStates(path.objective, path.trajectory, path.indices), path.model_points(alphas)
     return PointsSource(
         title=f"{path.name} path of the whole model",
         objective=path.objective,
-        requests=[AllPoints(path.model_points(alphas), ("alpha",), (len(alphas),)), *measured.requests()],
+        requests=[AllPoints(points, ("alpha",), (len(alphas),)), *measured.requests()],
         coords={"alpha": alphas, "state": np.asarray(measured.indices)},
         settings={"kind": path.name, "level": "model", "alphas": alphas.tolist(), "knots": list(path.indices)},
         known=measured.constants(),
         attrs={"level": "model", "distance": path.distance(path.parameters), **path.attrs()},
+        derive=lambda data: ({}, _barrier(data, path, points)),
     )
+
+
+def _barrier(data: xr.Dataset, path: TrainingPath, points: Points) -> dict[str, Any]:
+    """Between the first state and the last, which are the first and the last of those that were measured."""
+    objective, actual = path.objective, data["actual_loss"].values
+    ends = objective.stored((path.states[0], path.states[-1]))
+    return barrier_attrs(data, objective, points, ends, (float(actual[0]), float(actual[-1])), objective.chance)
 
 
 def _layer(path: TrainingPath, alphas: Floats, layers: Layers, parameters: Parameters) -> PointsSource:

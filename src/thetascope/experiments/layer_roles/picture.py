@@ -9,6 +9,7 @@ import numpy as np
 from thetascope.drawing.spec import INK, Bars, Edge, Line, Mark, Panel, Parts, Picture
 from thetascope.drawing.style import BLUE, VERMILION, Ints, quantities
 from thetascope.experiments.layer_roles.ranking import RolesRow, gain_of, labels_of, notes_of, ranked
+from thetascope.experiments.shared.recorded import RECORDED, recorded_of
 from thetascope.results.status import MISSING
 
 if TYPE_CHECKING:
@@ -60,12 +61,25 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
         dot: dict[str, Any] = {"dash": "", "marker": "circle", "size": 3.2, "face": "white", "edge": "#333333", "level": 4}
         owners = [name for name in names for _ in range(count)]
         marks.append(Line(x=drawn.ravel(), y=at, label="each draw, lowest to highest", told=each, hover="", layers=owners, **dot))
+    recorded = dict(zip(data["end"].values.astype(str), recorded_of(data, variable), strict=False))
+    as_recorded = {end: f" ({RECORDED}: {value:.3g})" for end, value in recorded.items()}
     lines: list[tuple[str, float | None, dict[str, Any]]] = [
         ("final state, where the bars start", final, {"color": INK, "width": 1.2}),
         ("initial state", initial, {"color": INK, "width": 1.2, "dash": "dash"}),
         (f"threshold: {100 * data.attrs['threshold']:g} % of the gain", threshold, {"color": VERMILION, "dash": "dashdot"}),
     ]
-    marks += [Line(x=[at] * 2, y=ends, label=name, about=name, hover="%{x:.5g}", **style) for name, at, style in lines if at is not None]
+    marks += [
+        Line(
+            x=[at] * 2,
+            y=ends,
+            label=name,
+            about=f"{name}{as_recorded.get(name.split()[0], '')}",
+            hover="%{x:.5g}",
+            **style,
+        )
+        for name, at, style in lines
+        if at is not None
+    ]
     edges, said = np.flatnonzero(bad), np.flatnonzero(bad_draws)
     texts = [f"{names[i]}\nre-initialised: not finite" for i in edges]
     texts += [f"{names[i]}\nre-randomised: {bad_draws[i]} of {count} draws not finite" for i in said]
@@ -76,10 +90,11 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
     above = threshold is not None and finite.size and finite.min() > 0
     is_far = bool(above and variable == "loss" and finite.max() - final > MANY_GAINS * gain)
     ends_told = [f"final {final:.3g}", f"initial {initial:.3g}", *([f"threshold {threshold:.3g}"] if threshold is not None else [])]
+    below = f"\n{RECORDED}: final {recorded['final']:.3g}, initial {recorded['initial']:.3g}" if recorded else ""
     return Panel(
         name=variable,
         marks=marks,
-        x_label=f"{label}\n{', '.join(ends_told)}",
+        x_label=f"{label}\n{', '.join(ends_told)}{below}",
         x_log=is_far,
         y_range=(len(rows) - 0.4, -0.6),
         y_ticks=(place.tolist(), [f"{name}\n{row.verdict}" for name, row in zip(labels_of(rows), rows, strict=True)]),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetascope.drawing.style import Ints, buffers_note
+from thetascope.drawing.captions import scored_notes
+from thetascope.drawing.style import Ints
 from thetascope.errors import ResultError
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def notes_of(attrs: Any) -> tuple[str, ...]:
     """What a reader must know beside the bars."""
     first, last = attrs["knots"][0], attrs["knots"][-1]
     notes = [
-        f"one layer changed, the rest final; steps {first['step']:,} to {last['step']:,}; "
-        f"{attrs['samples_scored']:,} samples{buffers_note(attrs)}",
+        f"one layer changed, the rest final; steps {first['step']:,} to {last['step']:,}; {attrs['samples_scored']:,} samples",
+        *scored_notes(attrs, "running statistics are put back with their layers"),
         f"percentage: the share of the training's gain in loss that re-initialising loses{_gained_from(attrs)}",
     ]
     notes += [f"undecided: {reason}" for reason in attrs["undecided"]]

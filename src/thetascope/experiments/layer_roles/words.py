@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 
 from thetascope.arrays import Floats
-from thetascope.experiments.framework.phrases import listed, number, percent, plural
+from thetascope.experiments.framework.phrases import UNKNOWN, listed, number, percent, plural, what_errors
 from thetascope.experiments.framework.tables import Table, table
-from thetascope.experiments.framework.words import Words, metrics_of, samples_of
+from thetascope.experiments.framework.words import Words, metrics_of, samples_of, scoring_of, tails_of
 from thetascope.experiments.shared.layer_words import moved_together, mover
 
 MOST = 8
@@ -54,14 +54,13 @@ def _how(data: xr.Dataset) -> str:
         f"{samples_of(data)}. A {one} "
         f"is critical where that loses more than {percent(attrs['threshold'])} of what the training had gained, in loss or in accuracy, "
         f"by two standard errors{_known_errors(data)}; ambient where it loses less by two; else undecided."
+        f"{scoring_of(data, 'running statistics are put back with their layers')}"
     )
 
 
 def _known_errors(data: xr.Dataset) -> str:
     return (
-        " of the paired differences"
-        if np.isfinite(data["excess_se"]).any()
-        else ", which are not known here, so that the cost alone decides"
+        " of the paired differences" if np.isfinite(data["excess_se"]).any() else f"; here costs are {UNKNOWN}, so that they alone decide"
     )
 
 
@@ -75,8 +74,10 @@ def _drawn(data: xr.Dataset) -> str:
 def _shows(data: xr.Dataset) -> list[str]:
     names, share = data["layer"].values, data["share"].values
     order = [int(i) for i in np.argsort(-share) if np.isfinite(share[i])]
-    shares = [f"{names[i]} {percent(float(share[i]))}" for i in order]
-    told = [f"Re-initialising loses, of what the training had gained in loss: {listed(shares)}."] if shares else []
+    error = data["excess_se"].values / data.attrs["gain"] if order else data["excess_se"].values
+    shares = [f"{names[i]} {percent(float(share[i]))}{f' ± {percent(2 * error[i])}' if np.isfinite(error[i]) else ''}" for i in order]
+    known = what_errors(error)
+    told = [f"Re-initialising loses, of what the training had gained in loss ({known}): {listed(shares)}."] if shares else []
     told += _beyond(share)
     drawn = data["rerandom_loss"].values.mean(axis=1)
     if np.isfinite(drawn).any():
@@ -87,7 +88,7 @@ def _shows(data: xr.Dataset) -> list[str]:
             f"{number(spread.max())}."
         )
     told += [f"Undecided: {reason}." for reason in data.attrs["undecided"]]
-    return told
+    return told + tails_of(data)
 
 
 def _beyond(share: Floats) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from thetascope.experiments.framework.phrases import number, percent, plural
-from thetascope.experiments.framework.words import Words
+from thetascope.experiments.framework.words import Words, scoring_of, tails_of
 from thetascope.experiments.shared.plane_words import cells_of, certainty_of, estimate_error
 
 
@@ -27,7 +27,7 @@ def _how(data: xr.Dataset) -> str:
     return (
         f"The weights were moved in a plane: {attrs['subtitle']}. It reaches from {x[0]:g} to {x[1]:g} along x "
         f"({attrs['axis_labels']['x']}) and "
-        f"from {y[0]:g} to {y[1]:g} along y, and holds {cells_of(data)}."
+        f"from {y[0]:g} to {y[1]:g} along y, and holds {cells_of(data)}.{scoring_of(data, 'buffers were those of the center', 'center')}"
     )
 
 
@@ -45,7 +45,7 @@ def _shows(data: xr.Dataset) -> list[str]:
     cosine = data.attrs["directions"].get("cosine")
     if cosine is not None:
         told.append(f"The cosine of the two directions is {number(cosine)}.")
-    return told + certainty_of(data)
+    return told + certainty_of(data) + tails_of(data)
 
 
 WORDS = Words(

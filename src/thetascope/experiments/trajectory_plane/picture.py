@@ -14,6 +14,7 @@ from thetascope.drawing.scales import scale_of
 from thetascope.drawing.spec import Bars, Edge, Form, Line, Mark, Moving, Panel, Parts, Picture, Texts, stacked
 from thetascope.drawing.style import BLUE, GREY, ORANGE
 from thetascope.experiments.shared.plane_picture import plane_panel
+from thetascope.experiments.shared.recorded import recorded_marks
 from thetascope.experiments.trajectory_plane.walks import COLORS, MARKERS, WALKS, PlaneInfo, Walk, info, numbers, reached, times_of
 
 if TYPE_CHECKING:
@@ -115,9 +116,11 @@ def _values(found: PlaneInfo, field: Field) -> Panel:
         at, style = found.clock(walk), {**_style(i), "size": 3.5, "listed": i == 0}
         own, below = (np.where(np.isfinite(values), values, np.nan) for values in (walk.own[field.name], walk.below[field.name]))
         marks.append(Line(x=at, y=own, label="at the states themselves", **style))
-        marks.append(Line(x=at, y=below, label="on the plane below them", dash="dash", face="white", **style))
+        marks.append(Line(x=at, y=below, label="on the plane below them", dash="dash", **{**style, "marker": "x-thin"}))
         marks.append(Edge(at=at[walk.not_finite & np.isnan(own)], marker="x-thin"))
-    every = np.concatenate([values[field.name] for walk in found.walks for values in (walk.own, walk.below)])
+        told = [f"{walk.label}, step {step:,}" for step in walk.step]
+        marks += recorded_marks(at, walk.recorded.get(field.name, np.empty(0)), told, **{**style, "size": 6.5})
+    every = np.concatenate([of[field.name] for walk in found.walks for of in (walk.own, walk.below, walk.recorded) if field.name in of])
     return _over_time(found, marks, field.label, y_log=field.name == "loss" and scale_of(every).log)
 
 

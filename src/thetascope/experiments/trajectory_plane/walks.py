@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from thetascope.arrays import Floats
 from thetascope.drawing.fields import GridInfo, grid_info
 from thetascope.drawing.scales import text_of, written
 from thetascope.drawing.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Bools, Ints, check_holds
+from thetascope.experiments.shared.recorded import RECORDED, recorded_of
 from thetascope.results.status import NOT_FINITE
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ WALKS = {
 
 @dataclass(frozen=True)
 class Walk:
-    """One training in the plane, a value a state ``[T]``; `own` is measured at the states, `below` on the plane below them."""
+    """One training in the plane, a value a state ``[T]``; `own` is measured at the states, `below` on the plane below them.
+
+    `recorded` is measured at the states with the buffers that they were recorded with; nothing where `own` is that already.
+    """
 
     label: str
     x: Floats
@@ -42,11 +47,14 @@ class Walk:
     own: dict[str, Floats]
     below: dict[str, Floats]
     not_finite: Bools
+    recorded: dict[str, Floats] = field(default_factory=dict)
 
     def told(self, k: int, variable: str) -> str:
         """State `k` in words."""
         when = f"epoch {self.epoch[k]:g}, step {self.step[k]:,}" if np.isfinite(self.epoch[k]) else f"step {self.step[k]:,}"
-        return f"{when}: own {variable.replace('_', ' ')} {written(self.own[variable][k])}"
+        recorded = self.recorded.get(variable)
+        beside = "" if recorded is None else f" ({RECORDED}: {written(recorded[k])})"
+        return f"{when}: own {variable.replace('_', ' ')} {written(self.own[variable][k])}{beside}"
 
     def told_below(self, k: int, variable: str) -> str:
         """What the plane below state `k` is, in words."""
@@ -56,12 +64,14 @@ class Walk:
 @dataclass(frozen=True)
 class PlaneInfo:
     """All that the figure shows. `shares`: of the variance, a value a component, of the trainings and of random walks; `cosine`: the mean
-    of successive steps, nan where it is not known."""
+    of successive steps, nan where it is not known; `keeps_buffers`: whether states have their own buffers, and the plane the center's.
+    """
 
     grid: GridInfo
     walks: tuple[Walk, ...]
     shares: dict[str, Floats]
     cosine: float
+    keeps_buffers: bool = False
 
     @property
     def by_epoch(self) -> bool:
@@ -79,17 +89,13 @@ class PlaneInfo:
 
     def gap(self, variable: str) -> str:
         """How far the states' own values lie from the plane's below them, in words."""
-        own = np.concatenate([walk.own[variable] for walk in self.walks])
-        below = np.concatenate([walk.below[variable] for walk in self.walks])
-        both = np.isfinite(own) & np.isfinite(below)
-        own, below = own[both], below[both]
-        if not len(own):
-            return "is not known"
-        if variable == "loss" and min(own.min(), below.min()) > 0:
-            with np.errstate(over="ignore"):
-                factor = float(np.exp(np.abs(np.log(own) - np.log(below)).max()))
-            return f"differs by up to {100 * (factor - 1):.2g} %" if factor < 1.5 else f"differs by a factor of up to {text_of(factor)}"
-        return f"differs by up to {text_of(float(np.abs(own - below).max()))}"
+        return _gap(variable, [(walk.own[variable], walk.below[variable]) for walk in self.walks])
+
+    def gap_recorded(self, variable: str) -> str:
+        """How far the states' values with the policy's buffers lie from those as recorded, in words; nothing where these are one."""
+        if not all(variable in walk.recorded for walk in self.walks):
+            return ""
+        return _gap(variable, [(walk.own[variable], walk.recorded[variable]) for walk in self.walks])
 
     @property
     def correlated(self) -> str:
@@ -106,7 +112,28 @@ class PlaneInfo:
     def note(self, variable: str) -> str:
         """What the picture of the path must say."""
         off, name = text_of(max(float(walk.off_plane.max()) for walk in self.walks)), variable.replace("_", " ")
-        return f"colours show the plane's {name}; a state's own {name} {self.gap(variable)}: states lie up to {off} off the plane"
+        recorded, gap = self.gap_recorded(variable), self.gap(variable)
+        if recorded:
+            return (
+                f"colours show the plane's {name}; a state's own {name} {gap}: states lie up to {off} off the plane; as recorded it "
+                f"{recorded} from that, by its buffers alone"
+            )
+        both = ", and keep the buffers that they were recorded with" if self.keeps_buffers else ""
+        return f"colours show the plane's {name}; a state's own {name} {gap}: states lie up to {off} off the plane{both}"
+
+
+def _gap(variable: str, pairs: Sequence[tuple[Floats, Floats]]) -> str:
+    """How far the first of each pair is from the second at most: a loss as a factor, all else as a difference."""
+    own, other = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    both = np.isfinite(own) & np.isfinite(other)
+    own, other = own[both], other[both]
+    if not len(own):
+        return "is not known"
+    if variable == "loss" and min(own.min(), other.min()) > 0:
+        with np.errstate(over="ignore"):
+            factor = float(np.exp(np.abs(np.log(own) - np.log(other)).max()))
+        return f"differs by up to {100 * (factor - 1):.2g} %" if factor < 1.5 else f"differs by a factor of up to {text_of(factor)}"
+    return f"differs by up to {text_of(float(np.abs(own - other).max()))}"
 
 
 def info(data: xr.Dataset) -> PlaneInfo:
@@ -128,9 +155,9 @@ def info(data: xr.Dataset) -> PlaneInfo:
     marks = tuple(mark for mark in grid.marks if all(np.hypot(mark[0] - x, mark[1] - y) > reach for x, y in ends))
     shares = {"training" if len(walks) == 1 else "trainings": ratio}
     shares |= {text: data[name].values for name, text in WALKS.items() if name in data and np.isfinite(data[name].values[:1]).any()}
-    return PlaneInfo(
-        replace(grid, x_label=x_label, y_label=y_label, marks=marks), walks, {k: 100 * v for k, v in shares.items()}, cosine_of(data)
-    )
+    keeps = bool(data.attrs.get("floating_buffers")) and data.attrs.get("buffers") == "path"
+    shown = replace(grid, x_label=x_label, y_label=y_label, marks=marks)
+    return PlaneInfo(shown, walks, {k: 100 * v for k, v in shares.items()}, cosine_of(data), keeps)
 
 
 def cosine_of(data: xr.Dataset) -> float:
@@ -150,7 +177,8 @@ def _walks(data: Any, names: list[str]) -> tuple[Walk, ...]:
         )
         own, below = ({name: np.asarray(part[f"{of}_{name}"].values, np.float64) for name in names} for of in ("path", "plane"))
         not_finite = np.asarray(part["path_status"].values == NOT_FINITE)
-        walks.append(Walk(label, x, y, part["step"].values, epoch, progress, off_plane, own, below, not_finite))
+        recorded = {name: values for name in names if len(values := recorded_of(part, name))}
+        walks.append(Walk(label, x, y, part["step"].values, epoch, progress, off_plane, own, below, not_finite, recorded))
     return tuple(walks)
 
 

@@ -7,7 +7,7 @@ import xarray as xr
 
 from thetascope.experiments.framework.phrases import number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
-from thetascope.experiments.framework.words import Words, metrics_of
+from thetascope.experiments.framework.words import Words, metrics_of, scoring_of, tails_of
 from thetascope.experiments.shared.plane_words import cells_of, certainty_of, estimate_error
 from thetascope.experiments.trajectory_plane.walks import WALKS, cosine_of
 from thetascope.experiments.trajectory_plane.walks import info as plane_info
@@ -34,7 +34,7 @@ def _how(data: xr.Dataset) -> str:
         f"The {plural(data.sizes['state'], 'recorded state')} were centred on their mean, and their first two principal components, "
         "taken through the last "
         f"state ({attrs['center']['label']}), span the plane: {cells_of(data)}. The states are projected onto it; each was also scored "
-        "as it is."
+        f"where it is, off the plane.{scoring_of(data, 'buffers were those of the center', 'center')}"
     )
 
 
@@ -48,7 +48,7 @@ def _shows(data: xr.Dataset) -> list[str]:
     if found.correlated:
         told.append(f"{found.correlated[:1].upper()}{found.correlated[1:]}; the walk with this cosine is the one to compare it with.")
     told += [f"{sentence[:1].upper()}{sentence[1:]}." for name in ("loss", *metrics_of(data)) for sentence in [found.note(name)]]
-    return told + certainty_of(data)
+    return told + certainty_of(data) + tails_of(data)
 
 
 def _table(data: xr.Dataset) -> Table:

@@ -34,4 +34,4 @@ def test_many_layers_stay_readable() -> None:
     states = [{n: t * s for n, t in model.state_dict().items()} for s in (0.5, 1.0)]
     figure = ts.interpolate(objective, ts.Trajectory.from_states(states), level="layer", alphas=3, progress=False).plot()
     assert isinstance(figure, Figure)
-    assert len(figure.legends[0].get_texts()) == 12
+    assert len(figure.legends[0].get_texts()) == 13  # the band has one entry for all of them

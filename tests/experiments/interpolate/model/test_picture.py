@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 import thetascope as ts
 from thetascope.drawing.spec import Line
 from thetascope.errors import ResultError
+from thetascope.experiments.framework.catalog import declaration
+from thetascope.experiments.framework.declaration import words_of
 from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly
 from thetascope.experiments.interpolate.model.picture import picture
 from thetascope.testing.models import case
@@ -93,11 +95,25 @@ def test_plotly_draws_the_same_values(result: ts.Result) -> None:
     assert result.figure().layout.title.text == figure.layout.title.text
 
 
-@pytest.mark.parametrize(("buffers", "said"), [("path", "running statistics move too"), ("final", "buffers of the last state")])
-def test_figures_say_what_buffers_do_where_there_are_any(buffers: Any, said: str) -> None:
-    for name, expected in (("BatchNorm ResNet block", True), ("linear", buffers != "path")):
+@pytest.mark.parametrize(
+    ("buffers", "said", "sentence"),
+    [
+        ("path", "running statistics move along the path", " Running statistics move along the path."),
+        ("final", "buffers of the last state", " Buffers were those of the last state."),
+        (
+            "recalibrate",
+            "running statistics estimated anew at each point from 10 of the objective's own inputs (1 batch)",
+            " Running statistics were estimated anew at each point from 10 of the objective's own inputs (1 batch).",
+        ),
+    ],
+)
+def test_figures_say_what_buffers_do_where_there_are_any(buffers: Any, said: str, sentence: str) -> None:
+    for name, expected in (("BatchNorm ResNet block", True), ("linear", False)):
         chosen = case(name)
         objective, states = ts.Objective(chosen.model(), chosen.data(), buffers=buffers), ts.Trajectory.from_states(chosen.states(3))
         results = [ts.interpolate(objective, states, level=level, alphas=3, progress=False) for level in ("model", "layer")]
         for result in [*results, ts.compare_paths(objective, states, alphas=3, progress=False)]:
-            assert (said in result.figure().layout.title.text) is expected
+            page = result.figure().layout.title.text.replace("<br><sub>", " ").replace("</sub>", "")
+            assert (said in page) is expected
+            told = words_of(declaration(result.data.attrs["experiment"]), result.data.attrs).how(result.data)
+            assert (sentence in told) is expected

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.arrays import Floats
+from thetascope.drawing.captions import knots_note, scored_notes
 from thetascope.drawing.spec import INK, Form, Line, Mark, Panel, Parts, Picture, even_epochs
-from thetascope.drawing.style import BLUE, ORANGE, VERMILION, knots_note, quantities, wants_log
+from thetascope.drawing.style import BLUE, ORANGE, VERMILION, quantities, wants_log
+from thetascope.experiments.shared.recorded import recorded_marks, recorded_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,14 +27,19 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
     """All variables, or only `variable`; the loss first, but on a page, which zooms, with its detail beside it."""
     data, attrs = data.sortby("alpha"), data.attrs
     alphas, progress, gaps = data["alpha"].values, data["progress"].values, attrs["gaps"]
+    steps = [f"step {step:,}" for step in data["step"].values]
     panels = []
     for name, label in sorted(quantities(attrs, variable).items(), key=lambda named: named[0] != "loss"):
         paths, measured = {kind: data[f"{kind}_{name}"].values for kind in STYLES}, data[f"actual_{name}"].values
-        marks: list[Mark] = [Line(x=alphas, y=path, label=f"{kind} path", **STYLES[kind]) for kind, path in paths.items()]
+        recorded, errors = recorded_of(data, name), {kind: _error(data, kind, name) for kind in STYLES}
+        marks: list[Mark] = [
+            Line(x=alphas, y=path, label=f"{kind} path", spread=errors[kind], **STYLES[kind]) for kind, path in paths.items()
+        ]
         marks.append(Line(x=progress, y=measured, label="measured", color=VERMILION, dash="dot", width=1, marker="diamond"))
+        marks += recorded_marks(progress, recorded, steps, marker="diamond", color=VERMILION)
         shared: dict[str, Any] = {"x_label": "α, share of the steps for measured", "y_label": label, "hover": "%{x:.3f}<br>%{y:.5g}"}
         marks += _crossings(attrs["crossings"]) if name == "loss" else []
-        log = name == "loss" and wants_log(*paths.values(), measured)
+        log = name == "loss" and wants_log(*paths.values(), measured, recorded)
         panels.append(Panel(name=name, marks=marks, y_log=log, epochs=even_epochs(progress, data["epoch"].values), **shared))
         if name == "loss" and form != "page":
             x_range, y_range = _detail(alphas, progress, paths, measured)
@@ -40,11 +47,17 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
     told = ", ".join(f"{kind} {gaps[kind]:.2f}" for kind in STYLES)
     return Picture(
         title="Linear and quadratic path against what was measured",
-        notes=(f"{knots_note(attrs)}; mean |log10| gap at {gaps['states']} other states: {told}",),
+        notes=(f"{knots_note(attrs)}; mean |log10| gap at {gaps['states']} other states: {told}", *scored_notes(attrs)),
         parts=Parts(parts=panels),
         width=4.3 * max(len(panels), 2),
         height=4.8,
     )
+
+
+def _error(data: xr.Dataset, kind: str, name: str) -> Floats | None:
+    """Twice the standard error of a path's loss, where there is one."""
+    errors = data.get(f"{kind}_{name}_standard_error")
+    return None if errors is None else np.asarray(2 * errors.values, np.float64)
 
 
 def _crossings(found: Any) -> list[Mark]:

@@ -7,7 +7,8 @@ import xarray as xr
 
 from thetascope.experiments.framework.phrases import listed, plural, step_of
 from thetascope.experiments.framework.tables import Table, table
-from thetascope.experiments.framework.words import Words, samples_of
+from thetascope.experiments.framework.words import Words, samples_of, scoring_of, tails_of
+from thetascope.experiments.shared.recorded import recorded_sentences
 
 
 def _headline(data: xr.Dataset) -> str:
@@ -22,10 +23,9 @@ def _how(data: xr.Dataset) -> str:
     return (
         f"The losses on the straight line and on the parabola through the states of {listed([step_of(knot) for knot in attrs['knots']])} "
         f"were scored at {data.sizes['alpha']} values of α, and those of the "
-        f"{plural(data.sizes['state'], 'recorded state')} as "
-        f"they are, all on {samples_of(data)}. A gap is the mean of |log₁₀ (path / measured)| over the recorded states through which "
-        "neither "
-        "path passes."
+        f"{plural(data.sizes['state'], 'recorded state')} "
+        f"in the same way, all on {samples_of(data)}. A gap is the mean of |log₁₀ (path / measured)| over the recorded "
+        f"states through which neither path passes.{scoring_of(data)}"
     )
 
 
@@ -42,7 +42,7 @@ def _shows(data: xr.Dataset) -> list[str]:
         free = [f"α = {crossing['alpha']:.3f}" for crossing in crossings if not crossing["by_construction"]]
         told.append(f"The {kind} path crosses what was measured {f'at {listed(free)}' if free else 'nowhere'} inside (0, 1)"
                     f"{', besides where it must' if len(free) < len(crossings) else ''}.")  # fmt: skip
-    return told
+    return told + recorded_sentences(data, "actual_loss") + tails_of(data)
 
 
 def _table(data: xr.Dataset) -> Table:

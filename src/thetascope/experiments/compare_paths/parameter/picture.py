@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thetascope.drawing.captions import scored_notes
 from thetascope.drawing.legends import clipped
 from thetascope.drawing.spec import Bars, Form, Line, Panel, Parts, Picture, Rule
 from thetascope.drawing.style import GREY, known_variable, quantities
@@ -35,6 +36,7 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, parameter
         changed,
         f"{len(names):,} parameters, α from {alphas.min():g} to {alphas.max():g}, {data.attrs['samples_scored']:,} samples; "
         "dotted: first and last state",
+        *scored_notes(data.attrs, "buffers of the last state"),
     )
     if parameter is not None or form == "axes":
         if parameter not in names:

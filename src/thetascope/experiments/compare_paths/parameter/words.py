@@ -7,7 +7,7 @@ import xarray as xr
 
 from thetascope.experiments.framework.phrases import listed, number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
-from thetascope.experiments.framework.words import Words, samples_of
+from thetascope.experiments.framework.words import Words, samples_of, scoring_of, tails_of
 from thetascope.experiments.shared.pattern_words import interval_of
 from thetascope.experiments.shared.patterns import FEWEST_POINTS, RESOLVED
 
@@ -31,6 +31,7 @@ def _how(data: xr.Dataset) -> str:
         f"not the size. Unresolved are those whose loss varies by less than {number(RESOLVED)} standard deviations of the noise of the "
         f"arithmetic: of the curve's own, or of that which was measured on some curves, {number(attrs['noise_floor'])}"
         f"{f', and curves of fewer than {FEWEST_POINTS} points' if data.sizes['alpha'] < FEWEST_POINTS else ''}."
+        f"{scoring_of(data, 'buffers were those of the last state')}"
     )
 
 
@@ -47,7 +48,7 @@ def _shows(data: xr.Dataset) -> list[str]:
             "near "
             "100 %, the quadratic path overshoots between α = 0.5 and 1."
         )
-    return told
+    return told + tails_of(data)
 
 
 def _table(data: xr.Dataset) -> Table:

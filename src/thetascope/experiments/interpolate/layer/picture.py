@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from thetascope.drawing.captions import knots_note, scored_notes
 from thetascope.drawing.spec import Form, Line, Mark, Panel, Parts, Picture, ends_of, style_of, unbounded
-from thetascope.drawing.style import GREY, knots_note, one_of, quantities, title_of
+from thetascope.drawing.style import GREY, one_of, quantities, title_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -16,6 +17,7 @@ NAMED = 12
 """So many layers are named in a figure's legend, those whose curves vary most; more are drawn thin and grey."""
 FAINT: dict[str, Any] = {"color": GREY, "width": 0.6, "listed": False, "level": 1}
 X_LABEL = "α of the layer (0: its first values, 1: its last)"
+BAND = "± 2 standard errors, paired with the final state"
 TOLD = "in brackets: the distance that a layer travelled"
 
 
@@ -30,11 +32,18 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, layer: st
     title = TOLD if form == "axes" else ""
     panels = []
     for name, label in shown.items():
-        curves = data[name].values
+        curves, errors = data[name].values, data.get("excess_se" if name == "loss" else f"{name}_excess_se")
+        bands = [
+            {} if errors is None or i not in named else {"spread": 2 * errors.values[i], "spread_label": BAND} for i in range(len(names))
+        ]
         marks: list[Mark] = [
-            Line(x=alphas, y=curve, label=called[i], about=names[i], layer=names[i], **styles[i]) for i, curve in enumerate(curves)
+            Line(x=alphas, y=curve, label=called[i], about=names[i], layer=names[i], **styles[i], **bands[i])
+            for i, curve in enumerate(curves)
         ]
         marks += [*(unbounded(alphas, curves[i]) for i in named), *ends_of(alphas)]
         panels.append(Panel(name=name, marks=marks, title=title, x_label=X_LABEL, y_label=label, hover="α = %{x:.3f}<br>%{y:.5g}"))
-    notes, called_ = (f"the rest stays final; {knots_note(data.attrs)}", TOLD), f": {layer}" if layer is not None else ""
+    notes, called_ = (
+        (f"the rest stays final; {knots_note(data.attrs)}", *scored_notes(data.attrs), TOLD),
+        f": {layer}" if layer is not None else "",
+    )
     return Picture(title=title_of(data.attrs) + called_, notes=notes, parts=Parts(parts=panels), width=5.2 * len(panels), height=4.8)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from thetascope.experiments.framework.phrases import listed, number, plural, step_of
+from thetascope.experiments.framework.phrases import give_or_take, listed, number, plural, step_of, what_errors
 from thetascope.experiments.framework.tables import Table, table
-from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of
+from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of, scoring_of, tails_of
 from thetascope.experiments.shared.layer_words import moved_together, mover
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def _how(data: xr.Dataset) -> str:
     return (
         f"One {one} at a time, {moved_together(data)}, was moved along its {attrs['kind']} path through the states of "
         f"{listed([step_of(knot) for knot in attrs['knots']])}, while all other {one}s stayed as they were at the end. Each of "
-        f"{plural(data.sizes['layer'], one)} was scored at {data.sizes['alpha']} values of α on {samples_of(data)}."
+        f"{plural(data.sizes['layer'], one)} was scored at {data.sizes['alpha']} values of α on {samples_of(data)}.{scoring_of(data)}"
     )
 
 
@@ -37,7 +37,19 @@ def _shows(data: xr.Dataset) -> list[str]:
     told = [f"Put back to their first values they cost, in order: {listed([f'{names[i]} (loss {number(losses[i])})' for i in order])}."]
     far = int(np.nanargmax(distances))
     told.append(f"{names[far]} travelled the farthest, {number(distances[far])}; {names[order[0]]} matters most on this path.")
-    return told
+    return told + _largest(data) + tails_of(data)
+
+
+def _largest(data: xr.Dataset) -> list[str]:
+    """Where a layer costs most, with the error of the difference."""
+    if "excess" not in data or not np.isfinite(excess := data["excess"].values).any():
+        return []
+    layer, at = np.unravel_index(int(np.nanargmax(np.where(np.isfinite(excess), excess, np.nan))), excess.shape)
+    error = data["excess_se"].values[layer, at]
+    return [
+        f"The largest excess over the final loss is {give_or_take(excess[layer, at], error)} ({what_errors(error)}): "
+        f"{data['layer'].values[layer]} at α = {data['alpha'].values[at]:.2f}."
+    ]
 
 
 def _table(data: xr.Dataset) -> Table:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from thetascope.drawing.captions import knots_note, scored_notes
 from thetascope.drawing.spec import Line, Panel, Picture, Rule, even_epochs, stacked, unbounded
-from thetascope.drawing.style import ORANGE, knots_note, quantities, wants_log
+from thetascope.drawing.style import ORANGE, quantities, wants_log
+from thetascope.experiments.shared.barrier_words import barrier_note
+from thetascope.experiments.shared.recorded import recorded_marks, recorded_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,7 +24,7 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
     told = [f"step {step:,}, epoch {epoch:g}" for step, epoch in zip(data["step"].values, epochs, strict=True)]
     panels: list[Panel] = []
     for name, label in quantities(attrs, variable).items():
-        path, actual = data[name].values, data[f"actual_{name}"].values
+        path, actual, recorded = data[name].values, data[f"actual_{name}"].values, recorded_of(data, name)
         error = 2 * data["loss_standard_error"].values if name == "loss" and "loss_standard_error" in data else None
         measured = Line(
             x=progress, y=actual, label="measured at recorded states", told=told, hover="%{y:.5g}", color=ORANGE, dash="dot", width=1,
@@ -33,16 +36,18 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
                 marks=[
                     Line(x=alphas, y=path, label=f"{attrs['kind']} path", marker="circle", size=2, spread=error),
                     measured,
+                    *recorded_marks(progress, recorded, told, marker="diamond", color=ORANGE),
                     unbounded(alphas, path, "path not finite", "x-thin"),
                     unbounded(progress, actual, "state not finite", "cross-thin"),
                     *(Rule(at=float(knot["alpha"])) for knot in attrs["knots"]),
                 ],
                 x_label="α for the path, share of the training's steps for measured states",
                 y_label=label,
-                y_log=name == "loss" and wants_log(path, actual),
+                y_log=name == "loss" and wants_log(path, actual, recorded),
                 hover="α = %{x:.3f}<br>%{y:.5g}",
                 epochs=None if panels else even_epochs(progress, epochs),
             )
         )
     title = f"{attrs['kind'].capitalize()} path through the training"
-    return Picture(title=title, notes=(knots_note(attrs),), parts=stacked(panels), width=6.4, height=1.4 + 2.5 * len(panels))
+    notes = ("; ".join(filter(None, (knots_note(attrs), barrier_note(attrs)))), *scored_notes(attrs))
+    return Picture(title=title, notes=notes, parts=stacked(panels), width=6.4, height=1.1 + 0.35 * len(notes) + 2.5 * len(panels))

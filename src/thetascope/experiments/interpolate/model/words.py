@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 
-from thetascope.experiments.framework.phrases import listed, number, percent, step_of
-from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of
+from thetascope.experiments.framework.phrases import UNKNOWN, listed, number, percent, step_of
+from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of, scoring_of, tails_of
+from thetascope.experiments.shared.barrier_words import barrier_note, barrier_sentence
+from thetascope.experiments.shared.recorded import recorded_sentences
 
 
 def _headline(data: xr.Dataset) -> str:
     loss, alphas = data["loss"].values, data["alpha"].values
-    barrier = loss.max() - max(loss[0], loss[-1])
-    told = f"a barrier of {barrier:.2g} on the way" if barrier > 1e-3 * abs(loss.max()) else "no barrier"
-    return f"loss {loss[0]:.3g} → {loss[-1]:.3g}, lowest at α = {alphas[loss.argmin()]:.2f}, {told}"
+    barrier = barrier_note(data.attrs)
+    return f"loss {loss[0]:.3g} → {loss[-1]:.3g}, lowest at α = {alphas[loss.argmin()]:.2f}{f', {barrier}' if barrier else ''}"
 
 
 def _how(data: xr.Dataset) -> str:
@@ -28,7 +30,7 @@ def _how(data: xr.Dataset) -> str:
         way = f"the polynomial of degree {attrs['degree']} that passes through the states of {through}"
     return (
         f"All weights together were moved along {way}, and the model was scored at {count} values of α on {samples_of(data)}. "
-        "The recorded states were scored in the same way; each stands at its share of the training's steps."
+        f"The recorded states were scored in the same way; each stands at its share of the training's steps.{scoring_of(data)}"
     )
 
 
@@ -47,11 +49,15 @@ def _shows(data: xr.Dataset) -> list[str]:
         told.append(f"The last state is not the lowest point on this path: {number(lowest)} is, against {number(last)}.")
     if "distance" in data.attrs:
         told.append(f"The two ends lie {number(data.attrs['distance'])} apart in parameter space.")
+    actual, inside = data["actual_loss"].values, data["loss"].values[(alphas > 0) & (alphas < 1)]
+    told += barrier_sentence(data.attrs, (float(actual[0]), float(actual[-1])), float(inside.max(initial=-np.inf)))
+    told += recorded_sentences(data, "actual_loss")
     if "loss_standard_error" in data:
-        told.append(
-            f"The loss has a standard error of up to {number(data['loss_standard_error'].max())}, because not all samples were used."
-        )
-    return told
+        error = data["loss_standard_error"].values
+        known = np.isfinite(error).any()
+        told.append(f"The loss has a standard error of up to {number(np.nanmax(error))}: other samples would move it by so much." if known
+                    else f"The losses are {UNKNOWN}.")  # fmt: skip
+    return told + tails_of(data)
 
 
 WORDS = Words(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.arrays import Floats
+from thetascope.drawing.captions import knots_note, scored_notes
 from thetascope.drawing.spec import Form, Line, Mark, Panel, Parts, Picture, ends_of, unbounded
-from thetascope.drawing.style import BLUE, VERMILION, knots_note, one_of, quantities, title_of
+from thetascope.drawing.style import BLUE, VERMILION, one_of, quantities, title_of
 from thetascope.errors import ResultError
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, layer: st
     """
     data, farthest = data.sortby("alpha"), float(data["distance"].max())
     owners = data["layer"].values.astype(str)
-    note = f"the rest stays final; {knots_note(data.attrs, buffers=False)}"  # single parameters move no buffers
+    said = (f"the rest stays final; {knots_note(data.attrs)}", *scored_notes(data.attrs, "buffers of the last state"))
     if layer is not None and layer not in owners:
         raise ResultError(f'no parameters of the layer "{layer}" in this result; there are: {", ".join(dict.fromkeys(owners.tolist()))}')
     if parameter is not None:
         one = one_of(data, "parameter", parameter)
         panels = [_panel(one, name, label, None) for name, label in quantities(data.attrs, variable).items()]
         title = f"{parameter}, distance {float(one['distance'][0]):.3g}"
-        return Picture(title=title, notes=(note,), parts=Parts(parts=panels), width=max(4.2 * len(panels), 5.4), height=3.8)
+        return Picture(title=title, notes=said, parts=Parts(parts=panels), width=max(4.2 * len(panels), 5.4), height=3.8)
     data, owners = (data, owners) if layer is None else (data.isel(parameter=owners == layer), owners[owners == layer])
     shown = quantities(data.attrs, variable if form == "page" else variable or "loss")
     if form == "figure":
@@ -42,7 +43,7 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, layer: st
         panels = [_panel(data, name, label, farthest) for name, label in shown.items()]
     columns = min(len(panels), 3)
     height = 4.8 if form == "page" else 1.2 + 2.9 * -(-len(panels) // columns)
-    notes = (note, f"the more opaque, the farther travelled (at most {farthest:.3g})")
+    notes = (*said, f"the more opaque, the farther travelled (at most {farthest:.3g})")
     return Picture(
         title=title_of(data.attrs), notes=notes, parts=Parts(parts=panels, columns=columns), width=max(6.4, 3.9 * columns), height=height
     )

@@ -9,7 +9,7 @@ import xarray as xr
 
 from thetascope.experiments.framework.phrases import listed, number, plural, step_of
 from thetascope.experiments.framework.tables import Table, table
-from thetascope.experiments.framework.words import Words, samples_of
+from thetascope.experiments.framework.words import Words, samples_of, scoring_of, tails_of
 
 if TYPE_CHECKING:
     pass
@@ -36,6 +36,7 @@ def _how(data: xr.Dataset) -> str:
         f"{data.sizes['alpha']} values of α from {alphas.min():g} to {alphas.max():g} on {samples_of(data)}. Outside [0, 1] it shows "
         "what might "
         "come if the weight went on."
+        f"{scoring_of(data, 'buffers were those of the last state')}"
     )
 
 
@@ -50,7 +51,7 @@ def _shows(data: xr.Dataset) -> list[str]:
 
         found = float(spearmanr(distance[finite], spread[finite]).statistic)
         told.append(f"The distance that a weight travelled and its effect on the loss have a rank correlation of {number(found)}.")
-    return told
+    return told + tails_of(data)
 
 
 def _table(data: xr.Dataset) -> Table:
