@@ -92,10 +92,10 @@ def test_means_of_batches_have_no_known_error() -> None:
 
 
 def test_each_draw_has_its_own_maximum() -> None:
-    """Two places whose mean is 0: half of the draws have one above the line, so the maximum's error is that of |N(0, σ²)|."""
+    """One place is 1 for every sample, the other 1 on average: half of the draws have their maximum there, max(0, N(0, σ²)) above 1."""
     noise = np.random.default_rng(0).normal(size=2000)
-    losses = np.stack([np.zeros(2000), np.zeros(2000), noise - noise.mean(), noise.mean() - noise])
-    expected = noise.std() / np.sqrt(2000) * np.sqrt(1 - 2 / np.pi)
+    losses = np.stack([np.zeros(2000), np.zeros(2000), np.ones(2000), 1 + noise - noise.mean()])
+    expected = noise.std() / np.sqrt(2000) * np.sqrt(1 / 2 - 1 / (2 * np.pi))
     assert barrier_error(np.array([0.3, 0.6]), losses, np.ones(2000)) == pytest.approx(expected, rel=0.15)
 
 
