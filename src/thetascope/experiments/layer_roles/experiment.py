@@ -1,4 +1,4 @@
-"""Robust and ambient layers: what it costs to put one layer back to its first values, or to draw it anew."""
+"""Critical and ambient layers: what it costs to put one layer back to its first values, or to draw it anew."""
 
 from __future__ import annotations
 
