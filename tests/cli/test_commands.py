@@ -102,7 +102,7 @@ def impatient():
     def loss(outputs, targets):
         with Path("passes").open("a") as file:
             file.write(".")
-        if Path("stop").exists() and Path("passes").stat().st_size > 5:
+        if Path("stop").exists() and Path("passes").stat().st_size > 8:
             raise KeyboardInterrupt
         return torch.nn.functional.cross_entropy(outputs, targets, reduction="none")
     return ts.Objective(chosen.model(), chosen.data(), loss)

@@ -43,7 +43,7 @@ def test_pipes_hold_plain_lines(no_color: str | None) -> None:
     pictures = [f"{key}{suffix}" for key in ("interpolate-alphas=5", "layer_roles-draws=1") for suffix in (".png", ".html")]
     assert [Path(line).name for line in done.stdout.splitlines()[-5:]] == [*pictures, "report.html"]
     told = [line for line in done.stderr.splitlines() if "points to score" not in line]  # which is said where it takes long
-    assert [line.split("?")[0] for line in told] == ["[1 of 2] Was the way straight", "[2 of 2] Which layers are robust, which ambient"]
+    assert [line.split("?")[0] for line in told] == ["[1 of 2] Was the way straight", "[2 of 2] Which layers are critical, which ambient"]
     wrong = subprocess.run([*command[:3], "interpolat"], capture_output=True, text=True, check=False, env=environment)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert re.fullmatch(r'thetascope: Unknown command "interpolat"\..*\n', wrong.stderr)

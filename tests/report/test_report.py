@@ -405,7 +405,8 @@ def test_large_tables_are_left_out_and_named(bare: Path, examined: Path, monkeyp
     result, key = load(bare, "interpolate-parameter"), key_of("interpolate-parameter")
     packed, note = pictures.table_for_download(result, key)
     assert packed
-    assert f'lacks accuracy, loss, status: too many rows. ts.load_result("…/{key}").export("{key}.csv")' in note
+    lacks = "accuracy, accuracy_excess_se, excess, excess_se, loss, loss_standard_error, status"
+    assert f'lacks {lacks}: too many rows. ts.load_result("…/{key}").export("{key}.csv")' in note
     monkeypatch.setattr(pictures, "MOST_ROWS", 1)
     assert pictures.table_for_download(result, key)[0] == ""
     assert "too many rows" in Page(ts.write_report(bare)).text

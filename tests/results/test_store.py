@@ -153,10 +153,10 @@ def test_derived_variables_are_stored_too(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "r", LAYOUT)
     write_all(store)
     for _ in range(2):
-        store.add({"role": (("layer",), ["robust", "ambient"])}, {"found": 3})
+        store.add({"role": (("layer",), ["critical", "ambient"])}, {"found": 3})
     store.close()
     loaded = ts.load_result(tmp_path / "r").data
-    assert loaded["role"].values.tolist() == ["robust", "ambient"]
+    assert loaded["role"].values.tolist() == ["critical", "ambient"]
     assert loaded.attrs["found"] == 3
     assert loaded.attrs["title"] == "made data"
     assert loaded["loss"].values[1, 4] == 9.0

@@ -39,7 +39,7 @@ class TestEagerBackend(BackendContract):
                 tensors |= {name: points.basis[-1][name] for name in objective.space.buffers}
             model = loaded(case, tensors, dtype)
             if objective.buffers == "recalibrate":
-                recalibrate(model, batches)
+                recalibrate(model, list(objective.calibration))
             found.append(plain_scores(model, batches, case.loss) if case.step is None else plain_step_scores(model, batches, case.step))
         return found
 

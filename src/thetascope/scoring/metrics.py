@@ -52,6 +52,10 @@ RESERVED = (
 """Names that results use themselves."""
 
 
+LONGEST = 70
+"""Bytes of a metric's name: files are called by it, escaped, with what stands before and behind."""
+
+
 def check_name(name: object) -> None:
     """Whether a metric may be called so: results and files are named by it.
 
@@ -60,9 +64,9 @@ def check_name(name: object) -> None:
     """
     if name != "loss" and name in RESERVED:
         raise ObjectiveError(f'a metric may not be called "{name}", which results use themselves; choose another name')
-    if not isinstance(name, str) or not name.isprintable() or not name.strip() or name[0] in "._" or len(name.encode()) > 80:
+    if not isinstance(name, str) or not name.isprintable() or not name.strip() or name[0] in "._" or len(name.encode()) > LONGEST:
         raise ObjectiveError(
-            "a metric's name is printable text that does not begin with a dot or underscore and has at most 80 bytes, because "
+            f"a metric's name is printable text that does not begin with a dot or underscore and has at most {LONGEST} bytes, because "
             f"files are named by it. Got {name!r} instead."
         )
 

@@ -340,8 +340,8 @@ class Objective:
         told = (self.batches.resampled_fingerprint, self.loss, self.seed, self.chosen.precision)
         return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
-    def against(self, state: State) -> Objective:
-        """The same objective, whose points are compared with this state, sample by sample: ``excess`` and its standard error."""
+    def against(self, state: State | None) -> Objective:
+        """The same objective, whose points are compared with this state, sample by sample (``excess`` and its standard error), or none."""
         other = copy.copy(self)
         other.compared = state
         return other

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
 from thetascope.files import write_json
-from thetascope.geometry.points import PointSet
+from thetascope.geometry.points import PointSet, StoredStates
 from thetascope.scoring.memory import halving
 from thetascope.scoring.oracle import EagerBackend
-
-if TYPE_CHECKING:
-    from thetascope.scoring.objective import Objective
+from thetascope.scoring.protocols import Scorable
+from thetascope.state import State
 
 PILOT_POINTS, FIRST, LEAST = 8, 200, 100
 """So many points are scored in a pilot, on so many samples at first; so many are chosen at least."""
@@ -55,7 +54,31 @@ class Chosen:
         return {"precision": self.precision, "count": self.count, "of": self.of, "reason": self.reason}
 
 
-def choose(objective: Objective, sets: Sequence[tuple[PointSet, bool]], homes: Sequence[Path], keep: Path | None) -> None:
+class Sampled(Scorable, Protocol):
+    """What a pilot needs of an objective."""
+
+    chosen: Chosen | None
+    compared: State | None
+
+    @property
+    def chance(self) -> Mapping[str, float]:
+        """What is scored without looking at inputs."""
+        ...
+
+    def pilot(self, samples: int) -> Scorable:
+        """The same on so many samples, whose losses are kept."""
+        ...
+
+    def sampling_identity(self) -> str:
+        """What the number is kept by."""
+        ...
+
+    def stored(self, states: Sequence[State]) -> StoredStates:
+        """States as points."""
+        ...
+
+
+def choose(objective: Sampled, sets: Sequence[tuple[PointSet, bool]], homes: Sequence[Path], keep: Path | None) -> None:
     """Find how many samples are drawn, if that is not known yet: as many as some run of `homes` keeps, else by a pilot.
 
     Call it within the model's `running`.
@@ -95,7 +118,7 @@ def _keep(home: Path, identity: str, count: int) -> None:
         write_json(home / FILE, {**held, identity: count})
 
 
-def _piloted(objective: Objective, chosen: Chosen, sets: Sequence[tuple[PointSet, bool]]) -> int:
+def _piloted(objective: Sampled, chosen: Chosen, sets: Sequence[tuple[PointSet, bool]]) -> int:
     """The number that a pilot asks for; all where losses are not of samples, or where there are few."""
     total, size = chosen.of, FIRST
     if objective.fixed or total <= LEAST:
@@ -111,7 +134,7 @@ def _piloted(objective: Objective, chosen: Chosen, sets: Sequence[tuple[PointSet
         size = min(4 * size, needed)
 
 
-def _needed(objective: Objective, sets: Sequence[tuple[PointSet, bool]], size: int, precision: float) -> int | None:
+def _needed(objective: Sampled, sets: Sequence[tuple[PointSet, bool]], size: int, precision: float) -> int | None:
     """How many samples the points ask for, by `size` of them."""
     pilot = objective.pilot(size)
     state = objective.compared
@@ -139,7 +162,7 @@ def _needed(objective: Objective, sets: Sequence[tuple[PointSet, bool]], size: i
     return math.ceil(needed)
 
 
-def _losses(pilot: Objective, points: PointSet, rows: Sequence[int], *, as_recorded: bool) -> list[tuple[Any, Any]] | None:
+def _losses(pilot: Scorable, points: PointSet, rows: Sequence[int], *, as_recorded: bool) -> list[tuple[Any, Any]] | None:
     found = []
     for sums in halving(pilot, lambda: EagerBackend(pilot, points, as_recorded=as_recorded).evaluate(rows)):
         values, weights, per_sample = sums.kept().columns["loss"]

@@ -105,6 +105,12 @@ FEWEST_BATCHES = 20
 PAIRED = "_excess_se"
 """Behind a metric's name: the standard error of its difference from the reference's."""
 
+
+def is_error(name: str) -> bool:
+    """Whether something scored is an error, or the difference from the reference."""
+    return name in ("loss_standard_error", "excess", "excess_se") or name.endswith(PAIRED)
+
+
 TOP = 0.01
 """The share of the samples with the largest losses of which it is said how much of the loss they carry."""
 

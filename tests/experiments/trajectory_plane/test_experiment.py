@@ -128,7 +128,7 @@ def test_several_trainings_share_the_plane_of_all_their_states() -> None:
 def test_buffers_of_the_plane_are_the_last_states() -> None:
     chosen = case("BatchNorm ResNet block")
     states = chosen.states(4)
-    objective = ts.Objective(chosen.model(), chosen.data(), chosen.loss)
+    objective = ts.Objective(chosen.model(), chosen.data(), chosen.loss, buffers="path")
     data = ts.trajectory_plane(objective, ts.Trajectory.from_states(states), x=3, y=3).data
     assert data["path_loss"].values.tolist() == [objective.score(state)["loss"] for state in states]
     held = {**states[0], **{n: t for n, t in states[-1].items() if "running" in n or "num_batches" in n}}

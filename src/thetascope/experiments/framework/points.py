@@ -186,18 +186,24 @@ class PointsSource(Source):
         return found
 
     def recheck(self, store: Filled) -> FirstPoint:
-        """One stored point, scored again: that which the others are compared with, if it is stored; the first one where none is."""
+        """One stored point, scored again: that which the others are compared with, if it is stored; the first one where none is.
+
+        Where nothing is left to score, that point alone is, and compared with nothing.
+        """
+        finished = all(store.done(request.prefix).all() for request in self.requests)
+        objective = self.objective.against(None) if finished else self.objective
         same = self._compared
         for request in () if any(request.remade for request in self.requests) else self.requests:
-            points = request.points
             for k in np.flatnonzero(store.evaluated(request.prefix)).tolist():
-                if points.is_stored(k) and stored_key(self.objective, request, k) == same:
-                    return recheck_reference(self.objective, store.values(request.prefix, k))
-        self._know_reference()
+                if request.points.is_stored(k) and stored_key(self.objective, request, k) == same:
+                    stored = store.values(request.prefix, k)
+                    return recheck(objective, request, k, stored) if finished else recheck_reference(objective, stored)
+        if not finished:
+            self._know_reference()
         for request in self.requests:
             done = np.flatnonzero(store.evaluated(request.prefix))
             if len(done):
-                return recheck(self.objective, request, int(done[0]), store.values(request.prefix, int(done[0])))
+                return recheck(objective, request, int(done[0]), store.values(request.prefix, int(done[0])))
         return self.first_point()
 
     def tuned(self, engine: Engine, first: FirstPoint) -> Engine:
@@ -242,6 +248,8 @@ class PointsSource(Source):
     def derived(self, data: xr.Dataset) -> tuple[Variables, Mapping[str, Any]]:
         """What `derive` makes of the scores, and what they were compared with."""
         variables, attrs = ({}, {}) if self.derive is None else self.derive(data)
+        if "reference" in data.attrs:  # it was finished before
+            return variables, attrs
         reference, state = self._reference, self.objective.compared
         assert state is not None
         of = {"label": state.label, "step": state.step, "loss": reference.means["loss"], "top_share": reference.top_share}

@@ -21,6 +21,7 @@ from thetascope.experiments.shared.chosen_layers import is_word
 from thetascope.experiments.shared.plane_view import PlaneView, measured, moving_names, principal_view, short
 from thetascope.geometry.directions import Direction, Normalize, Units, combined_direction, cosine, norm, own_direction, random_directions
 from thetascope.geometry.planes import Axis, checked_grid
+from thetascope.scoring.memory import halving
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.output_units import output_units
 from thetascope.state import TRAINABLE, State, frozen_parameters
@@ -99,7 +100,7 @@ def _random(
     free, units = [name for name in names if name not in frozen], dict[str, Units]()
     if normalize == "filter":
         with objective.model.running():
-            units = output_units(objective.model, objective.batches, objective.model.tensors_of(center))
+            units = halving(objective, lambda: output_units(objective.model, objective.batches, objective.model.tensors_of(center)))
     pair = random_directions(center, free, normalize=normalize, orthogonal=orthogonal, seed=seed, units=units)
     how = {"filter": "normalised filter by filter", "layer": "normalised tensor by tensor", None: "not normalised"}[normalize]
     unit = "1 = the weights' own length" if normalize else "in units of the draw"
