@@ -92,9 +92,10 @@ class Examining:
         same_bits(again.data, data)
         same_bits(ts.load_result(folder / "out" / "line").data, data)
         assert tree(folder / "out") == files
-        # again: at most the unit in flight, two passes of the guards, two that show whether scoring is deterministic, one of the state
-        # that points are compared with
-        assert self.passes(folder) <= whole + UNIT + 5, f"{before} passes before, {self.passes(folder)} in all, {whole} uninterrupted"
+        # again: at most the unit in flight, two passes of the guards, two that show whether scoring is deterministic and one of the state
+        # that points are compared with; or, where all points were stored, one of these and the seven of the barrier's error
+        most = whole + max(UNIT + 5, 8)
+        assert self.passes(folder) <= most, f"{before} passes before, {self.passes(folder)} in all, {whole} uninterrupted"
 
 
 class Saving:
