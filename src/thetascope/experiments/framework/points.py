@@ -197,14 +197,19 @@ class PointsSource(Source):
             for k in np.flatnonzero(store.evaluated(request.prefix)).tolist():
                 if request.points.is_stored(k) and stored_key(self.objective, request, k) == same:
                     stored = store.values(request.prefix, k)
-                    return recheck(objective, request, k, stored) if finished else recheck_reference(objective, stored)
+                    return self._seen_again(objective, request, k, stored) if finished else recheck_reference(objective, stored)
         if not finished:
             self._know_reference()
         for request in self.requests:
             done = np.flatnonzero(store.evaluated(request.prefix))
             if len(done):
-                return recheck(objective, request, int(done[0]), store.values(request.prefix, int(done[0])))
+                return self._seen_again(objective, request, int(done[0]), store.values(request.prefix, int(done[0])))
         return self.first_point()
+
+    @staticmethod
+    def _seen_again(objective: Objective, request: AllPoints, k: int, stored: dict[str, float]) -> FirstPoint:
+        """A stored point scored again, with the names that were stored."""
+        return replace(recheck(objective, request, k, stored), names=tuple(stored))
 
     def tuned(self, engine: Engine, first: FirstPoint) -> Engine:
         """Tuned on the most points that are asked for at once."""
