@@ -111,3 +111,16 @@ def test_bad_arguments() -> None:
         ts.Objective(nn.Linear(4, 1), data(10), "mse", samples="all")  # type: ignore[arg-type]
     with pytest.raises(ObjectiveError, match="precision must be a share"):
         objective(precision=1.5)
+
+
+def test_several_objectives_each_draw_their_own_number() -> None:
+    alone = line(objective()).data
+    both = ts.interpolate(
+        {"train": objective(), "test": objective(precision=0.02)},
+        ts.Trajectory.from_states(states()),
+        alphas=[0.0, 0.25, 0.5, 0.75, 1.0],
+        progress=False,
+    )
+    train, test = (both.one(label).data for label in ("train", "test"))
+    assert train["loss"].values.tolist() == alone["loss"].values.tolist()
+    assert alone.attrs["samples_scored"] == train.attrs["samples_scored"] < test.attrs["samples_scored"] < ROWS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,12 @@ class LabelledSource(Source):
     def running(self) -> Iterator[None]:
         """Nothing here: each of the objectives runs while it is its turn."""
         yield
+
+    def prepare(self, path: Path | None) -> None:
+        """Of each."""
+        for source in self._sources.values():
+            with source.running():
+                source.prepare(path)
 
     def engine(self, name: str) -> Engine:
         """That of the first."""
