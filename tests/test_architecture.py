@@ -14,7 +14,7 @@ import thetascope
 SOURCE = Path(thetascope.__file__).parent
 
 # each room with the rooms that it may know; a room knows itself
-GROUND = {"errors", "arrays", "files", "progress", "_version"}
+GROUND = {"errors", "arrays", "files", "progress", "quantities", "_version"}
 STATES = GROUND | {"state", "recording", "trajectory"}
 SCORES = STATES | {"geometry", "scoring"}
 ALLOWED = {
@@ -23,6 +23,7 @@ ALLOWED = {
     "arrays": set[str](),
     "files": set[str](),
     "progress": set[str](),
+    "quantities": set[str](),
     "specification": {"errors"},
     "state": GROUND,
     "recording": GROUND | {"state"},
@@ -50,6 +51,7 @@ TORCH_FREE = {
     "arrays",
     "files",
     "progress",
+    "quantities",
     "cli",
     "__init__",
     "specification",

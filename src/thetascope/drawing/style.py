@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from thetascope.arrays import Floats
 from thetascope.errors import ResultError
-from thetascope.results.status import is_error
+from thetascope.quantities import is_error
 
 if TYPE_CHECKING:
     import xarray as xr

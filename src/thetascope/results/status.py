@@ -20,14 +20,6 @@ def status_counts(data: xr.Dataset) -> dict[str, int]:
     return {label: int((flat == code).sum()) for code, label in STATUS_NAMES.items()}
 
 
-PAIRED = "_excess_se"
-
-
-def is_error(name: str) -> bool:
-    """Whether something scored is no quantity of its own but an error or the difference from the reference."""
-    return name in ("loss_standard_error", "excess", "excess_se") or name.endswith(PAIRED)
-
-
 def named(prefix: str, name: str) -> str:
     """What a variable of a block is called: ``actual_loss``; ``loss_recorded`` where the block's mark begins with an underscore."""
     return name + prefix if prefix.startswith("_") else prefix + name

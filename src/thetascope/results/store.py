@@ -19,11 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from thetascope.errors import ResultError
 from thetascope.files import Lock, file_name, links_below, sweep_partial
+from thetascope.quantities import is_error
 from thetascope.results.atomic_folder import settle
 from thetascope.results.filled import values_at
 from thetascope.results.result import Result
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names
-from thetascope.results.status import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, is_error, named
+from thetascope.results.status import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, named
 from thetascope.results.stored import FORMAT, check_format, locked, put, read_sealed, renamed, zarr_settings
 
 

@@ -8,13 +8,13 @@ import warnings
 from dataclasses import replace
 
 from thetascope.errors import NotDeterministicError, ResultError
+from thetascope.quantities import is_error
 from thetascope.scoring.cache import FirstPoint
 from thetascope.scoring.memory import halving
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.pytrees import cut
 from thetascope.scoring.runner import Request, Values, stored_key
-from thetascope.scoring.scores import is_error
 from thetascope.scoring.untouched import RandomStates, seed_all
 
 GUARD_ROWS = 8

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from thetascope.errors import ObjectiveError
+from thetascope.quantities import PAIRED
 
 
 @dataclass(frozen=True)
@@ -101,14 +102,6 @@ def _shown(value: Any) -> str:
 
 FEWEST_BATCHES = 20
 """Where a step gives batches' values only, so many batches at least tell how they spread."""
-
-PAIRED = "_excess_se"
-"""Behind a metric's name: the standard error of its difference from the reference's."""
-
-
-def is_error(name: str) -> bool:
-    """Whether something scored is an error, or the difference from the reference."""
-    return name in ("loss_standard_error", "excess", "excess_se") or name.endswith(PAIRED)
 
 
 TOP = 0.01

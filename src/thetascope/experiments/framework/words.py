@@ -13,8 +13,8 @@ import xarray as xr
 from thetascope.drawing.captions import buffers_note, tails_note
 from thetascope.experiments.framework.phrases import listed, sentence
 from thetascope.experiments.framework.tables import Row, Table, cell
+from thetascope.quantities import is_error
 from thetascope.results.labelled import attrs_of, labels_in, labels_of, only
-from thetascope.results.status import is_error
 
 CHAPTERS = {
     "training": "How did the training go?",
