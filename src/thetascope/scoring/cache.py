@@ -29,7 +29,7 @@ class Cache:
 
     Attributes:
         points: by what makes a point and how it was scored: its values.
-        first_points: by whether points are compared with a state: what two passes over a point showed; they need not be made again.
+        first_points: by whether points are compared with a state, and the policy for buffers: what two passes over a point showed.
         measured: by whether points share layers: the backend and settings that were measured to be fast, and the reason.
         captured: the step as a graph, or why there is none.
         checked: by a backend and how it lays out and regroups rows: why it gives other values than the model, None where it does not.
@@ -43,7 +43,7 @@ class Cache:
     """
 
     points: dict[Hashable, dict[str, float]] = field(default_factory=dict)
-    first_points: dict[bool, FirstPoint] = field(default_factory=dict)
+    first_points: dict[Hashable, FirstPoint] = field(default_factory=dict)
     measured: dict[Hashable, Any] = field(default_factory=dict)
     captured: Captured | str | None = None
     checked: dict[Hashable, str | None] = field(default_factory=dict)
