@@ -102,16 +102,11 @@ class Batches:
     def resampled_fingerprint(self) -> str:
         """Of all rows, however many are kept."""
         if self._whole_fingerprint is None:
-            self._whole_fingerprint = (self if self._samples is None else self._of_all()).survey.fingerprint
+            self._whole_fingerprint = (self if self._samples is None else self.resampled(None)).survey.fingerprint
         return self._whole_fingerprint
 
-    def _of_all(self) -> Batches:
-        other = copy.copy(self)
-        other._samples, other._resident, other._survey = None, None, None
-        return other
-
-    def resampled(self, samples: int) -> Batches:
-        """So many rows of the same data."""
+    def resampled(self, samples: int | None) -> Batches:
+        """So many rows of the same data, or all."""
         other = copy.copy(self)
         other._samples, other._resident, other._survey = samples, None, None
         return other

@@ -328,11 +328,18 @@ class Objective:
         return Sums(spread=drawn or self._keeps, reference=self.reference, keep=self._keeps, drawn=drawn)
 
     def pilot(self, samples: int) -> Objective:
-        """The same objective on so many of its samples, whose losses are kept one by one; it remembers nothing."""
+        """The same objective on so many of its samples; it remembers nothing."""
         other = copy.copy(self)
-        other._keeps, other.cache, other.batches = True, Cache(), self.batches.resampled(samples)
+        other.cache, other.batches = Cache(), self.batches.resampled(samples)
         other.cache.statistics = self.cache.statistics
         return other
+
+    def kept_at(self, points: PointSet, rows: Sequence[int], *, as_recorded: bool = False) -> list[Reference]:
+        """What every sample scores at some points, by the oracle under the policy for buffers. Call it within the model's `running`."""
+        keeping = copy.copy(self)
+        keeping._keeps = True
+        found = halving(self, lambda: EagerBackend(keeping, points, as_recorded=as_recorded).evaluate(list(rows)))
+        return [sums.kept() for sums in found]
 
     def sampling_identity(self) -> str:
         """What a chosen number of samples is kept by: data, loss, seed and precision."""
@@ -354,10 +361,7 @@ class Objective:
             return None
         key = (state.digest(), self.buffers, self.batches.batch_size if self.fixed else None)
         if key not in self.cache.references:
-            keeping = copy.copy(self)
-            keeping._keeps = True
-            (sums,) = halving(self, lambda: EagerBackend(keeping, self.stored((state,))).evaluate([0]))
-            self.cache.references[key] = sums.kept()
+            (self.cache.references[key],) = self.kept_at(self.stored((state,)), [0])
         return self.cache.references[key]
 
     def losses_at(self, points: PointSet, rows: Sequence[int]) -> tuple[Tensor, Tensor] | None:
@@ -371,9 +375,7 @@ class Objective:
             Values ``[K, N]`` in the order of `rows`, and weights ``[N]``, in float64 on the CPU; None where the losses are not those of
             samples, or weigh otherwise at another point.
         """
-        keeping = copy.copy(self)
-        keeping._keeps = True
-        kept = [sums.kept() for sums in halving(self, lambda: EagerBackend(keeping, points).evaluate(list(rows)))]
+        kept = self.kept_at(points, rows)
         values, weights, _ = zip(*(each.columns["loss"] for each in kept), strict=True)
         if not all(each.per_sample for each in kept) or not all(torch.equal(own, weights[0]) for own in weights):
             return None

@@ -19,9 +19,8 @@ import torch
 
 from thetascope.files import write_json
 from thetascope.geometry.points import PointSet, StoredStates
-from thetascope.scoring.memory import halving
-from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.protocols import Scorable
+from thetascope.scoring.scores import Reference
 from thetascope.state import State
 
 PILOT_POINTS, FIRST, LEAST = 8, 200, 100
@@ -54,6 +53,14 @@ class Chosen:
         return {"precision": self.precision, "count": self.count, "of": self.of, "reason": self.reason}
 
 
+class Pilot(Protocol):
+    """An objective on few samples."""
+
+    def kept_at(self, points: PointSet, rows: Sequence[int], *, as_recorded: bool = False) -> list[Reference]:
+        """What every sample scores at some points."""
+        ...
+
+
 class Sampled(Scorable, Protocol):
     """What a pilot needs of an objective."""
 
@@ -65,8 +72,8 @@ class Sampled(Scorable, Protocol):
         """What is scored without looking at inputs."""
         ...
 
-    def pilot(self, samples: int) -> Scorable:
-        """The same on so many samples, whose losses are kept."""
+    def pilot(self, samples: int) -> Pilot:
+        """The same on so many samples."""
         ...
 
     def sampling_identity(self) -> str:
@@ -162,11 +169,7 @@ def _needed(objective: Sampled, sets: Sequence[tuple[PointSet, bool]], size: int
     return math.ceil(needed)
 
 
-def _losses(pilot: Scorable, points: PointSet, rows: Sequence[int], *, as_recorded: bool) -> list[tuple[Any, Any]] | None:
-    found = []
-    for sums in halving(pilot, lambda: EagerBackend(pilot, points, as_recorded=as_recorded).evaluate(rows)):
-        values, weights, per_sample = sums.kept().columns["loss"]
-        if not per_sample:
-            return None
-        found.append((values.cpu(), weights.cpu()))
-    return found
+def _losses(pilot: Pilot, points: PointSet, rows: Sequence[int], *, as_recorded: bool) -> list[tuple[Any, Any]] | None:
+    """Values and weights of the samples at each point; None where they are not those of samples."""
+    kept = [each.columns["loss"] for each in pilot.kept_at(points, rows, as_recorded=as_recorded)]
+    return [(values.cpu(), weights.cpu()) for values, weights, _ in kept] if all(per_sample for _, _, per_sample in kept) else None

@@ -63,7 +63,7 @@ def _barrier(data: xr.Dataset, path: TrainingPath, points: Points) -> dict[str, 
     """Between the first state and the last, which are the first and the last of those that were measured."""
     objective, actual = path.objective, data["actual_loss"].values
     ends = objective.stored((path.states[0], path.states[-1]))
-    return barrier_attrs(data, objective, points, ends, (float(actual[0]), float(actual[-1])), objective.chance)
+    return barrier_attrs(data, objective, points, ends, (float(actual[0]), float(actual[-1])))
 
 
 def _layer(path: TrainingPath, alphas: Floats, layers: Layers, parameters: Parameters) -> PointsSource:

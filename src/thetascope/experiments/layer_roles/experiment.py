@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,7 +69,7 @@ def source(
             "with_buffers": _with_buffers(objective, groups),
             "not_called": [layer.name for group in groups.values() for layer in group if layer.called is False],
         },
-        derive=partial(roles, threshold=threshold, chance=objective.chance),
+        derive=lambda data: roles(data, threshold=threshold, chance=objective.chance),
     )
 
 

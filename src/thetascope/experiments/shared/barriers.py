@@ -6,7 +6,7 @@ Entezari et al. (2022) for the barrier; Frankle et al. (2020) and Ainsworth et a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,9 +93,7 @@ def is_barrier(height: float, error: float, gain: float, ends: Sequence[float]) 
     return height > max(least, ERRORS * error if math.isfinite(error) else 0.0)
 
 
-def barrier_attrs(
-    data: Any, objective: Objective, path: PointSet, ends: PointSet, losses: tuple[float, float], chance: Mapping[str, float]
-) -> dict[str, Any]:
+def barrier_attrs(data: Any, objective: Objective, path: PointSet, ends: PointSet, losses: tuple[float, float]) -> dict[str, Any]:
     """What a result says of the barrier of its path over ``alpha``; what it says already is not found again.
 
     Args:
@@ -104,7 +102,6 @@ def barrier_attrs(
         path: the points at ``alpha``.
         ends: the states at both ends, the last two points.
         losses: of the ends, under the same policy.
-        chance: what is scored without looking at inputs.
     """
     names = ("barrier", "barrier_se", "barrier_at", "barrier_over_mean", "has_barrier", "barrier_gain")
     if all(name in data.attrs for name in names):
@@ -117,6 +114,6 @@ def barrier_attrs(
         if at_ends is not None and at_rivals is not None:
             every = np.concatenate([at_ends[0].numpy(), at_rivals[0].numpy()])
             error = barrier_error(alphas[list(found.rivals)], every, at_ends[1].numpy())
-    gain = min(losses[0], chance.get("loss", math.inf)) - losses[1]
+    gain = min(losses[0], objective.chance.get("loss", math.inf)) - losses[1]
     said = is_barrier(found.height, error, gain, losses)
     return dict(zip(names, (found.height, error, found.at, found.over_mean, said, gain), strict=True))

@@ -70,11 +70,9 @@ class CalibratingPlanner(Planner):
         def normalised(values: Sequence[Any]) -> Any:
             x = values[at]
             if place not in self._running:
-                self._running[place] = (x.new_empty(x.shape[1]), x.new_empty(x.shape[1]))
+                self._running[place] = (x.new_zeros(x.shape[1]), x.new_zeros(x.shape[1]))
             weight, bias = (None if spot is None else values[spot] for spot in (scale, shift))
             mean, var = self._running[place]
-            if self.factor == 1.0:
-                mean.zero_(), var.zero_()  # whatever was there, times 0
             return torch.batch_norm(x, weight, bias, mean, var, True, self.factor, norm.eps, torch.backends.cudnn.enabled)
 
         return normalised
