@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-HEAVY = 0.25
-"""Where the 1 % of the samples with the largest losses carry more of the loss than this, standard errors are rough."""
+from thetascope.quantities import HEAVY
+
 NAMES = 4
 """So many buffers are named."""
 

@@ -173,7 +173,7 @@ def _orthogonalise(rows: Tensor, others: Tensor) -> None:
         rows.zero_()
         return
     for some in _few_rows(rows):
-        a, b = _wide(rows[some]), _wide(others[some])
+        a, b = wide(rows[some]), wide(others[some])
         share = (b.conj() * a).real.sum(1) / (b.conj() * b).real.sum(1)
         rows[some] = (a - share[:, None] * b).to(rows.dtype)
 
@@ -184,11 +184,12 @@ def _few_rows(rows: Tensor) -> Iterator[slice]:
 
 
 def _norms(rows: Tensor) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(_wide(rows), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(wide(rows), dim=1)
     return norms
 
 
-def _wide(tensor: Tensor) -> Tensor:
+def wide(tensor: Tensor) -> Tensor:
+    """The tensor in double precision."""
     return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 
@@ -213,7 +214,7 @@ class _Combined:
     def piece(self, name: str, start: int, stop: int) -> Tensor:
         total: Tensor | None = None
         for state, weight in self._terms:
-            part = _wide(state.piece(name, start, stop).cpu())
+            part = wide(state.piece(name, start, stop).cpu())
             total = part * weight if total is None else total.add_(part, alpha=weight)
         assert total is not None
         return total.to(getattr(torch, self.specs[name].dtype))
@@ -275,5 +276,5 @@ def inner(one: Tensor, other: Tensor) -> float:
     """The real inner product of two tensors, in float64."""
     a, b = one.reshape(-1), other.reshape(-1)
     return math.fsum(
-        float((_wide(a[start : start + PIECE]).conj() * _wide(b[start : start + PIECE])).real.sum()) for start in range(0, len(a), PIECE)
+        float((wide(a[start : start + PIECE]).conj() * wide(b[start : start + PIECE])).real.sum()) for start in range(0, len(a), PIECE)
     )

@@ -168,11 +168,7 @@ class Store:
         if self._group is not None:
             checks = self._checks(prefix, np.arange(start, start + len(finite)))
             with zarr_settings():
-                for name, column in {
-                    **columns,
-                    named(prefix, CHECK): checks,
-                    named(prefix, "status"): status,
-                }.items():  # the status comes last
+                for name, column in {**columns, named(prefix, CHECK): checks, named(prefix, "status"): status}.items():  # status last
                     self._array(name)[where] = column
 
     def write_cells(self, prefix: str, cells: Sequence[int], values: Mapping[str, Sequence[float]]) -> None:

@@ -118,7 +118,7 @@ class BoundModel:
             if alias not in names:
                 continue
             held = name if name in names else first.setdefault(name, alias)
-            if held != alias and not _equal(state[names[alias]], state[names[held]]):
+            if held != alias and not same_values(state[names[alias]], state[names[held]]):
                 raise StateError(
                     f'in {state.label} "{alias}" and "{held}" differ, but the model ties them to one tensor; '
                     "this state is of a model without the tie"
@@ -227,7 +227,7 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
+def same_values(one: Tensor, other: Tensor) -> bool:
     """Whether the values are equal, NaN to NaN: a training that diverged has its ties still."""
     return one.data_ptr() == other.data_ptr() or bool(((one == other) | (one.isnan() & other.isnan())).all())
 

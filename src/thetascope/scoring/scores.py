@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from thetascope.errors import ObjectiveError
-from thetascope.quantities import PAIRED
+from thetascope.quantities import PAIRED, TOP_SHARE, top_count
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,11 @@ FEWEST_BATCHES = 20
 """Where a step gives batches' values only, so many batches at least tell how they spread."""
 
 
-TOP = 0.01
-"""The share of the samples with the largest losses of which it is said how much of the loss they carry."""
+def top_share(column: Column) -> float:
+    """The share of the loss that the top 1 % of the samples carry (at least one; by the size of what each adds); nan where it is 0."""
+    parts = (column.values * column.weights).abs()
+    total = float(parts.sum())
+    return float(parts.topk(top_count(len(parts))).values.sum()) / total if total else math.nan
 
 
 @dataclass(frozen=True)
@@ -140,12 +143,12 @@ class Reference:
 
     @property
     def top_share(self) -> float | None:
-        """How much of the loss the `TOP` share of the samples carry; None where that says nothing."""
+        """How much of the loss the top 1 % of the samples carry; None where that says nothing."""
         values, weights, per_sample = self.columns["loss"]
         parts = values * weights
-        if not per_sample or len(parts) < 1 / TOP or bool((parts < 0).any()) or not bool(parts.sum() > 0):
+        if not per_sample or len(parts) < 1 / TOP_SHARE or bool((parts < 0).any()) or not bool(parts.sum() > 0):
             return None
-        return float(parts.topk(math.ceil(TOP * len(parts))).values.sum() / parts.sum())
+        return top_share(Column(values, weights))
 
 
 @dataclass

@@ -13,6 +13,7 @@ from thetascope.arrays import Floats
 from thetascope.experiments.layer_roles.initialisation import Initialisation
 from thetascope.experiments.layer_roles.module_copies import reset_copy
 from thetascope.experiments.layer_roles.seeds import seed_of
+from thetascope.geometry.directions import wide
 from thetascope.scoring.untouched import preserved_random_states
 from thetascope.state import ROOT_LAYER, Layer, ParameterSpace, State
 
@@ -167,10 +168,10 @@ class FreshValues:
 
     def _normal(self, layer: Layer, draw: int, name: str) -> Tensor:
         values = self.first[name].cpu()
-        wide = _wide(values)
+        exact = wide(values)
         generator = torch.Generator().manual_seed(seed_of(self.seed, draw, layer.name, name))
-        unit = torch.randn(wide.shape, generator=generator, dtype=wide.dtype)
-        return (wide.mean() + wide.std(correction=0) * unit).to(values.dtype)
+        unit = torch.randn(exact.shape, generator=generator, dtype=exact.dtype)
+        return (exact.mean() + exact.std(correction=0) * unit).to(values.dtype)
 
 
 def _is_constant(values: Tensor) -> bool:
@@ -181,14 +182,10 @@ def _is_constant(values: Tensor) -> bool:
     return bool((values == value).all()) and (values.numel() > 1 or value.item() in (0, 1))
 
 
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.complex128 if values.is_complex() else torch.float64)
-
-
 def _spread(values: Tensor) -> float:
     """The standard deviation; of a lone scalar its size."""
-    wide = _wide(values.cpu())
-    return float(wide.abs()) if wide.numel() == 1 else float(wide.std(correction=0))
+    exact = wide(values.cpu())
+    return float(exact.abs()) if exact.numel() == 1 else float(exact.std(correction=0))
 
 
 def _are_compatible(spread: float, draws: Floats, *, lone: bool) -> bool:

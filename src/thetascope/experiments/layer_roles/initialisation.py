@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from thetascope.errors import StateError, UsageError
 from thetascope.experiments.layer_roles.module_copies import copied
 from thetascope.experiments.layer_roles.seeds import seed_of
+from thetascope.scoring.model import same_values
 from thetascope.scoring.untouched import seed_all, untouched
 from thetascope.state import ParameterSpace, digest_of, named_tensors, unwrapped
 
@@ -164,17 +165,13 @@ def _guarded(model: nn.Module) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for tensor, values in before:
-                if not _equal(tensor.detach(), values):
+                if not same_values(tensor.detach(), values):
                     tensor.data.copy_(values)
                     changed = True
     if changed:
         raise UsageError(
             "init changed the objective's own model, which was put back; it must make a new one, or use only the module it is given"
         )
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def _same(values: Tensor) -> bool:

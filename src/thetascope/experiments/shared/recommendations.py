@@ -24,12 +24,6 @@ TRAIN_SIZE_TOLERANCE = 0.1
 TEST_SIZE_TOLERANCE = 0.05
 """Of the loss on all samples: the absolute tolerance where none is given."""
 
-TOP_SHARE = 0.01
-"""Of the samples: those with the highest losses."""
-
-HEAVY = 0.25
-"""Where the top samples carry more than this share of the loss, s/√n says too little, and a bootstrap is asked."""
-
 UNDECIDED = "Undecided: "
 """How a rule begins that recommends nothing because what was examined is too little to tell."""
 
@@ -159,11 +153,6 @@ def samples_needed(size: int, error: float, limit: float) -> int | None:
     if not (limit > 0 and np.isfinite(error)):
         return None
     return max(1, math.ceil(size * (error / limit) ** 2 * (1 - 1e-12)))
-
-
-def top_count(total: int) -> int:
-    """How many samples the top 1 % are."""
-    return max(1, round(TOP_SHARE * total))
 
 
 def median_of_rows(values: ArrayLike) -> NDArray[np.float64]:

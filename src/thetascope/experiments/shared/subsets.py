@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thetascope.errors import TrainingError
-from thetascope.experiments.shared.recommendations import top_count
 from thetascope.scoring.scores import Column
 
 Sizes = Sequence[int] | NDArray[np.integer[Any]] | None
@@ -87,13 +86,6 @@ def sample_deviation(column: Column) -> float:
         away = np.where(counted, values - values[int(counted.argmax())], 0.0)  # of equal values exactly 0
         away = away - (weights * away).sum() / total
         return float(np.sqrt((weights**2 * away**2).sum() * count / (count - 1) * count) / total)
-
-
-def top_share(column: Column) -> float:
-    """The share of the loss that the top 1 % of the samples carry (at least one; by the size of what each adds); nan where it is 0."""
-    parts = np.sort(np.abs(column.values.numpy() * column.weights.numpy()))
-    total = float(parts.sum())
-    return float(parts[-top_count(len(parts)) :].sum()) / total if total else float("nan")
 
 
 def bootstrap_error(column: Column, sizes: Sequence[int], seed: int) -> NDArray[np.float64]:

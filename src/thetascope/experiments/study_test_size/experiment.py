@@ -13,7 +13,7 @@ from torch import Tensor
 from thetascope.errors import TrainingError
 from thetascope.experiments.framework.plan import Plan, plan_of_scoring
 from thetascope.experiments.framework.source import ReferenceSource, Variables, only_eager
-from thetascope.experiments.shared.recommendations import HEAVY, checked_limit, recommended_test_size, samples_needed, spread_of_rows
+from thetascope.experiments.shared.recommendations import checked_limit, recommended_test_size, samples_needed, spread_of_rows
 from thetascope.experiments.shared.subsets import (
     Sizes,
     bootstrap_error,
@@ -23,15 +23,16 @@ from thetascope.experiments.shared.subsets import (
     sample_deviation,
     subset_mean,
     tenths,
-    top_share,
 )
 from thetascope.progress import progress_bar
+from thetascope.quantities import HEAVY
 from thetascope.results.status import MISSING
 from thetascope.results.store import Block, Store
 from thetascope.scoring.cache import FirstPoint
 from thetascope.scoring.fast.choice import Engine
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.per_sample import per_sample_columns
+from thetascope.scoring.scores import top_share
 from thetascope.training.data import checked_count
 
 

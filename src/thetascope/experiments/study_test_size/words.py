@@ -6,8 +6,8 @@ import xarray as xr
 
 from thetascope.experiments.framework.phrases import number, percent
 from thetascope.experiments.framework.words import Words, samples_of
-from thetascope.experiments.shared.recommendations import HEAVY, top_count
 from thetascope.experiments.shared.study_words import headline_of, table_of
+from thetascope.quantities import HEAVY, top_count
 
 
 def _how(data: xr.Dataset) -> str:

@@ -54,7 +54,7 @@ class CheckedBackend(ABC):
         self._points = self._point_tensors.points
         self._checked, self._rows = False, self._settings.rows
         self._estimates = objective.calibrates and not as_recorded and bool(objective.statistics)
-        self.fallback = reason_against(objective, as_recorded=as_recorded or self.calibrates)
+        self.fallback = reason_against(objective, estimates=self._estimates and not self.calibrates)
         self._made: tuple[int, Callable[[Any], Mapping[str, Column]]] | None = None
 
     def evaluate(self, rows: Sequence[int]) -> list[Sums]:
@@ -154,18 +154,16 @@ class CheckedBackend(ABC):
         return value
 
 
-def reason_against(objective: Objective, *, as_recorded: bool = False) -> str | None:
+def reason_against(objective: Objective, *, estimates: bool) -> str | None:
     """Why an objective's points are left to the oracle; None where there is no reason to.
 
-    With `as_recorded` nothing is recalibrated, or by a backend that can.
+    `estimates`: running statistics are to be estimated at each point, and only the oracle can.
     """
     if objective.model.gradients:
         return "forward, the loss or the step takes gradients"
     if isinstance(objective.model.step, SupervisedStep) and objective.model.step.whole:
         return f"the metric over all data ({', '.join(objective.model.step.whole)}) needs every output"
-    if objective.calibrates and objective.statistics and not as_recorded:
-        return "buffers are recalibrated at each point, which takes whole passes"
-    return None
+    return "buffers are recalibrated at each point, which takes whole passes" if estimates else None
 
 
 def alike(found: Mapping[str, Column], expected: Mapping[str, Column]) -> bool:

@@ -73,7 +73,7 @@ def chosen_engine(engine: str, objective: Objective, kind: Kind = "shared") -> E
     """
     name, settings = parsed(engine)
     if name == "auto" and settings is None:
-        against = reason_against(objective, as_recorded=not objective.statistics.others)
+        against = reason_against(objective, estimates=objective.calibrates and bool(objective.statistics.others))
         if against is not None:
             return Engine(EagerBackend, f"full passes, because {against}")
         if kind == "edits":
