@@ -247,7 +247,7 @@ def test_bits_of_a_run(runs: tuple[Path, Path, bool], tmp_path: Path, bits: int 
 
 
 @pytest.mark.promise("altered: results")
-@pytest.mark.parametrize("version", [99, 1, 2, True, None, "3"])  # one that knows no seal would let altered numbers through
+@pytest.mark.parametrize("version", [99, 1, 2, 3, True, None, "3"])  # one that knows no seal would let altered numbers through
 def test_other_formats_are_not_read(tmp_path: Path, version: object) -> None:
     Store.create(tmp_path / "r", LAYOUT).close()
     header = json.loads((tmp_path / "r" / "zarr.json").read_text())

@@ -230,7 +230,7 @@ def test_a_damaged_result_is_told_and_stops_nothing(bare: Path, examined: Path) 
     found = Page(ts.write_report(bare))
     assert found.text.count("This result cannot be read") == 4
     assert f'"{results}/notes" is no stored result' in found.text
-    assert f'"{results}/{surface}" has result format 2, which an earlier version wrote, and this one reads format 3' in found.text
+    assert f'"{results}/{surface}" has result format 2, which an earlier version wrote, and this one reads format 4' in found.text
     assert f"4 cannot be read: {line}, {roles}, notes and {surface}" in found.text
     assert set(found.figures()) == {layers}
     questions = [call.words.question for key, call in entries().items() if key in ("interpolate", "layer_roles", "surface")]

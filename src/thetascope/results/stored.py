@@ -18,7 +18,7 @@ from thetascope.results.atomic_folder import put_in_place, settle
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names, uncovered
 from thetascope.results.status import MISSING, named
 
-FORMAT = 3
+FORMAT = 4
 
 SPARE_BYTES, LARGEST_RATIO = 2**24, 1000
 """A result may take so much memory, and so many times its files' size: real ones compress by ten."""
