@@ -57,9 +57,7 @@ def covered(values: list[torch.Tensor], count: int, draws: int) -> dict[str, lis
 def main() -> None:
     """Print the shares, as text and JSON."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument(
-        "--data-dir", type=Path, default=os.environ.get("THETASCOPE_MNIST"), help="MNIST's folder"
-    )
+    options.add_argument("--data-dir", type=Path, default=os.environ.get("THETASCOPE_MNIST"), help="MNIST's folder")
     options.add_argument("--run", type=Path, help="a recorded training of the thesis's network on MNIST")
     options.add_argument("--draws", type=int, default=200)
     arguments, found = options.parse_args(), {}
