@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thetascope.scoring.fast.captured import Captured
-from thetascope.scoring.scores import Reference
+from thetascope.scoring.scores import Kept, Reference
 from thetascope.scoring.statistics import Statistics
 
 MOST_POINTS = 200_000
 """So many points are remembered at most: some 100 bytes each."""
+
+LOSSES_BYTES = 2**26
+"""So much memory the losses of samples may take."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Cache:
         checked: by a backend and how it lays out and regroups rows: why it gives other values than the model, None where it does not.
         expected: by point: what the model gives there for two small batches.
         references: by state and policy for buffers: its losses, sample by sample.
+        losses: by point and policy for buffers: the loss of every sample, where that was to be kept.
         spectral: whether the model normalises weights by their largest singular value.
         chance: what is scored without looking at inputs.
         statistics: the running statistics of the model.
@@ -49,6 +53,7 @@ class Cache:
     checked: dict[Hashable, str | None] = field(default_factory=dict)
     expected: dict[Hashable, Any] = field(default_factory=dict)
     references: dict[Hashable, Reference] = field(default_factory=dict)
+    losses: dict[Hashable, Kept] = field(default_factory=dict)
     spectral: bool | None = None
     chance: Mapping[str, float] | None = None
     statistics: Statistics | None = None
@@ -59,3 +64,9 @@ class Cache:
         """Keep a point's values, if there is room."""
         if len(self.points) < MOST_POINTS:
             self.points[key] = values
+
+    def keep_losses(self, key: Hashable, losses: Kept) -> None:
+        """Keep the losses of a point's samples, if there is room."""
+        size = sum(tensor.nbytes for tensor in losses[:2])
+        if (len(self.losses) + 1) * size <= LOSSES_BYTES:
+            self.losses[key] = losses

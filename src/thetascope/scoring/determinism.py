@@ -25,7 +25,7 @@ def check_determinism(objective: Objective, request: Request) -> FirstPoint:
     """Score the first point twice, with other random seeds and the same data, once an objective; and time a full pass.
 
     Where the data stay in memory, `GUARD_ROWS` of them are enough to see whether two passes agree; data that are loaded anew may differ
-    themselves, so that both passes are full then.
+    themselves, and norms of other libraries may do anything while they estimate, so that both passes are full then.
 
     Raises:
         NotDeterministicError: the passes disagree; the message says what is likely random.
@@ -35,12 +35,12 @@ def check_determinism(objective: Objective, request: Request) -> FirstPoint:
         return objective.cache.first_points[how]
     backend = EagerBackend(objective, request.points, as_recorded=request.as_recorded)
     objective.guard(request.points.basis[0])
-    few = objective.batches.resident and not objective.calibrates
+    few = objective.batches.resident and not (objective.calibrates and (objective.statistics.others or not objective.calibration.resident))
     if few:
         _check_same(objective, *(_few(objective, backend, seed) for seed in (1, 2)))
-    values, found = halving(objective, lambda: _timed(backend, 0, seed=1))
+    values, found = halving(objective, lambda: _timed(objective, request, backend, 0, seed=1))
     if not few:
-        again, second = _timed(backend, 0, seed=2)
+        again, second = _timed(objective, request, backend, 0, seed=2)
         _check_same(objective, values, again)
         found = replace(found, seconds=second.seconds)
     if request.points.is_stored(0):
@@ -88,7 +88,7 @@ def recheck(objective: Objective, request: Request, row: int, stored: Values) ->
         ResultError: it comes out otherwise than it was stored.
     """
     backend = EagerBackend(objective, request.points, as_recorded=request.as_recorded)
-    values, found = halving(objective, lambda: _timed(backend, row, seed=1))
+    values, found = halving(objective, lambda: _timed(objective, request, backend, row, seed=1))
     check_same_score(objective, stored, values)
     return found
 
@@ -108,11 +108,11 @@ def check_same_score(objective: Objective, stored: Values, now: Values) -> None:
         )
 
 
-def _timed(backend: EagerBackend, row: int, seed: int) -> tuple[Values, FirstPoint]:
+def _timed(objective: Objective, request: Request, backend: EagerBackend, row: int, seed: int) -> tuple[Values, FirstPoint]:
     start = time.perf_counter()
     seed_all(seed)
     (sums,) = backend.evaluate([row])
-    values = sums.means()
+    values = objective.scored(request.points, row, sums, as_recorded=request.as_recorded)
     return values, FirstPoint(tuple(values), sums.samples, time.perf_counter() - start)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -27,7 +27,7 @@ from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.protocols import Buffers
 from thetascope.scoring.pytrees import cut
 from thetascope.scoring.sampling import Chosen, choose
-from thetascope.scoring.scores import Reference, Sums
+from thetascope.scoring.scores import Keep, Kept, Reference, Sums
 from thetascope.scoring.statistics import Statistics, spectral_of, statistics_of
 from thetascope.state import ParameterSpace, State
 
@@ -89,7 +89,7 @@ class Objective:
 
     compared: State | None = None
     """The state that points are compared with, sample by sample."""
-    _keeps = False
+    _keep: Keep = ""
     specification: str | None = None
     """How a command line named it, such as ``objective.py:objective``. Results keep it: a report says how they are made again."""
 
@@ -325,7 +325,7 @@ class Objective:
     def new_sums(self) -> Sums:
         """What a backend sums a point's values up in."""
         drawn = isinstance(self.samples, int)
-        return Sums(spread=drawn or self._keeps, reference=self.reference, keep=self._keeps, drawn=drawn)
+        return Sums(spread=drawn or self._keep == "all", reference=self.reference, keep=self._keep, drawn=drawn)
 
     def pilot(self, samples: int) -> Objective:
         """The same objective on so many of its samples; it remembers nothing."""
@@ -337,7 +337,7 @@ class Objective:
     def kept_at(self, points: PointSet, rows: Sequence[int], *, as_recorded: bool = False) -> list[Reference]:
         """What every sample scores at some points, by the oracle under the policy for buffers. Call it within the model's `running`."""
         keeping = copy.copy(self)
-        keeping._keeps = True
+        keeping._keep = "all"
         found = halving(self, lambda: EagerBackend(keeping, points, as_recorded=as_recorded).evaluate(list(rows)))
         return [sums.kept() for sums in found]
 
@@ -357,15 +357,45 @@ class Objective:
     def reference(self) -> Reference | None:
         """The losses of the state that points are compared with, under the policy for buffers; found at the first look."""
         state = self.compared
-        if state is None or self._keeps:
+        if state is None or self._keep == "all":
             return None
         key = (state.digest(), self.buffers, self.batches.batch_size if self.fixed else None)
         if key not in self.cache.references:
-            (self.cache.references[key],) = self.kept_at(self.stored((state,)), [0])
+            points = self.stored((state,))
+            (found,) = self.kept_at(points, [0])
+            self.cache.references[key] = found
+            self._keep_losses(points, 0, found.columns["loss"])
         return self.cache.references[key]
 
+    def keeping_losses(self) -> Objective:
+        """The same objective, which keeps the loss of every sample at the points that are scored, as long as there is room."""
+        other = copy.copy(self)
+        other._keep = "loss"
+        return other
+
+    def scored(self, points: PointSet, row: int, sums: Sums, *, as_recorded: bool = False) -> dict[str, float]:
+        """What a point scored; its losses are kept where that was asked for."""
+        if self._keep == "loss" and not (as_recorded and self.replaces_buffers):
+            self._keep_losses(points, row, sums.losses())
+        return sums.means()
+
+    def _keep_losses(self, points: PointSet, row: int, losses: Kept) -> None:
+        key = self._losses_key(points, row)
+        if key is not None:
+            self.cache.keep_losses(key, losses)
+
+    def _losses_key(self, points: PointSet, row: int) -> Hashable | None:
+        identity = self.identity(points, row)
+        return None if identity is None else (identity, self.buffers, self.batches.batch_size)
+
+    def identity(self, points: PointSet, row: int, *, as_recorded: bool = False) -> Hashable | None:
+        """What makes a point, with the buffers that it is scored with; None where it cannot be told from others."""
+        held = self.buffers == "final" and not as_recorded
+        return (points.holding_buffers() if held else points).identity(row)
+
     def losses_at(self, points: PointSet, rows: Sequence[int]) -> tuple[Tensor, Tensor] | None:
-        """The loss of every sample at some points, by the oracle under the policy for buffers. Call it within the model's `running`.
+        """The loss of every sample at some points under the policy for buffers: what was kept of it, the rest by the oracle. Call it
+        within the model's `running`.
 
         Args:
             points: over states that are bound to the objective's model.
@@ -375,9 +405,11 @@ class Objective:
             Values ``[K, N]`` in the order of `rows`, and weights ``[N]``, in float64 on the CPU; None where the losses are not those of
             samples, or weigh otherwise at another point.
         """
-        kept = self.kept_at(points, rows)
-        values, weights, _ = zip(*(each.columns["loss"] for each in kept), strict=True)
-        if not all(each.per_sample for each in kept) or not all(torch.equal(own, weights[0]) for own in weights):
+        kept = {k: self.cache.losses.get(self._losses_key(points, k)) for k in rows}
+        left = [k for k, losses in kept.items() if losses is None]
+        kept |= zip(left, (each.columns["loss"] for each in self.kept_at(points, left)), strict=True)
+        values, weights, per_sample = zip(*(kept[k] or () for k in rows), strict=True)
+        if not all(per_sample) or not all(torch.equal(own, weights[0]) for own in weights):
             return None
         return torch.stack(values).cpu(), weights[0].cpu()
 

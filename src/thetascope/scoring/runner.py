@@ -126,13 +126,7 @@ def pending_units(request: Request, sink: Sink) -> Iterator[range]:
 
 def stored_key(objective: Objective, request: Request, k: int) -> Hashable:
     """What the values of a point that is a stored state depend on, whatever the engine."""
-    return (_identity(objective, request, k), "as stored", *_circumstances(objective, request))
-
-
-def _identity(objective: Objective, request: Request, k: int) -> Hashable | None:
-    """What makes a point, with the buffers that it is scored with; None where it cannot be told from others."""
-    held = objective.buffers == "final" and not request.as_recorded
-    return (request.points.holding_buffers() if held else request.points).identity(k)
+    return (objective.identity(request.points, k, as_recorded=request.as_recorded), "as stored", *_circumstances(objective, request))
 
 
 def _circumstances(objective: Objective, request: Request) -> tuple[Hashable, ...]:
@@ -229,7 +223,7 @@ class Runner:
             scored = self._scored(request, left)
             keys = self._keys(request, rows)  # of the batch size that there was memory for
             for k, sums in zip(left, scored, strict=True):
-                known[k] = sums.means()
+                known[k] = self._objective.scored(request.points, k, sums, as_recorded=request.as_recorded)
                 if keys[k] is not None:
                     self._objective.cache.remember(keys[k], known[k])
         known |= {k: known[first] for k, first in alike.items()}
@@ -250,7 +244,7 @@ class Runner:
 
     def _key(self, request: Request, k: int) -> Hashable:
         """What a point's values depend on, to the last bit; None where the point cannot be told from others."""
-        point = _identity(self._objective, request, k)
+        point = self._objective.identity(request.points, k, as_recorded=request.as_recorded)
         if point is None:
             return None
         if request.points.is_stored(k):

@@ -7,13 +7,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from thetascope.errors import ObjectiveError
 from thetascope.quantities import PAIRED, TOP_SHARE, top_count
+
+Kept = tuple[Tensor, Tensor, bool]
+"""Values ``[N]`` in the order of the data, their weights ``[N]``, and whether they are those of samples, or of batches."""
+Keep = Literal["", "loss", "all"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class Reference:
         means: what the state scores.
     """
 
-    columns: Mapping[str, tuple[Tensor, Tensor, bool]]
+    columns: Mapping[str, Kept]
     means: Mapping[str, float]
 
     @property
@@ -157,7 +161,7 @@ class _Sum:
     that they do not cancel; differences from the reference's values are summed likewise."""
 
     spread: bool
-    reference: tuple[Tensor, Tensor, bool] | None = None
+    reference: Kept | None = None
     keep: bool = False
     parts: list[Tensor] = field(default_factory=list)
     kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
@@ -187,6 +191,11 @@ class _Sum:
             self.kept.append((part.values.reshape(-1), part.weights.reshape(-1)))
         self.units += part.values.numel()
         self.parts.append(torch.stack(sums))
+
+    def values_kept(self) -> Kept:
+        """All that was kept."""
+        values, weights = (torch.cat(parts) for parts in zip(*self.kept, strict=True))
+        return values, weights, self.per_sample
 
     def _difference(self, values: Tensor) -> Tensor:
         """From the reference's values of the same samples; nan where these are others."""
@@ -255,11 +264,11 @@ class Sums:
     Args:
         spread: whether standard errors will be asked for, which cost more than the sums themselves.
         reference: what the losses are compared with, sample by sample.
-        keep: hold each sample's loss, for `losses`.
+        keep: of what each sample's value is held: nothing, the loss for `losses`, or all for `kept`.
         drawn: whether the samples were drawn to tell a standard error, so that the losses must be those of samples.
     """
 
-    def __init__(self, *, spread: bool, reference: Reference | None = None, keep: bool = False, drawn: bool = False) -> None:
+    def __init__(self, *, spread: bool, reference: Reference | None = None, keep: Keep = "", drawn: bool = False) -> None:
         self._spread, self._reference, self._keep, self._drawn = spread or reference is not None, reference, keep, drawn
         self._sums: dict[str, _Sum] = {}
         self._whole: dict[str, Any] = {}
@@ -280,7 +289,8 @@ class Sums:
                 self._whole[name].update(part.outputs, part.targets)
             if name not in self._sums:
                 there = None if self._reference is None else self._reference.columns.get(name)
-                self._sums[name] = _Sum((self._spread and name == "loss") or there is not None, there, self._keep)
+                keep = self._keep == "all" or (self._keep == "loss" and name == "loss")
+                self._sums[name] = _Sum((self._spread and name == "loss") or there is not None, there, keep)
             self._sums[name].add(part)
 
     @property
@@ -311,11 +321,10 @@ class Sums:
             means |= {"excess": loss.excess, "excess_se": loss.excess_error}
         return means
 
+    def losses(self) -> Kept:
+        """The loss of every sample, where it was kept."""
+        return self._sums["loss"].values_kept()
+
     def kept(self) -> Reference:
         """The values that were kept, but of metrics over all data."""
-        means, columns = self.means(), dict[str, tuple[Tensor, Tensor, bool]]()
-        for name, own in self._sums.items():
-            if name not in self._whole:
-                values, weights = (torch.cat(parts) for parts in zip(*own.kept, strict=True))
-                columns[name] = (values, weights, own.per_sample)
-        return Reference(columns, means)
+        return Reference({name: own.values_kept() for name, own in self._sums.items() if name not in self._whole}, self.means())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -37,10 +37,14 @@ class BackendContract:
 
     backend: type[Backend]
     device = "cpu"
+    _objectives: ClassVar[dict[Any, Objective]] = {}
 
     def objective_of(self, case: Case, **options: Any) -> Objective:
-        """An objective for `case`, with batches of which the last is shorter."""
-        return case.objective(device=self.device, **options)
+        """An objective for `case`, with batches of which the last is shorter; the tests of a backend share it, and what it has captured."""
+        key = (type(self), case.name, *options.items())
+        if key not in self._objectives:
+            self._objectives[key] = case.objective(device=self.device, **options)
+        return self._objectives[key]
 
     def expected(self, case: Case, objective: Objective, points: Points) -> Sequence[Scores]:
         """What each point scores, by the oracle."""

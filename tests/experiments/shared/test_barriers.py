@@ -162,3 +162,28 @@ def test_losses_of_samples_are_those_of_the_policy(chosen: Any, buffers: Any) ->
     assert losses.shape == (2, 20)
     expected = result.data["actual_loss"].values[[2, 0]]
     np.testing.assert_allclose((losses @ weights / weights.sum()).numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["eager", "graph"])
+@pytest.mark.parametrize("buffers", ["path", "final", "recalibrate"])
+def test_the_error_takes_no_passes_of_its_own(engine: Any, buffers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All losses that it needs were seen when the points were scored; they are what the oracle gives."""
+    chosen = case("BatchNorm ResNet block")
+    objective = ts.Objective(chosen.model(), chosen.data(40), loss=chosen.loss, buffers=buffers)
+    trajectory = ts.Trajectory.from_states(chosen.states(2))
+    made, alone = list[int](), Objective.kept_at
+
+    def watching(self: Objective, points: Any, rows: Any, **how: Any) -> Any:
+        made.extend(rows)
+        return alone(self, points, rows, **how)
+
+    with monkeypatch.context() as watched:
+        watched.setattr(Objective, "kept_at", watching)
+        result = ts.interpolate(objective, trajectory, alphas=9, progress=False, engine=engine)
+    assert made == [0]  # the state that points are compared with
+    assert objective.cache.losses
+    monkeypatch.setattr("thetascope.scoring.cache.LOSSES_BYTES", 0)
+    other = ts.Objective(chosen.model(), chosen.data(40), loss=chosen.loss, buffers=buffers)
+    again = ts.interpolate(other, trajectory, alphas=9, progress=False, engine="eager")
+    assert not other.cache.losses
+    assert result.data.attrs["barrier_se"] == pytest.approx(again.data.attrs["barrier_se"], rel=1e-3, abs=1e-6)

@@ -49,7 +49,7 @@ def _model(path: TrainingPath, alphas: Floats, layers: Layers, parameters: Param
     measured, points = MeasuredStates(path.objective, path.trajectory, path.indices), path.model_points(alphas)
     return PointsSource(
         title=f"{path.name} path of the whole model",
-        objective=path.objective,
+        objective=path.objective.keeping_losses(),  # of which the barrier has its error
         requests=[AllPoints(points, ("alpha",), (len(alphas),)), *measured.requests()],
         coords={"alpha": alphas, "state": np.asarray(measured.indices)},
         settings={"kind": path.name, "level": "model", "alphas": alphas.tolist(), "knots": list(path.indices)},
