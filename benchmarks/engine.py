@@ -89,7 +89,7 @@ def guards_timed() -> Iterator[Guards]:
     with mock.patch.object(CheckedBackend, "ready", watched(ready)):
         import thetascope.scoring.determinism as determinism
 
-        with mock.patch.object(determinism, "_few", watched(determinism._few)):
+        with mock.patch.object(determinism, "_agree_on_few", watched(determinism._agree_on_few)):
             yield found
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
 
+import thetascope as ts
 from thetascope.errors import ObjectiveError
 from thetascope.scoring.batches import Batches
 from thetascope.scoring.objective import Objective
@@ -401,3 +402,81 @@ class TestPytrees:
     )
     def test_rows_are_what_all_tensors_share(self, batch: Any, rows: int | None) -> None:
         assert rows_of(batch) == rows
+
+
+class Bag:
+    """A batch that moves itself, in place."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def to(self, device: torch.device) -> Bag:
+        self.x, self.y = self.x.to(device), self.y.to(device)
+        return self
+
+
+@pytest.mark.parametrize(
+    "writes", [lambda bag, x: setattr(bag, "x", x), lambda bag, x: bag.x.mul_(0.5)], ids=["another tensor", "in place"]
+)
+def test_a_model_that_writes_to_the_objects_that_are_its_batches_writes_to_copies(writes: Any) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(2, 3)
+
+        def forward(self, bag: Bag) -> Tensor:
+            found: Tensor = self.last(bag.x)
+            writes(bag, bag.x + 1)
+            return found
+
+    bags, model = [Bag(INPUTS[:6].clone(), TARGETS[:6] % 3), Bag(INPUTS[6:].clone(), TARGETS[6:] % 3)], Net()
+    objective = Objective.from_step(model, bags, lambda m, b: {"loss": nn.functional.cross_entropy(m(b), b.y, reduction="none")})
+    wanted = float(nn.functional.cross_entropy(model.last(INPUTS), TARGETS % 3).detach())
+    assert [objective.score(model.state_dict())["loss"] for _ in range(3)] == pytest.approx([wanted] * 3, rel=1e-5)
+    assert bags[0].x.equal(INPUTS[:6])
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_tensors_of_inference_mode_are_data_too(inside: bool) -> None:
+    with torch.inference_mode():
+        pair = (INPUTS * 1.0, TARGETS % 3)
+    model = nn.Linear(2, 3)
+    with torch.inference_mode(inside):
+        objective = Objective(model, pair, batch_size=4)
+        found = [objective.score(model.state_dict())["loss"] for _ in range(2)]
+    wanted = float(nn.functional.cross_entropy(model(INPUTS), TARGETS % 3).detach())
+    assert found == pytest.approx([wanted] * 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("form", [Tensor.to_dense, Tensor.to_sparse, Tensor.to_sparse_csr], ids=["dense", "COO", "CSR"])
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.filterwarnings("ignore:Sparse invariant")
+def test_a_graph_with_its_adjacency_is_one_batch(form: Any) -> None:
+    edges = (torch.arange(400).reshape(20, 20) % 7 == 0).float()
+    batch, model = {"x": torch.randn(20, 4), "edges": form(edges), "y": torch.arange(20) % 3}, nn.Linear(4, 3)
+    objective = Objective.from_step(
+        model, [batch], lambda m, b: {"loss": nn.functional.cross_entropy(b["edges"] @ m(b["x"]), b["y"], reduction="none")}
+    )
+    states = [{name: tensor + shift for name, tensor in model.state_dict().items()} for shift in (0.0, 1.0)]
+    found = ts.interpolate(objective, ts.Trajectory.from_states(states), alphas=[0.0, 1.0], progress=False).data["loss"]
+    wanted = nn.functional.cross_entropy(edges @ model(batch["x"]), batch["y"]).detach()
+    assert float(found[0]) == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_an_empty_batch_counts_nothing() -> None:
+    model = nn.Linear(2, 3)
+    objective = Objective(model, [(INPUTS, TARGETS % 3), (INPUTS[:0], TARGETS[:0])], nn.functional.cross_entropy, ())
+    wanted = float(nn.functional.cross_entropy(model(INPUTS), TARGETS % 3).detach())
+    assert objective.score(model.state_dict())["loss"] == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("data", [(INPUTS, INPUTS, TARGETS), ((INPUTS, INPUTS), TARGETS)])
+def test_tensors_of_a_tuple_are_not_taken_for_batches(data: Any) -> None:
+    with pytest.raises(ObjectiveError, match="TensorDataset"):
+        Objective.from_step(nn.Linear(2, 2), data, lambda m, b: {"loss": m(b[0])})
+
+
+@pytest.mark.parametrize("data", [list(zip(INPUTS, TARGETS, strict=True)), [(x, 1) for x in INPUTS]])
+def test_single_samples_are_not_taken_for_batches(data: Any) -> None:
+    with pytest.raises(ObjectiveError, match="give single samples"):
+        Objective(nn.Linear(2, 3), data)

@@ -112,6 +112,24 @@ class TestFirstPoint:
         with objective.model.running():
             assert check_determinism(objective, Request(points, ("state",), (1,))).names == ("loss",)
 
+    def test_what_is_seldom_drawn_is_seen(self) -> None:
+        class Coin(nn.Linear):
+            def forward(self, x: Tensor) -> Tensor:
+                return super().forward(x) * (0.5 if float(torch.rand(())) < 0.1 else 1.0)
+
+        objective = Objective(Coin(4, 3), case("linear").data())
+        with objective.model.running(), pytest.raises(NotDeterministicError, match="draws random numbers from torch"):
+            check_determinism(objective, of_present_state(objective))
+
+    def test_random_numbers_that_decide_nothing_are_no_alarm(self) -> None:
+        class Drawing(nn.Linear):
+            def forward(self, x: Tensor) -> Tensor:
+                return super().forward(x) + 0 * torch.rand(())
+
+        objective = Objective(Drawing(4, 3), case("linear").data())
+        with objective.model.running():
+            assert check_determinism(objective, of_present_state(objective)).samples == 10
+
 
 class TestRecheck:
     def test_a_point_that_comes_out_again(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,95 @@ class TestArrival:
         pair = (data()[0].bfloat16(), data()[1])
         assert scored(F.cross_entropy, pair, 20, coarse)["samples"] == 50
 
+    @pytest.mark.parametrize("engine", ["eager", "graph", "batched"])
+    def test_what_forward_keeps_of_parameters_is_made_anew_at_each_point(self, engine: str) -> None:
+        states = [state_of(Keeping(seed)) for seed in (0, 1)]
+        found = curve(ts.Objective(Keeping(2), data(), metrics=()), states, engine)
+        model = Keeping(3)
+        model.load_state_dict({name: (states[0][name] + states[1][name]) / 2 for name in states[0]})
+        with torch.no_grad():
+            wanted = float(F.cross_entropy(model(data()[0]), data()[1]))
+        assert found[1] == pytest.approx(wanted, rel=1e-5)
+
+    def test_what_it_keeps_out_of_reach_is_an_error(self) -> None:
+        kept: list[Tensor] = []
+
+        class Outside(Keeping):
+            def forward(self, x: Tensor) -> Tensor:
+                if not kept:
+                    kept.append(F.normalize(self.weights, dim=1))
+                return torch.as_tensor(torch.tanh(self.first(x)) @ kept[0].T)
+
+        with pytest.raises(ObjectiveError, match=r'reads "weights" in its first pass only'):
+            scored("cross_entropy", data(), 1000, Outside(0))
+
+    def test_parameters_that_nothing_reads_are_told(self) -> None:
+        model = Keeping(0)
+        model(data()[0])  # it has kept what it made of its weights
+        with pytest.warns(UserWarning, match=r'no operation reads 1 of 3 parameters \("weights" is the first\)'):
+            scored("cross_entropy", data(), 1000, model)
+
+    def test_a_state_that_tells_nothing_leaves_the_look_to_another(self) -> None:
+        def total(outputs: Tensor, targets: Tensor) -> Tensor:
+            return F.cross_entropy(outputs, targets, reduction="sum")
+
+        states = [{name: torch.full_like(tensor, torch.nan) for name, tensor in state_of(network()).items()}, state_of(network())]
+        with pytest.raises(ObjectiveError, match="no mean over samples"):
+            curve(ts.Objective(network(), data(), total, metrics=(), batch_size=10), states, "eager")
+
+    def test_gradients_that_reach_the_batch_do_not_pile_up(self) -> None:
+        class Force(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.energy = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+
+            def forward(self, x: Tensor) -> Tensor:
+                with torch.enable_grad():
+                    self.energy(x.requires_grad_()).sum().backward()
+                    assert x.grad is not None
+                    return -x.grad
+
+        model, inputs = Force(), data()[0]
+        states = [state_of(Force()) for _ in range(2)]
+        model.load_state_dict({name: (states[0][name] + states[1][name]) / 2 for name in states[0]})
+        wanted = float(model(inputs.clone()).square().mean())
+        for size in (1000, 20):
+            found = curve(ts.Objective(Force(), (inputs, torch.zeros(50, 3)), "mse", batch_size=size), states, "auto")
+            assert found[1] == pytest.approx(wanted, rel=1e-5)
+        assert inputs.grad is None
+        assert not inputs.requires_grad
+
+
+class Keeping(nn.Module):
+    """Keeps what it made of its weights, as for speed in evaluation."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.first, self.weights = nn.Linear(3, 8), nn.Parameter(torch.randn(5, 8))
+        self.kept: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kept is None:
+            self.kept = F.normalize(self.weights.detach(), dim=1)
+        return torch.as_tensor(torch.tanh(self.first(x)) @ self.kept.T)
+
+
+def curve(objective: ts.Objective, states: list[dict[str, Tensor]], engine: str) -> list[float]:
+    """The loss at the ends and in the middle of a line."""
+    found = ts.interpolate(objective, ts.Trajectory.from_states(states), alphas=[0.0, 0.5, 1.0], engine=engine, progress=False)
+    return [float(value) for value in found.data["loss"]]
+
 
 class TestMeans:
+    @pytest.mark.parametrize("kind", [partial(F.cross_entropy, ignore_index=2), type("Own", (nn.CrossEntropyLoss,), {})(ignore_index=2)])
+    def test_so_have_its_function_with_options_and_a_class_of_one_s_own(self, kind: Any) -> None:
+        pair, outputs = data(), network()(data()[0]).detach()
+        for size in SIZES:
+            found = scored(kind, pair, size, metrics=("accuracy",))
+            assert found["loss"] == pytest.approx(float(F.cross_entropy(outputs, pair[1], ignore_index=2)), rel=1e-5)
+            assert found["accuracy"] == float((outputs.argmax(1) == pair[1])[pair[1] != 2].double().mean())
+
     @pytest.mark.parametrize("smoothing", [0.0, 0.2])
     @pytest.mark.parametrize("weighted", [False, True])
     @pytest.mark.parametrize("ignored", [-100, 2])
@@ -210,6 +298,42 @@ class TestMeans:
         found = ts.interpolate(objective, states, alphas=alphas, engine=engine, progress=False)
         assert found.data["loss"].values == pytest.approx(wanted, rel=1e-5)
         assert "fell_back" not in found.data.attrs  # because it gave other values with fewer rows
+
+    @pytest.mark.parametrize("engine", ["auto", "eager", "graph:rows=16", "batched"])
+    def test_a_single_batch_is_not_cut_where_samples_depend_on_one_another(self, engine: str) -> None:
+        class Net(nn.Sequential):
+            def __init__(self) -> None:
+                norm = nn.BatchNorm2d(2, track_running_stats=False)
+                super().__init__(nn.Conv2d(1, 2, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(2 * 9, 3))
+
+        torch.manual_seed(0)
+        pair = torch.randn(70, 1, 5, 5) * torch.linspace(0.1, 5, 70)[:, None, None, None], torch.randint(3, (70,))
+        states, model = [state_of(Net()) for _ in range(2)], Net().eval()
+        model.load_state_dict({name: (states[0][name] + states[1][name]) / 2 for name in states[0]})
+        with torch.no_grad():
+            wanted = float(F.cross_entropy(model(pair[0]), pair[1]))
+        assert curve(ts.Objective(Net(), pair, metrics=()), states, engine)[1] == pytest.approx(wanted, rel=1e-5)
+        with pytest.raises(ObjectiveError, match="depends on the samples it is scored with"):
+            ts.Objective(Net(), pair, metrics=(), batch_size=35).score(states[0])
+
+    def test_weights_that_depend_on_their_company_are_seen(self) -> None:
+        def step(model: nn.Module, batch: Any) -> dict[str, Tensor]:
+            weight = 1.0 + batch[1]
+            return {"loss": F.cross_entropy(model(batch[0]), batch[1], reduction="none"), "weight": weight / weight.sum()}
+
+        assert ts.Objective.from_step(network(), data(), step).score(state_of(network()))["samples"] == 50
+        with pytest.raises(ObjectiveError, match="depends on the samples it is scored with"):
+            ts.Objective.from_step(network(), data(), step, batch_size=7).score(state_of(network()))
+
+    @pytest.mark.parametrize(
+        ("loss", "size"),
+        [(nn.MSELoss(reduction="sum"), 1e-3), (lambda o, t: (o - t).square().mean() + 1e-3 * o.mean(0).square().sum(), 1.0)],
+        ids=["a sum of small values", "a small part that is of the batch"],
+    )
+    def test_double_precision_sees_what_rounding_would_hide(self, loss: Any, size: float) -> None:
+        small = {name: size * tensor for name, tensor in state_of(network(2)).items()}
+        with pytest.raises(ObjectiveError, match="no mean over samples"):
+            ts.Objective(network(2), (data()[0], torch.zeros(50, 2)), loss, metrics=(), batch_size=20).score(small)
 
     def test_a_fixed_batch_stands_in_the_fingerprint(self) -> None:
         fixed = [ts.Objective(network(), data(), batch_size=size, batches="fixed").fingerprint() for size in (10, 25)]
@@ -295,11 +419,24 @@ class TestDefaultAccuracy:
             (nn.MSELoss(), 5, torch.randn(50, 5)),
             (lambda o, t: F.binary_cross_entropy_with_logits(o[:, 0], t.float()), 1, torch.randint(2, (50,))),
             (lambda o, t: F.binary_cross_entropy_with_logits(o, t.float()), 5, torch.randint(2, (50, 5))),
+            ("cross_entropy", 5, (torch.arange(250).reshape(50, 5) % 3 > 0).float()),
+            (nn.PoissonNLLLoss(), 5, torch.randint(9, (50, 5))),
+            (lambda o, t: F.gaussian_nll_loss(o[:, 0], t.float(), o[:, 1].exp()), 2, torch.arange(50)),
         ],
-        ids=["multi-hot", "smooth L1", "MSE", "one column of a function", "multi-hot integers"],
+        ids=[
+            *("multi-hot", "smooth L1", "MSE", "one column of a function", "multi-hot integers"),
+            *("multi-hot of exclusive classes", "counts", "a number, by its mean and variance"),
+        ],
     )
     def test_there_is_none_without_exclusive_classes(self, loss: Any, outputs: int, targets: Tensor) -> None:
         found = ts.Objective(network(outputs), (data()[0], targets), loss).score(state_of(network(outputs)))
+        assert "accuracy" not in found
+
+    def test_there_is_none_where_classes_may_lie_last(self) -> None:
+        model, inputs, targets = network(), torch.randn(50, 5, 3), torch.randint(5, (50, 5))
+        found = ts.Objective(model, (inputs, targets), lambda o, t: F.cross_entropy(o.transpose(1, 2), t, reduction="none").mean(1)).score(
+            state_of(model)
+        )
         assert "accuracy" not in found
 
 

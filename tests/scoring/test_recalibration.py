@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import thetascope as ts
 from tests.scoring.plain import Batch, loaded, recalibrate
 from thetascope.errors import ObjectiveError
 from thetascope.scoring.failures import StepFailedError
@@ -156,3 +157,84 @@ def test_a_batch_too_small_for_statistics_is_told_with_a_remedy() -> None:
     data = [(torch.randn(n, 4), torch.zeros(n).long()) for n in (4, 1)]
     with pytest.raises(ObjectiveError, match=r"calibration batch of 1.*more than 1 value per channel.*calibration_batch"):
         recalibrated_by(Objective(model, data), dict(model.state_dict()), data)
+
+
+class _Kept(nn.BatchNorm1d):
+    """Another library's: momentum is the share that is kept."""
+
+    share = 0.99
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return (x - self.get_buffer("running_mean")) / (self.get_buffer("running_var") + self.eps).sqrt()
+        self._update(x, self.share if self.momentum is None else 1 - self.momentum)
+        return (x - x.mean(0)) / (x.var(0, correction=0) + self.eps).sqrt()
+
+    def _update(self, x: Tensor, share: float) -> None:
+        self.get_buffer("running_mean").lerp_(x.mean(0), share)
+        self.get_buffer("running_var").lerp_(x.var(0), share)
+
+
+class _Stubborn(_Kept):
+    """One that has a factor of its own."""
+
+    def _update(self, x: Tensor, share: float) -> None:
+        super()._update(x, 0.01)
+
+
+class _Counting(_Kept):
+    """A cumulative average, whose share hangs on the number of updates."""
+
+    def _update(self, x: Tensor, share: float) -> None:
+        self.get_buffer("num_batches_tracked").add_(1)
+        super()._update(x, 1 / float(self.get_buffer("num_batches_tracked")))
+
+
+@pytest.mark.parametrize("kind", [_Kept, _Stubborn, _Counting])
+def test_norms_that_take_momentum_otherwise_are_estimated_by_what_they_do(kind: type[_Kept]) -> None:
+    model, x = nn.Sequential(kind(4, momentum=0.99), nn.Linear(4, 3)), torch.randn(9, 4) * 3 + 1
+    data, state = [(x, torch.zeros(9).long())], dict(model.state_dict())
+    state["0.num_batches_tracked"] = torch.tensor(7)
+    with unchanged(model):
+        found = recalibrated_by(Objective(model, data), state, [(x[:4], data[0][1][:4]), (x[4:], data[0][1][4:])])
+    torch.testing.assert_close(found["0.running_mean"], (x[:4].mean(0) + x[4:].mean(0)) / 2, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found["0.running_var"], (x[:4].var(0) + x[4:].var(0)) / 2, rtol=1e-3, atol=1e-4)
+    assert int(found["0.num_batches_tracked"]) == 7
+
+
+class _Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.last(torch.relu(self.norm(self.first(torch.relu(self.norm(x)))))))
+
+
+@pytest.mark.parametrize("engine", ["eager", "graph"])
+def test_all_uses_of_a_norm_count_alike(engine: str) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pair, states = (torch.randn(40, 4), torch.randint(3, (40,))), [dict(_Twice().state_dict()) for _ in range(2)]
+    by_hand, batches = _Twice(), [pair[0][:20], pair[0][20:]]
+    by_hand.load_state_dict({name: (a + states[1][name]) / 2 if a.is_floating_point() else a for name, a in states[0].items()})
+    torch.optim.swa_utils.update_bn(batches, by_hand.train())
+    objective = Objective(_Twice(), pair, metrics=(), buffers="recalibrate", calibration_batch=20)
+    found = ts.interpolate(objective, ts.Trajectory.from_states(states), alphas=[0.0, 0.5, 1.0], engine=engine, progress=False)
+    with torch.no_grad():
+        wanted = nn.functional.cross_entropy(by_hand.eval()(pair[0]), pair[1])
+    assert float(found.data["loss"][1]) == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_a_step_that_turns_training_off_does_not_turn_the_estimate_off() -> None:
+    def step(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        model.eval()
+        return {"loss": nn.functional.cross_entropy(model(batch[0]), batch[1], reduction="none")}
+
+    (state,) = BLOCK.states(1)
+    data = batches(6, 4)
+    model = BLOCK.model()
+    with unchanged(model):
+        found = recalibrated_by(Objective.from_step(model, data, step), state, data)
+    expected = recalibrated_by(Objective(BLOCK.model(), data), state, data)
+    assert all(torch.equal(found[name], expected[name]) for name in STATISTICS)

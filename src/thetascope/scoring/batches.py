@@ -262,14 +262,17 @@ class Batches:
             casts = self._dtype is not None and tensor.is_floating_point()
             if self._device.type == "cuda" and tensor.device.type == "cpu" and self._resident is None and self._survey is not None:
                 tensor = tensor.pin_memory().to(self._device, non_blocking=True)  # while the batch before is scored
-            placed = tensor.detach().to(self._device, self._dtype) if casts else tensor.detach().to(self._device)
+            own = tensor.clone() if tensor.is_inference() else tensor  # what inference mode made does not tell when it is written to
+            placed = own.detach().to(self._device, self._dtype) if casts else own.detach().to(self._device)
             return placed.requires_grad_() if tensor.requires_grad else placed
 
-        if is_pair(batch):
-            return like(batch, (place(batch[0]), batch[1].to(self._device)))  # targets keep their precision
-        if not isinstance(batch, Tensor | Mapping | list | tuple) and hasattr(batch, "to"):
-            return batch.to(self._device)  # a graph, say, that knows how to move itself
-        return map_tensors(batch, place)
+        with torch.inference_mode(False):
+            if is_pair(batch):
+                targets = batch[1].clone() if batch[1].is_inference() else batch[1]
+                return like(batch, (place(batch[0]), targets.to(self._device)))  # targets keep their precision
+            if not isinstance(batch, Tensor | Mapping | list | tuple) and hasattr(batch, "to"):
+                return copy.copy(batch).to(self._device)  # a graph, say, that knows how to move itself, and may do that in place
+            return map_tensors(batch, place)
 
 
 def _one_ahead(batches: Iterator[Any]) -> Iterator[Any]:
@@ -290,6 +293,11 @@ def _check_data(data: Any) -> None:
         return
     if is_dataset(data):
         return
+    if isinstance(data, tuple) and any(isinstance(part, Tensor) for part in data):
+        raise ObjectiveError(
+            f"data must be (inputs, targets) tensors, a Dataset or an iterable of batches. Got {len(data)} parts instead, some tensors: "
+            "make a torch.utils.data.TensorDataset of tensors with a row a sample, a list [batch] of one batch, and score it by from_step"
+        )
     if isinstance(data, str | bytes | Mapping | Tensor) or not isinstance(data, Iterable):
         raise ObjectiveError(
             "data must be (inputs, targets) tensors, a Dataset or an iterable of batches such as a DataLoader. "

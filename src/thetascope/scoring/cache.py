@@ -43,6 +43,7 @@ class Cache:
         chance: what is scored without looking at inputs.
         statistics: the running statistics of the model.
         guarded: whether states arrive in the model, and values are what they are taken for; see `thetascope.scoring.guards`.
+        uncut: whether a sample's value depends on the others of a single batch of all data, so that nothing regroups rows.
         fell_back: why the fast backend left points to the oracle, where it did.
     """
 
@@ -58,6 +59,7 @@ class Cache:
     chance: Mapping[str, float] | None = None
     statistics: Statistics | None = None
     guarded: bool = False
+    uncut: bool = False
     fell_back: str | None = None
 
     def remember(self, key: Hashable, values: dict[str, float]) -> None:

@@ -6,16 +6,21 @@ import math
 import time
 import warnings
 from dataclasses import replace
+from functools import partial
 
 from thetascope.errors import NotDeterministicError, ResultError
 from thetascope.quantities import is_error
 from thetascope.scoring.cache import FirstPoint
+from thetascope.scoring.failures import StepFailedError
 from thetascope.scoring.memory import halving
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.pytrees import cut
 from thetascope.scoring.runner import Request, Values, stored_key
 from thetascope.scoring.untouched import RandomStates, seed_all
+
+SEEDS, SECONDS = 64, 1.0
+"""Where random numbers are drawn, so many more passes are compared, for so long at most: what they decide may be rare."""
 
 GUARD_ROWS = 8
 """So many rows of the first batch show whether two passes agree."""
@@ -34,10 +39,9 @@ def check_determinism(objective: Objective, request: Request) -> FirstPoint:
     if how in objective.cache.first_points:
         return objective.cache.first_points[how]
     backend = EagerBackend(objective, request.points, as_recorded=request.as_recorded)
-    objective.guard(request.points.basis[0])
-    few = objective.batches.resident and not (objective.calibrates and (objective.statistics.others or not objective.calibration.resident))
-    if few:
-        _check_same(objective, *(_few(objective, backend, seed) for seed in (1, 2)))
+    objective.guard(request.points.basis[:1])
+    whole = objective.fixed or (objective.calibrates and (objective.statistics.others or not objective.calibration.resident))
+    few = objective.batches.resident and not whole and _agree_on_few(objective, backend)
     values, found = halving(objective, lambda: _timed(objective, request, backend, 0, seed=1))
     if not few:
         again, second = _timed(objective, request, backend, 0, seed=2)
@@ -54,18 +58,34 @@ def _check_same(objective: Objective, values: Values, again: Values) -> None:
         raise NotDeterministicError(_what_is_random(objective, values, again))
 
 
-def _few(objective: Objective, backend: EagerBackend, seed: int) -> Values:
-    """The first point's values on some rows."""
+def _agree_on_few(objective: Objective, backend: EagerBackend) -> bool:
+    """Whether passes over some rows of the first point could be compared, and agree; many passes where random numbers are drawn.
 
-    def score() -> Values:
+    Raises:
+        NotDeterministicError: two of them disagree.
+    """
+
+    def score(seed: int) -> tuple[Values, bool]:
+        """The values, and whether random numbers were drawn."""
         sums = objective.new_sums()
-        sums.add(objective.model.evaluate(backend.point_tensors.tensors(0), cut(objective.batches.first(), GUARD_ROWS)[0]))
-        return sums.means()
+        tensors, batch = backend.point_tensors.tensors(0), cut(objective.batches.first(), GUARD_ROWS)[0]
+        seed_all(seed)
+        before = RandomStates.capture()
+        sums.add(objective.model.evaluate(tensors, batch))
+        return sums.means(), bool(_drawn(before, RandomStates.capture()))
 
-    seed_all(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is said of so few rows (a class that lacks) is not about the data
-        return halving(objective, score)
+    start = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is said of so few rows (a class that lacks) is not about the data
+            first, draws = halving(objective, partial(score, 1))
+            for seed in range(2, 2 + (SEEDS if draws else 1)):
+                _check_same(objective, first, halving(objective, partial(score, seed))[0])
+                if time.perf_counter() - start > SECONDS:
+                    break
+    except StepFailedError:  # the model does not run on part of a batch
+        return False
+    return True
 
 
 def recheck_reference(objective: Objective, stored: Values) -> FirstPoint:
@@ -127,6 +147,17 @@ def _shown(values: Values) -> str:
     return ", ".join(f"{name}={value:.9g}" for name, value in values.items())
 
 
+def _drawn(before: RandomStates, after: RandomStates) -> list[str]:
+    """Where random numbers were drawn from in between."""
+    cuda = zip(before.torch_cuda, after.torch_cuda, strict=False)
+    sources = {
+        "torch": not before.torch_cpu.equal(after.torch_cpu) or any(not a.equal(b) for a, b in cuda),
+        "numpy": repr(before.numpy) != repr(after.numpy),
+        "Python's random": before.python != after.python,
+    }
+    return [name for name, changed in sources.items() if changed]
+
+
 def _what_is_random(objective: Objective, first: Values, second: Values) -> str:
     """Say which source of randomness the difference points to."""
     found = f"two passes over one point disagree ({_shown(first)} against {_shown(second)}), so no curve could be trusted. "
@@ -136,14 +167,7 @@ def _what_is_random(objective: Objective, first: Values, second: Values) -> str:
     seed_all(0)
     before = RandomStates.capture()
     objective.model.evaluate(objective.model.tensors_of(objective.model.present_state()), batches.first())
-    after = RandomStates.capture()
-    cuda = zip(before.torch_cuda, after.torch_cuda, strict=False)
-    sources = {
-        "torch": not before.torch_cpu.equal(after.torch_cpu) or any(not a.equal(b) for a, b in cuda),
-        "numpy": repr(before.numpy) != repr(after.numpy),
-        "Python's random": before.python != after.python,
-    }
-    drawn = [name for name, changed in sources.items() if changed]
+    drawn = _drawn(before, RandomStates.capture())
     if drawn:
         return found + (
             f"The pass draws random numbers from {' and '.join(drawn)} although the model is in evaluation mode: look for "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -167,17 +168,32 @@ def chosen_metrics(metrics: Metrics, loss: Loss, targets: Any) -> dict[str, Meas
     return chosen
 
 
+@dataclass(frozen=True)
 class _Classes:
-    """The default accuracy: of exclusive classes, an output each; nothing where the outputs turn out to be something else."""
+    """The default accuracy: of exclusive classes, an output each; nothing where the outputs turn out to be something else.
 
-    def __init__(self, ignored: int) -> None:
-        self.ignored = ignored
+    Attributes:
+        ignored: the target that does not count.
+        sure: whether the loss is one of exclusive classes, along dimension 1.
+        largest: class that was seen.
+    """
+
+    ignored: int = IGNORED
+    sure: bool = True
+    largest: int = 0
 
     def __call__(self, outputs: Any, targets: Any) -> Column | None:
         """As `accuracy`."""
-        classes = isinstance(outputs, Tensor) and isinstance(targets, Tensor) and outputs.ndim > 1 and outputs.shape[1] > 1
-        one_each = classes and targets.shape in (outputs.shape[:1] + outputs.shape[2:], outputs.shape)
-        return accuracy(outputs, targets, self.ignored) if one_each else None
+        if (
+            not isinstance(outputs, Tensor)
+            or not isinstance(targets, Tensor)
+            or outputs.ndim < 2
+            or outputs.shape[1] <= max(1, self.largest)
+        ):
+            return None
+        wanted = outputs.shape if targets.is_floating_point() else outputs.shape[:1] + outputs.shape[2:]
+        classes_last = not self.sure and outputs.ndim > 2 and targets.shape == outputs.shape[:-1]
+        return accuracy(outputs, targets, self.ignored) if targets.shape == wanted and not classes_last else None
 
 
 class _Binary:
@@ -200,25 +216,41 @@ BINARY: Mapping[Any, float] = {
 }  # fmt: skip
 """Losses of one column, and what separates its two answers."""
 
+SUMS_TO_ONE = 1e-2
+"""By how much probabilities of classes may miss 1, after rounding to half precision."""
+
 EXCLUSIVE = ("cross_entropy", "nll", nn.CrossEntropyLoss, F.cross_entropy, nn.NLLLoss, F.nll_loss)
 """Losses of exclusive classes."""
 
 
 def _default_accuracy(loss: Loss, targets: Any) -> Loss | None:
     """The accuracy that is meant where none is asked for: only of exclusive classes."""
-    kind: Any = type(loss) if isinstance(loss, nn.Module) else loss
+    loss = _as_module(loss)
+    kinds: tuple[Any, ...] = type(loss).__mro__ if isinstance(loss, nn.Module) else (loss,)
     if not isinstance(targets, Tensor) or not targets.ndim:
         return None
     zero_one = bool(((targets == 0) | (targets == 1)).all())
-    if any(kind is known for known in BINARY):
-        return _Binary(BINARY[kind]) if zero_one and targets.numel() == len(targets) else None
-    exclusive = any(kind is known or kind == known for known in EXCLUSIVE)
-    if targets.is_floating_point():  # probabilities of classes, else a regression
-        return _Classes(IGNORED) if exclusive and targets.ndim > 1 else None
+    binary = [threshold for known, threshold in BINARY.items() if known in kinds]
+    if binary:
+        return _Binary(binary[0]) if zero_one and targets.numel() == len(targets) else None
+    exclusive = any(known in kinds for known in EXCLUSIVE)
+    if targets.is_floating_point():  # probabilities of classes, else a regression or labels that may hold together
+        shares = exclusive and targets.ndim > 1 and bool(((targets.sum(1) - 1).abs() < SUMS_TO_ONE).all())
+        return _Classes() if shares else None
     if not exclusive and (isinstance(loss, str) or (targets.ndim > 1 and zero_one)):  # squared errors; labels that may hold together
         return None
     ignored = getattr(loss, "ignore_index", IGNORED)
-    return "accuracy" if isinstance(loss, str) and exclusive else _Classes(ignored)
+    counted = targets[targets != ignored]
+    largest = int(counted.max()) if counted.numel() else 0
+    return "accuracy" if isinstance(loss, str) and exclusive else _Classes(ignored, exclusive, largest)
+
+
+def _as_module(measure: Any) -> Any:
+    """A loss that torch's function of it was given options for, as torch's module."""
+    kind = {F.cross_entropy: nn.CrossEntropyLoss, F.nll_loss: nn.NLLLoss}.get(measure.func) if isinstance(measure, partial) else None
+    with suppress(TypeError):
+        return measure if kind is None or measure.args else kind(**measure.keywords)
+    return measure
 
 
 def _per_sample(loss: nn.Module) -> Callable[[Any, Any], Any] | None:
@@ -226,11 +258,11 @@ def _per_sample(loss: nn.Module) -> Callable[[Any, Any], Any] | None:
 
     So that the mean over all data is the same whatever batches they come in.
     """
-    if getattr(loss, "reduction", None) != "mean" or type(loss).forward is not getattr(nn, type(loss).__name__, loss).forward:
+    if getattr(loss, "reduction", None) != "mean":
         return None
-    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss):
+    if isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) and type(loss).forward in (nn.CrossEntropyLoss.forward, nn.NLLLoss.forward):
         return _Weighted(loss)
-    return _Elementwise(loss) if isinstance(loss, ELEMENTWISE) else None
+    return _Elementwise(loss) if any(type(loss).forward is kind.forward for kind in ELEMENTWISE) else None
 
 
 ELEMENTWISE = (
@@ -369,7 +401,8 @@ def _known(measure: Measure, named: Mapping[str, Callable[[Tensor, Tensor], Colu
             raise ObjectiveError("the loss must be a mean over samples; what has update, compute and reset is a metric over all data")
         return partial(WholeColumn.of, measure)
     if callable(measure):
-        return (_per_sample(measure) if isinstance(measure, nn.Module) else None) or measure
+        module = _as_module(measure)
+        return (_per_sample(module) if isinstance(module, nn.Module) else None) or measure
     if not isinstance(measure, str) or measure not in named:
         raise ObjectiveError(f'unknown {what} "{measure}"; there are {", ".join(named)}, or pass a function of (outputs, targets)')
     return named[measure]

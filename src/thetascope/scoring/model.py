@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,10 +15,10 @@ from torch.func import functional_call
 from thetascope.errors import ObjectiveError, StateError, ThetascopeError
 from thetascope.scoring.failures import StepFailedError, out_of_memory, problem_of
 from thetascope.scoring.metrics import RESERVED, Step, check_name
-from thetascope.scoring.pytrees import map_tensors, shapes_of, tensors_of
+from thetascope.scoring.pytrees import is_object, map_leaves, shapes_of, tensors_of
 from thetascope.scoring.scores import Column, column
 from thetascope.scoring.sharded import check_whole
-from thetascope.scoring.untouched import untouched
+from thetascope.scoring.untouched import forgetting, untouched
 from thetascope.state import READ_AT_ONCE, ParameterSpace, State, unwrapped
 from thetascope.state.names import fitted_names
 
@@ -43,6 +44,8 @@ class BoundModel:
         self.model = unwrapped(model)
         check_whole(self.model)
         self.device, self.dtype, self.gradients = device, dtype, gradients
+        self.forgets = False
+        """Whether each pass begins with what the model held before the first one, not with what passes left on it."""
         self._writes_inputs: bool | None = None
         self._writes_buffers: bool | None = None
         self.step, self._stepper = step, _Stepper(self.model, step)
@@ -52,7 +55,9 @@ class BoundModel:
 
     def evaluated_in(self, dtype: torch.dtype | None) -> BoundModel:
         """The same model and step in another dtype."""
-        return BoundModel(self.model, self.step, self.device, dtype, gradients=self.gradients)
+        other = BoundModel(self.model, self.step, self.device, dtype, gradients=self.gradients)
+        other.forgets = self.forgets
+        return other
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -137,9 +142,15 @@ class BoundModel:
 
     def guarded(self, batch: Any) -> Any:
         """The batch, or a copy where the model writes to its inputs (or it is not known yet that it does not)."""
-        if self.gradients:  # leaves of their own, so that no gradient reaches the caller's
-            return map_tensors(batch, lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad))
-        return batch if self._writes_inputs is False else map_tensors(batch, lambda tensor: tensor.clone())
+        if self._writes_inputs is False and not self.gradients:
+            return batch
+
+        def own(leaf: Any) -> Any:
+            if isinstance(leaf, Tensor):  # a leaf, so that no gradient reaches the caller's
+                return leaf.detach().clone().requires_grad_(leaf.requires_grad) if self.gradients else leaf.clone()
+            return copy.deepcopy(leaf) if is_object(leaf) else leaf
+
+        return map_leaves(batch, own)
 
     def own_tensors(self) -> dict[str, Tensor]:
         """Copies of the tensors that no state holds (non-persistent buffers), where and in which dtype a pass wants them."""
@@ -160,9 +171,9 @@ class BoundModel:
         held, given = dict(tensors) | self.own_tensors(), self.guarded(batch)
         buffers = () if writable_buffers or self._writes_buffers is False else tuple(self.space.buffers)
         held |= {name: tensors[name].clone() for name in buffers}
-        before = [tensor._version for tensor in tensors_of(given)]
+        before = _marks(given)
         try:
-            with watch or nullcontext():
+            with watch or nullcontext(), self._memory():
                 found, written = self._columns(held, given)
         except Exception as error:
             self._explain(error, batch)
@@ -170,7 +181,7 @@ class BoundModel:
         if writable_buffers and isinstance(tensors, dict):  # a layer may put new tensors in place of its buffers
             tensors.update({name: written[name] for name in self.space.buffers})
         if self._writes_inputs is None:
-            self._writes_inputs = before != [tensor._version for tensor in tensors_of(given)]
+            self._writes_inputs = before != _marks(given)
         if self._writes_buffers is None and not writable_buffers:
             self._writes_buffers = any(held[name]._version for name in (*buffers, *self._own))
         return found
@@ -199,14 +210,15 @@ class BoundModel:
 
     def evaluate_parts(self, tensors: Mapping[str, Tensor], parts: Sequence[Any]) -> list[dict[str, Column]]:
         """The same of several parts of a batch, the model given its tensors once; one by one where it writes to what it is given."""
-        if self._writes_inputs is not False or self._writes_buffers is not False:
+        if self._writes_inputs is not False or self._writes_buffers is not False or self.forgets:
             return [self.evaluate(tensors, part) for part in parts]
         values = {f"model.{name}": tensor for name, tensor in (dict(tensors) | self.own_tensors()).items()}
         return [_columns(returned) for returned in functional_call(self._stepper, values, (parts,), {"several": True})]
 
     def columns(self, tensors: Mapping[str, Tensor], batch: Any) -> dict[str, Column]:
         """Score one batch with `tensors`, of all names, in the model's place; nothing is copied. Call it within `running`."""
-        return self._columns(tensors, batch)[0]
+        with self._memory():
+            return self._columns(tensors, batch)[0]
 
     def _columns(self, tensors: Mapping[str, Tensor], batch: Any) -> tuple[dict[str, Column], dict[str, Tensor]]:
         """The scores, and the tensors that are in the model's place afterwards."""
@@ -219,7 +231,23 @@ class BoundModel:
 
     def output(self, tensors: Mapping[str, Tensor], inputs: Any) -> Any:
         """What the model alone gives, likewise."""
-        return functional_call(self.model, dict(tensors), (inputs,))
+        with self._memory():
+            return functional_call(self.model, dict(tensors), (inputs,))
+
+    def _memory(self) -> AbstractContextManager[Any]:
+        """Around a pass: nothing of it stays where a later one would take it for its own."""
+        return forgetting(self.model) if self.forgets else nullcontext()
+
+
+def _marks(batch: Any) -> list[Any]:
+    """What differs after a pass that writes to a batch, or may have done so unseen."""
+    marks: list[Any] = []
+
+    def note(leaf: Any) -> None:
+        marks.append((leaf._version, leaf.requires_grad) if isinstance(leaf, Tensor) else object() if is_object(leaf) else None)
+
+    map_leaves(batch, note)
+    return marks
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:

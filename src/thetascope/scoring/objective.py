@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -19,13 +20,13 @@ from thetascope.scoring.cache import Cache
 from thetascope.scoring.chance import chance_of
 from thetascope.scoring.descriptions import described, described_model
 from thetascope.scoring.failures import StepFailedError
-from thetascope.scoring.guards import guard
+from thetascope.scoring.guards import Looked, guard
 from thetascope.scoring.memory import halving
 from thetascope.scoring.metrics import FROM_STEP, Loss, Metrics, Step, SupervisedStep, chosen_metrics
 from thetascope.scoring.model import BoundModel
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.protocols import Buffers
-from thetascope.scoring.pytrees import cut
+from thetascope.scoring.pytrees import cut, shapes_of
 from thetascope.scoring.sampling import Chosen, choose
 from thetascope.scoring.scores import Keep, Kept, Reference, Sums
 from thetascope.scoring.statistics import Statistics, spectral_of, statistics_of
@@ -116,7 +117,8 @@ class Objective:
             device, dtype, batch_size, samples, precision, seed, buffers, calibration_data, calibration_batch, gradients, batches
         )
         self._set(model, data, options)
-        targets = _checked_pair(self.batches.first())[1]
+        first = _checked_pair(self.batches.first())[1]
+        targets = data[1] if is_pair(data) else first
         chosen = chosen_metrics(metrics, loss, targets)
         self.model = BoundModel(model, SupervisedStep(loss, chosen), self.device, self.dtype, gradients=gradients)
         self.loss, self.metrics = described(loss), {name: described(metric) for name, metric in chosen.items()}
@@ -188,7 +190,7 @@ class Objective:
         self.device, self.dtype = _device(options.device, model), _dtype(options.dtype)
         if options.batches not in get_args(Grouping):
             raise ObjectiveError(f"batches must be one of {', '.join(get_args(Grouping))}. Got {options.batches!r} instead.")
-        self.fixed = options.batches == "fixed"
+        self.declared_fixed = options.batches == "fixed"
         self.seed, self.samples, self.buffers = options.seed, options.samples, options.buffers
         if isinstance(options.samples, str) and options.samples != "auto":
             raise ObjectiveError(f'samples must be a number, "auto" or None. Got "{options.samples}" instead.')
@@ -308,7 +310,7 @@ class Objective:
         bound = self.bind(state)
         with self.model.running():
             points = StoredStates((bound,))
-            self.guard(bound)
+            self.guard((bound,))
             if self.chosen is not None and self.chosen.count is None:
                 near = State.of(_perturbed(self.model.tensors_of(bound)), label="a perturbation")
                 homes = [] if bound.run is None else [bound.run]
@@ -316,11 +318,25 @@ class Objective:
             (sums,) = halving(self, lambda: EagerBackend(self, points, as_recorded=True).evaluate([0]))
         return {**sums.means(), "samples": sums.samples}
 
-    def guard(self, state: State) -> None:
-        """See once whether a bound state arrives in the model, and values are what they are taken for; see `thetascope.scoring.guards`."""
-        if not self.cache.guarded:
-            halving(self, lambda: guard(self.model, self.batches, self.model.tensors_of(state), fixed=self.fixed))
-            self.cache.guarded = True
+    def guard(self, states: Sequence[State]) -> None:
+        """See once whether states arrive in the model, and values are what they are taken for; see `thetascope.scoring.guards`.
+
+        Args:
+            states: bound to the model; others are looked at as long as a loss is not finite, or 0, which tells nothing.
+        """
+        for state in states if not self.cache.guarded else ():
+            seen = halving(self, partial(self._looked, state))
+            self.cache.guarded, self.cache.uncut = seen.telling, self.cache.uncut or not seen.alone
+            if seen.telling:
+                break
+
+    def _looked(self, state: State) -> Looked:
+        return guard(self.model, self.batches, self.model.tensors_of(state), fixed=self.fixed)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether a batch is the sample, so that nothing regroups rows."""
+        return self.declared_fixed or self.cache.uncut
 
     def new_sums(self) -> Sums:
         """What a backend sums a point's values up in."""
@@ -437,7 +453,7 @@ class Objective:
             "dtype": None if self.dtype is None else str(self.dtype),
             "buffers": self.buffers,
         }
-        if self.fixed:
+        if self.declared_fixed:
             found["batch_size"] = self.batches.batch_size
         if self.calibrates:
             found |= {"calibration_data": self.calibration.survey.fingerprint, "calibration_batch": self.calibration.batch_size}
@@ -475,6 +491,11 @@ def _perturbed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _checked_pair(batch: Any) -> tuple[Tensor, Tensor]:
     if isinstance(batch, tuple | list) and len(batch) == 2 and not isinstance(batch[0], Mapping | tuple | list):
+        if isinstance(batch[1], int | float) or (isinstance(batch[1], Tensor) and not batch[1].ndim):
+            raise ObjectiveError(
+                f"the data give single samples {shapes_of(batch)}, not batches of them: wrap them in a "
+                "torch.utils.data.DataLoader(data, batch_size=100)"
+            )
         return batch[0], batch[1]
     if isinstance(batch, np.ndarray):
         raise ObjectiveError("data must be torch tensors. Got NumPy arrays instead: wrap each in torch.from_numpy(…)")

@@ -20,14 +20,17 @@ class Scorable(Protocol):
         batches: the data.
         calibration: the data that buffers are estimated from.
         buffers: where floating buffers come from.
-        fixed: whether a batch is the sample, so that nothing regroups rows.
     """
 
     model: BoundModel
     batches: Batches
     calibration: Batches
     buffers: Buffers
-    fixed: bool
+
+    @property
+    def fixed(self) -> bool:
+        """Whether a batch is the sample, so that nothing regroups rows."""
+        ...
 
     @property
     def statistics(self) -> Statistics:

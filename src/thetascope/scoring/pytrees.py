@@ -14,15 +14,23 @@ from torch import Tensor
 from thetascope.state import tensor_bytes
 
 
-def map_tensors(batch: Any, change: Callable[[Tensor], Any]) -> Any:
-    """The same pytree of mappings, lists and tuples with `change` applied to each tensor."""
-    if isinstance(batch, Tensor):
-        return change(batch)
+def map_leaves(batch: Any, change: Callable[[Any], Any]) -> Any:
+    """The same pytree of mappings, lists and tuples with `change` applied to whatever is none."""
     if isinstance(batch, Mapping):
-        return like(batch, {key: map_tensors(value, change) for key, value in batch.items()})
+        return like(batch, {key: map_leaves(value, change) for key, value in batch.items()})
     if isinstance(batch, list | tuple):
-        return like(batch, [map_tensors(value, change) for value in batch])
-    return batch
+        return like(batch, [map_leaves(value, change) for value in batch])
+    return change(batch)
+
+
+def map_tensors(batch: Any, change: Callable[[Tensor], Any]) -> Any:
+    """The same pytree with `change` applied to each tensor."""
+    return map_leaves(batch, lambda leaf: change(leaf) if isinstance(leaf, Tensor) else leaf)
+
+
+def is_object(leaf: Any) -> bool:
+    """Whether a leaf may hold tensors of its own, as a graph does, so that nobody sees when they are written to."""
+    return not isinstance(leaf, Tensor) and hasattr(leaf, "__dict__")
 
 
 def like(batch: Any, content: Any) -> Any:
@@ -45,9 +53,10 @@ def tensors_of(batch: Any) -> list[Tensor]:
 
 
 def rows_of(batch: Any) -> int | None:
-    """N where all tensors of a batch share their first dimension, else None."""
-    sizes = {tensor.shape[0] for tensor in tensors_of(batch) if tensor.ndim}
-    return sizes.pop() if len(sizes) == 1 else None
+    """N where all tensors of a batch share their first dimension, and have rows that can be taken; else None."""
+    tensors = [tensor for tensor in tensors_of(batch) if tensor.ndim]
+    sizes = {tensor.shape[0] for tensor in tensors}
+    return sizes.pop() if len(sizes) == 1 and all(tensor.layout is torch.strided for tensor in tensors) else None
 
 
 def shapes_of(batch: Any) -> str:
@@ -148,6 +157,9 @@ class DataHash:
 
 
 def _bytes_of(leaf: Any) -> bytes | memoryview:
+    if isinstance(leaf, Tensor) and leaf.layout is not torch.strided:
+        held = leaf.to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
+        return bytes(tensor_bytes(held.indices())) + bytes(tensor_bytes(held.values()))
     if isinstance(leaf, Tensor):
         return tensor_bytes(leaf)
     if isinstance(leaf, np.ndarray):

@@ -79,7 +79,7 @@ def column(name: str, value: Any, weight: Any, samples: int | None) -> Column:
                 f'the step returned "{name}" as one mean and does not say for how many samples; return the per-sample '
                 f'values [N], or add "weight": how many samples the mean stands for'
             )
-        return Column(values, values.new_full((), samples))
+        return Column(values if samples else torch.zeros_like(values), values.new_full((), samples))
     if values.ndim != 1 or (samples is not None and len(values) != samples):
         wanted = "[N]" if samples is None else f"[{samples}]"
         raise ObjectiveError(f'"{name}" must be per-sample values {wanted} or one mean. Got shape {list(values.shape)} instead.')

@@ -11,13 +11,16 @@ Spectral normalisation's vectors follow from the weight alone, by power iteratio
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm, _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
@@ -29,6 +32,9 @@ from thetascope.scoring.untouched import seed_all
 
 PROBE_ROWS = 16
 """So many rows show how a buffer changes in a pass in training mode."""
+
+PLAIN = (_BatchNorm.forward, _InstanceNorm.forward, SyncBatchNorm.forward)
+"""Whose momentum is the share of the new value; that of a forward pass of another's own is looked at."""
 
 ITERATIONS, SETTLED = 1000, 1e-9
 """Power iteration ends where the norm changes by less than this share, or after so many steps."""
@@ -100,24 +106,26 @@ def statistics_of(model: BoundModel, batch: Any) -> Statistics:
     floating = {name for name in model.space.buffers if model.space.tensors[name].floating and name not in vectors}
     owned: dict[str, list[str]] = {}
     for buffer in sorted(floating):
-        owner, _, _ = buffer.rpartition(".")
-        if owner not in norms:
-            owned.setdefault(owner, []).append(buffer)
-    if not owned:
-        return Statistics(tuple(norms))
-    return _probed(model, batch, norms, owned)
+        owned.setdefault(buffer.rpartition(".")[0], []).append(buffer)
+    unsure = {name: owned[name] for name in norms if type(modules[name]).forward not in PLAIN and name in owned}
+    if unsure:  # with a momentum of 1 nothing is left of what was there, as with torch's own
+        found = _probed(model, batch, norms, unsure, updates=1)
+        replaced = {name for name, own in unsure.items() if all(float(found.others.get(each, torch.zeros(()))) > 1 - 1e-3 for each in own)}
+        norms = [name for name in norms if name not in unsure or name in replaced]
+    owned = {name: own for name, own in owned.items() if name not in norms}
+    return _probed(model, batch, norms, owned) if owned else Statistics(tuple(norms))
 
 
-def _probed(model: BoundModel, batch: Any, norms: Sequence[str], owned: Mapping[str, Sequence[str]]) -> Statistics:
-    """Whether the layers that own other floating buffers update them, and how."""
+def _probed(model: BoundModel, batch: Any, norms: Sequence[str], owned: Mapping[str, Sequence[str]], updates: int = 0) -> Statistics:
+    """Whether the layers that own other floating buffers update them, and how, after so many updates before."""
     names = [name for own in owned.values() for name in own]
     present, few = model.tensors_of(model.present_state()), cut(batch, PROBE_ROWS)[0]
     updated = []
     for value in (0.0, 1.0):
-        tensors = present | {name: torch.full_like(present[name], value) for name in names}
+        tensors = present | {name: torch.full_like(present[name], value) for name in names} | _counters(model, owned, updates)
         seed_all(0)
         try:
-            with warnings.catch_warnings(), _training(model, [*norms, *owned], 1.0):
+            with warnings.catch_warnings(), _training(model, norms, owned):
                 warnings.simplefilter("ignore")
                 model.evaluate(tensors, few, writable_buffers=True)
         except StepFailedError:
@@ -139,35 +147,39 @@ def _probed(model: BoundModel, batch: Any, norms: Sequence[str], owned: Mapping[
     return Statistics(tuple(norms), others, tuple(layers), tuple(left))
 
 
-class _training:
-    """Some layers in training mode, torch's norms with a factor of their own; as before at the end."""
+def _counters(model: BoundModel, layers: Iterable[str], updates: int = 0) -> dict[str, Tensor]:
+    """What layers count their updates in, after so many: the share of one may hang on it."""
+    owners, tensors = set(layers), model.space.tensors
+    whole = [name for name in model.space.buffers if tensors[name].dtype.startswith("int") and not tensors[name].shape]
+    names = [name for name in whole if name.rpartition(".")[0] in owners]
+    return {name: torch.full_like(tensor, updates) for name, tensor in model.tensors_of(model.present_state(), names).items()}
 
-    def __init__(self, model: BoundModel, names: Iterable[str], factor: float) -> None:
-        self._layers: list[Any] = [model.model.get_submodule(name) for name in dict.fromkeys(names)]
-        self._before = [(layer.training, getattr(layer, "momentum", None)) for layer in self._layers]
-        self.factor = factor
 
-    @property
-    def factor(self) -> float:
-        """The share of the next batch's statistics."""
-        return self._factor
+@contextmanager
+def _training(model: BoundModel, norms: Iterable[str], others: Iterable[str] = ()) -> Iterator[None]:
+    """Some layers in training mode, whatever mode a step asks for; torch's norms average all their uses within it alike."""
+    layers: list[Any] = [model.model.get_submodule(name) for name in dict.fromkeys([*norms, *others])]
+    averaging: list[Any] = [model.model.get_submodule(name) for name in norms]
+    before = [(layer.training, getattr(layer, "momentum", None)) for layer in layers]
+    uses: Counter[nn.Module] = Counter()
 
-    @factor.setter
-    def factor(self, value: float) -> None:
-        self._factor = value
-        for layer in self._layers:
-            if isinstance(layer, _NormBase):
-                layer.momentum = value
+    def averaged(layer: Any, _inputs: Any) -> None:
+        uses[layer] += 1
+        layer.momentum = 1 / uses[layer]  # the first use replaces what was there
 
-    def __enter__(self) -> _training:
-        for layer in self._layers:
+    handles = [layer.register_forward_pre_hook(averaged) for layer in averaging]
+    try:
+        for layer in layers:
             layer.training = True
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for layer, (training, momentum) in zip(self._layers, self._before, strict=True):
+            layer.train = lambda mode=True, layer=layer: layer  # model.eval() within a step
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for layer, (training, momentum) in zip(layers, before, strict=True):
             layer.training = training
-            if isinstance(layer, _NormBase):
+            del layer.train
+            if layer in averaging:
                 layer.momentum = momentum
 
 
@@ -183,15 +195,17 @@ def recalibrated(model: BoundModel, tensors: dict[str, Tensor], batches: Iterabl
         return tensors
     own = dict(tensors) | {name: tensors[name].clone() for name in model.space.buffers}
     sums = {name: torch.zeros_like(own[name], dtype=torch.float64) for name in statistics.others}
+    counters = _counters(model, statistics.layers)
     seen = 0
-    with _training(model, [*statistics.norms, *statistics.layers], 1.0) as layers:
-        for seen, batch in enumerate(batches, 1):
-            layers.factor = 1 / seen  # the first batch replaces what was there
-            own |= {name: torch.zeros_like(own[name]) for name in sums}
+    with _training(model, statistics.norms, statistics.layers):
+        for batch in batches:
+            seen += 1
+            own |= {name: torch.zeros_like(own[name]) for name in sums} | {name: tensor.clone() for name, tensor in counters.items()}
             with explained(batch):
                 model.evaluate(own, batch, writable_buffers=True)
             for name in sums:
                 sums[name] += own[name].double() / statistics.others[name]
+    own |= {name: tensors[name] for name in counters}
     return own | {name: (total / max(seen, 1)).to(own[name].dtype) for name, total in sums.items()}
 
 

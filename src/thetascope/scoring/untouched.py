@@ -74,23 +74,30 @@ def untouched(model: nn.Module) -> Iterator[None]:
     and buffers by identity, `requires_grad`, `grad`, and all random states. Values of parameters and buffers are
     safe because a pass is given other tensors in their place (see `BoundModel`).
     """
-    modules = list(model.modules())
-    attributes = [(module, dict(module.__dict__), _containers(module)) for module in modules]
     gradients = [(p, p.requires_grad, p.grad) for p in model.parameters()]
-    with preserved_random_states(), torch.no_grad():
+    with torch.inference_mode(False), preserved_random_states(), torch.no_grad(), forgetting(model):
         try:
-            for module in modules:
+            for module in model.modules():
                 # not .eval(), which a model may override with side effects (merging adapters, say)
                 module.__dict__["training"] = False
             yield
         finally:
-            for module, before, containers in attributes:
-                _put_back(module, before, containers)
             for parameter, requires_grad, grad in gradients:
                 if parameter.requires_grad is not requires_grad:
                     parameter.requires_grad_(requires_grad)
                 if parameter.grad is not grad:
                     parameter.grad = grad
+
+
+@contextmanager
+def forgetting(model: nn.Module) -> Iterator[None]:
+    """Put back, at the end, each module's own attributes, and what the lists, sets and mappings among them hold."""
+    attributes = [(module, dict(module.__dict__), _containers(module)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, before, containers in attributes:
+            _put_back(module, before, containers)
 
 
 def _containers(module: nn.Module) -> dict[str, Any]:

@@ -165,7 +165,8 @@ class PointsSource(Source):
 
     def first_point(self) -> FirstPoint:
         """Of the first point; what points are compared with is found before."""
-        self.objective.guard(self.requests[0].points.basis[0])
+        compared = self.objective.compared
+        self.objective.guard([self.requests[0].points.basis[0], *([] if compared is None else [compared])])
         self._know_reference()
         return check_determinism(self.objective, self.requests[0])
 

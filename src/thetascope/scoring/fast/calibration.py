@@ -45,9 +45,10 @@ class CalibratingPlanner(Planner):
         self.watched = tuple(self._norms)
         self.names = frozenset(name for norm in self._norms.values() for name in (norm.mean, norm.var))
         wanted = {f"{name}.running_mean" if name else "running_mean" for name in statistics.norms}
-        absent = sorted(wanted - self.names)
-        if absent or statistics.others:
-            which = absent or sorted(statistics.others)
+        means = [norm.mean for norm in self._norms.values()]
+        alone = {name for name in means if means.count(name) == 1}  # a norm that is used twice averages over its uses
+        which = sorted(wanted - alone) or sorted(statistics.others)
+        if which:
             raise NotTraceableError(f"the statistics of {which[0].rpartition('.')[0] or 'the model'} are estimated by whole passes")
         self.factor = 1.0
         self._running: dict[int, tuple[Tensor, Tensor]] = {}
