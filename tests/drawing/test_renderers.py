@@ -12,9 +12,9 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from thetascope.drawing.spec import INK, Bars, Edge, Line, Mark, Panel, Parts, Picture, Rule, even_epochs, stacked, unbounded
-from thetascope.drawing.style import ink
+from thetascope.drawing.style import BLUE, SHADES, ink
 from thetascope.drawing.with_matplotlib import drawn_on, figure_of
-from thetascope.drawing.with_plotly import page_of
+from thetascope.drawing.with_plotly import drawn_of, page_of
 
 HOSTILE = "_<b> $x^$ %{y}"
 
@@ -64,6 +64,26 @@ def test_marks_say_whose_they_are_and_names_are_text() -> None:
     assert bars.meta == {"layers": ["a", "b"]}
     assert curve.text[2] == "_&lt;b&gt; $x^$ &#37;{y}"
     assert curve.hovertemplate.startswith("%{text}<br>")
+
+
+def test_panels_alone_know_their_colours_and_what_is_read_off_along_alpha() -> None:
+    dots = Line(x=[0.0], y=[1.0], dash="", marker="circle", face="white", edge=INK)
+    over = panel(over_alpha=True, y_label="loss")
+    drawn = drawn_of(picture(replace(over, marks=[dots, *over.marks]), panel()))
+    assert [drawn.figure.layout[key] for key in ("title.text", "margin.t")] == [None, None]
+    assert drawn.figure.to_plotly_json()["layout"]["template"] == {}
+    assert drawn.cursors == [{"axes": ["x", "y"], "name": "loss", "curves": [1]}]  # a line; neither dots nor a panel that is not over α
+    inks = {(trace, path): colours for trace, path, *colours in drawn.inks}
+    assert inks[1, "line.color"] == list(SHADES[INK])
+    assert inks[3, "marker.color"] == list(SHADES[BLUE])
+    assert (0, "marker.line.color") not in inks  # on a face of their own
+
+
+def test_flat_traces_are_plain_where_webgl_may_not_be() -> None:
+    many = Line(x=np.arange(600.0), y=np.arange(600.0), dash="", marker="circle", layers=["a"] * 600)
+    types = [drawn_of(picture(Panel(marks=[many])), webgl=webgl).figure.data[0] for webgl in (True, False)]
+    assert [trace.type for trace in types] == ["scattergl", "scatter"]
+    assert types[0].meta == types[1].meta
 
 
 def test_axes_say_what_the_panel_says() -> None:

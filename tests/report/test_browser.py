@@ -132,6 +132,9 @@ def test_a_chosen_layer_filters_pictures_and_tables(opened: Opened) -> None:
     assert opened.of(
         ROLES, "plot.data.filter((t) => t.meta?.layers).every((t) => t.selectedpoints.every((i) => t.meta.layers[i] === 'out'))"
     )
+    draws = "plot.data.filter((t) => t.mode === 'markers' && t.meta?.layers).map((t) => t.selectedpoints.length)"
+    assert opened.of(ROLES, draws) == [2, 2]  # all draws of the layer, of each quantity
+    assert dict(opened.of(ROLES, visible)) == {"hidden": False, "out": True}  # from lowest to highest
     opened.show(PATTERNS)
     opened.wait_for(PATTERNS, "picture.layer", "out")
     assert opened.of(PATTERNS, "Array.from(plot.data[0].x)") == opened.of(PATTERNS, "plot.data[0].meta.x_of_layers.out")
@@ -204,8 +207,13 @@ def test_light_and_dark(browser: Any, report: Path) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     dark = opened.page.evaluate(ground)
     opened.show(ROLES)
-    ink = "plot.data[0].marker.line.color"
+    ink, hatch, edge = (
+        "plot.data[0].marker.line.color",
+        "plot.data[1].marker.pattern.fgcolor",
+        "plot.data.find((t) => t.mode === 'markers').marker.line.color",
+    )
     assert opened.of(ROLES, ink) == "#e6eaee"
+    assert opened.of(ROLES, f"[{hatch}, {edge}]") == ["#333333", "#333333"]  # they lie on a fill of their own
     opened.page.locator("#theme").click()
     assert opened.page.evaluate(ground) == "rgb(255, 255, 255)" != dark
     opened.wait_for(ROLES, ink, "#1d2733")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ BUTTONS = {"direction": "right", "y": 1.02, "yanchor": "bottom"}
 _SWITCHED = ("x", "y", "z", "text", "name", "showlegend", "showscale", "marker", "colorscale", "colorbar")
 KINDS = {"contour": "contours", "flat": "heat map", "3d": "3-D"}
 """What buttons call what traces have as their `meta`."""
+KIND, SHOWN = "kind of picture", "what is shown"
+"""What groups of buttons are called."""
 
 
 def field_traces(mark: FieldMark, panel: Panel) -> list[Any]:
@@ -44,7 +47,12 @@ def field_traces(mark: FieldMark, panel: Panel) -> list[Any]:
         traces.append(Scatter(**flat, marker={"symbol": symbol, "color": color, "size": 7}, cliponaxis=False, meta="flat"))
         traces.append(Scatter3d(**flat, z=[0.0] * len(flat["x"]), marker=deep, visible=False, meta="3d"))
     y, x = np.nonzero(field.evaluated if field.evaluated is not None else np.zeros(field.values.shape, bool))
-    dots: dict[str, Any] = {"mode": "markers", "marker": {"color": "black", "size": 2.5}, "hoverinfo": "skip", "name": "evaluated cell"}
+    dots: dict[str, Any] = {
+        "mode": "markers",
+        "marker": {"color": "black", "size": 2.5, "line": {"color": "white", "width": 0.5}},
+        "hoverinfo": "skip",
+        "name": "evaluated cell",
+    }
     traces.append(Scatter(x=found.x[x].tolist(), y=found.y[y].tolist(), **dots, showlegend=bool(len(x)), meta="flat"))
     y, x = np.nonzero(lonely(heights))
     alone: dict[str, Any] = {"x": found.x[x].tolist(), "y": found.y[y].tolist(), "z": heights[y, x].tolist(), "hovertemplate": _HOVER}
@@ -73,9 +81,9 @@ def _told(field: Field) -> list[list[str]]:
     return [[f"{name} {value:.5g}{' (estimated)' if guess else ''}" for value, guess in zip(*row, strict=True)] for row in rows]
 
 
-def _plain(text: str) -> str:
-    """For axes in 3-D, which show entities as they stand, and read tags and templates."""
-    return text.replace("<", "‹").replace(">", "›").replace("%{", "% {")
+def _brief(text: str) -> str:
+    """For axes in 3-D, which show entities as they stand, and read tags and templates; flat kinds and the colours' bar say the rest."""
+    return re.split(r" \(|, ", text)[0].replace("<", "‹").replace(">", "›").replace("%{", "% {")
 
 
 def plane_layout(figure: Figure, panel: Panel) -> None:
@@ -85,9 +93,12 @@ def plane_layout(figure: Figure, panel: Panel) -> None:
         figure.layout[name].update(range=sorted(at[[0, -1]].tolist()), constrain="domain")
     if found.equal:
         figure.update_yaxes(scaleanchor="x")
-    axes = {f"{name}axis": {"title": {"text": _plain(getattr(found, f"{name}_label"))}} for name in "xy"}
+    axes = {f"{name}axis": {"title": {"text": _brief(getattr(found, f"{name}_label"))}} for name in "xy"}
     across, up = open_corner(field.scale.position(field.shown))
-    camera, ratio = {"eye": {"x": 1.3 * across, "y": 1.6 * up, "z": 0.9}}, {"x": 1, "y": 1, "z": 0.7}
+    camera, ratio = (
+        {"eye": {"x": 1.3 * across, "y": 1.6 * up, "z": 0.9}, "center": {"x": 0, "y": 0, "z": -0.12}},
+        {"x": 1, "y": 1, "z": 0.7},
+    )
     figure.update_layout(scene={**axes, "camera": camera, "aspectmode": "manual", "aspectratio": ratio, "zaxis": _scales(field)["heights"]})
 
 
@@ -100,7 +111,7 @@ def _scales(field: Field) -> dict[str, Any]:
     scale, name = field.scale, f"{field.label}{field.scale.remark}"
     ticks = {"tickvals": scale.position(scale.ticks).tolist(), "ticktext": scale.tick_texts}
     bar = {"colorbar": {"title": {"text": html(name), "side": "right"}, **ticks}, "showscale": bool(len(scale.levels))}
-    return {"colors": field.color_map.capitalize(), "bar": bar, "heights": {"title": {"text": _plain(name)}, **ticks}}
+    return {"colors": field.color_map.capitalize(), "bar": bar, "heights": {"title": {"text": _brief(name)}, **ticks}}
 
 
 def kind_menu(figure: Figure, panel: Panel) -> dict[str, Any]:
@@ -119,7 +130,7 @@ def kind_menu(figure: Figure, panel: Panel) -> dict[str, Any]:
     for trace, is_shown in zip(figure.data, seen["visible"], strict=True):
         trace.visible = is_shown
     figure.update_layout(axes)
-    return {**BUTTONS, "type": "buttons", "active": active, "buttons": buttons, "x": 1.0, "xanchor": "right"}
+    return {**BUTTONS, "name": KIND, "type": "buttons", "active": active, "buttons": buttons, "x": 1.0, "xanchor": "right"}
 
 
 def switched(panel: Panel, families: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
@@ -130,4 +141,4 @@ def switched(panel: Panel, families: Sequence[Sequence[Any]]) -> list[dict[str, 
         new = {key: [trace.get(key) for trace in traces] for key in _SWITCHED if any(key in trace for trace in traces)}
         axes = {"scene.zaxis": _scales(_shown(shown).field)["heights"]}
         buttons.append({"label": html(name), "method": "update", "args": [new, axes]})
-    return [{**BUTTONS, "type": "buttons", "buttons": buttons, "x": 0.0, "xanchor": "left"}] if panel.others else []
+    return [{**BUTTONS, "name": SHOWN, "type": "buttons", "buttons": buttons, "x": 0.0, "xanchor": "left"}] if panel.others else []

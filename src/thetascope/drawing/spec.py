@@ -197,6 +197,7 @@ class Panel:
         epochs: of the training at x of 0 and of 1, written along the upper edge.
         aspect: width by height of a unit; None where it may be any.
         crowded: whether marks lie everywhere, so that a legend stands outside.
+        over_alpha: whether x is α, the place along a path, which a page's slider marks.
         small: whether it is one of many, with few numbers along its axes.
         legend: whether it has a legend of its own.
         others: the same of other quantities by their names, for a page to switch to.
@@ -220,6 +221,7 @@ class Panel:
     aspect: float | None = None
     grid: bool = False
     crowded: bool = False
+    over_alpha: bool = False
     small: bool = False
     legend: bool = False
     others: Sequence[tuple[str, Panel]] = ()
@@ -272,6 +274,8 @@ class Picture:
     moving: Moving | None = None
     grid: bool = False
     """Whether panels form rows that a narrow page takes apart."""
+    opens: str = ""
+    """The kind of a plane that a report shows first; the plane's own where it is empty."""
 
 
 def stacked(panels: Sequence[Panel | Parts], sizes: Sequence[float] = (), *, shared: bool = True) -> Parts:

@@ -23,6 +23,12 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F",
 )  # fmt: skip
 
+_TEXT = ("#1d2733", "#e6eaee")
+SHADES = {
+    "#000000": _TEXT, "#333333": _TEXT, BLUE: (BLUE, "#4aa3e0"), GREEN: (GREEN, "#2fbf94"), VERMILION: (VERMILION, "#f0803c"),
+}  # fmt: skip
+"""What a page with a ground of its own draws colours in, light and dark; the others show on both."""
+
 LOSSES = {"cross_entropy": "loss (cross-entropy, nats)", "nll": "loss (NLL, nats)", "mse": "loss (mean squared error)"}
 """What an axis calls those that have units."""
 LOG_RATIO = 30.0

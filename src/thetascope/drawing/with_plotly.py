@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from thetascope.drawing.legends import wrapped
-from thetascope.drawing.plotly_planes import BUTTONS, field_traces, kind_menu, plane_layout, switched
+from thetascope.drawing.plotly_planes import BUTTONS, SHOWN, field_traces, kind_menu, plane_layout, switched
 from thetascope.drawing.scales import COLOR_MAP, Scale
 from thetascope.drawing.spec import (
     THIN,
@@ -27,7 +28,7 @@ from thetascope.drawing.spec import (
     Rule,
     Texts,
 )  # fmt: skip
-from thetascope.drawing.style import VERMILION, html
+from thetascope.drawing.style import SHADES, VERMILION, html
 from thetascope.drawing.thinning import thinned
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ FEW = 8
 """A legend of more entries stands beside the panels."""
 MANY = 500
 """More points than this are drawn by WebGL."""
+SLIDER = 130
+"""Pixels of a slider below a page."""
+LONG_TITLE = 40
+"""Characters of an upright axis's title; a longer one takes two lines."""
 SHORT = 300
 """So many points at most has a line in each frame of what moves."""
 SIZE = 1.5
@@ -53,19 +58,52 @@ ENTRY, NARROWEST, CHARACTER = 50, 320, 7
 """Pixels of an entry of a legend that changes: beside its text, at least, and of each character."""
 
 
+@dataclass(eq=False)
+class Drawn:
+    """The panels of a picture with their axes and legend, in no theme; and apart, what a page puts around them.
+
+    Attributes:
+        figure: without title, notes, margins and controls.
+        webgl: whether many flat points are drawn by WebGL.
+        moving: what its frames move; None where nothing moves.
+        menus: plotly's buttons, each group called by its `name`.
+        opens: the kind of a plane that is shown first, in place of the one that is drawn.
+        room: pixels that a legend needs below the panels.
+        inks: of each trace on the page's own ground the paths of colours, and what each is in light and in dark.
+        cursors: of each panel over α its axes, its name, and the traces that are read off along it.
+    """
+
+    figure: Figure
+    webgl: bool
+    moving: Moving | None = None
+    opens: str = ""
+    menus: list[dict[str, Any]] = field(default_factory=list)
+    room: int = 0
+    inks: list[tuple[int, str, str, str]] = field(default_factory=list)
+    cursors: list[dict[str, Any]] = field(default_factory=list)
+    told: set[str] = field(default_factory=set)
+
+
 def page_of(picture: Picture) -> Figure:
-    """The whole picture."""
+    """A page of its own: with title, notes, buttons and a slider, on light ground."""
+    drawn, notes = drawn_of(picture), wrapped(picture.notes, WIDTH).splitlines()
+    text, top = "<br>".join([html(picture.title), *(f"<sub>{html(note)}</sub>" for note in notes)]), 62 + 18 * len(notes)
+    slider, player = _controls(picture.moving) if picture.moving else ([], [])
+    top, room = top + 44 * bool(drawn.menus or player), drawn.room + SLIDER * bool(slider)
+    return drawn.figure.update_layout(
+        title={"text": text, "yref": "container", "y": 1.0, "yanchor": "top", "pad": {"t": 16}}, template="plotly_white",
+        height=drawn.figure.layout.height + top + max(room - 70, 0), margin={"t": top, "b": room or None},
+        updatemenus=[*drawn.menus, *player], sliders=slider,
+    )  # fmt: skip
+
+
+def drawn_of(picture: Picture, *, webgl: bool = True) -> Drawn:
+    """The panels alone, as high as the picture says."""
     from plotly.graph_objects import Figure
 
-    figure, notes = Figure(), wrapped(picture.notes, WIDTH).splitlines()
+    figure = Figure().update_layout(template=None, barmode="overlay", height=round(PIXELS * picture.height))
+    drawn, views = Drawn(figure, webgl, picture.moving, picture.opens), list[Any]()
     panels = list(_placed(picture.parts, (0.0, 1.0), (0.0, 1.0), PIXELS * picture.height))
-    has_menus = any(panel.others or _is_plane(panel) for panel, _, _ in panels)
-    text, top = "<br>".join([html(picture.title), *(f"<sub>{html(note)}</sub>" for note in notes)]), 62 + 18 * len(notes) + 44 * has_menus
-    figure.update_layout(
-        title={"text": text, "yref": "container", "y": 1.0, "yanchor": "top", "pad": {"t": 16}}, template="plotly_white", barmode="overlay",
-        height=round(PIXELS * picture.height) + top, margin={"t": top},
-    )  # fmt: skip
-    moving, menus, views, told = picture.moving.places if picture.moving else (), list[Any](), list[Any](), set[str]()
     for number, (panel, across, down) in enumerate(panels, 1):
         n = "" if number == 1 else str(number)
         figure.update_layout({f"xaxis{n}": {"anchor": f"y{n}", "domain": across}, f"yaxis{n}": {"anchor": f"x{n}", "domain": down}})
@@ -73,20 +111,20 @@ def page_of(picture: Picture) -> Figure:
         if panel.title:
             place: dict[str, Any] = {"x": sum(across) / 2, "xanchor": "center", "y": down[1], "yanchor": "bottom"}
             figure.add_annotation(text=html(panel.title), showarrow=False, name=panel.name or None, xref="paper", yref="paper", **place)
-        starts = _draw(figure, panel, n, told, moving)
+        starts = _draw(drawn, panel, n, picture.moving.places if picture.moving else ())
         if _is_plane(panel):
             plane_layout(figure, panel)
             every = [panel, *(other for _, other in panel.others)]
-            menus += [*switched(panel, [_apart(view, n) for view in every]), kind_menu(figure, panel)]
+            drawn.menus += [*switched(panel, [_apart(view, n, webgl) for view in every]), kind_menu(figure, panel)]
         elif panel.others:
-            views.append(_others(figure, panel, n, told, starts[0]))
+            views.append(_others(drawn, panel, n, starts[0]))
         if picture.moving is not None:
-            menus.append(_walk(figure, picture.moving, starts, panel))
-    figure.update_layout(updatemenus=[*menus, *(_views(figure, *of_one) for of_one in views)])
+            _walk(figure, picture.moving, starts, panel)
+    drawn.menus += [_views(figure, *of_one) for of_one in views]
     _share(figure, picture.parts, len(panels))
-    _legend(figure, picture)
+    _legend(drawn)
     figure.update_layout(meta={"panels": "grid"} if picture.grid else None)
-    return figure
+    return drawn
 
 
 def _placed(part: Panel | Parts, across: Any, down: Any, height: float) -> Iterator[tuple[Panel, Any, Any]]:
@@ -102,7 +140,8 @@ def _placed(part: Panel | Parts, across: Any, down: Any, height: float) -> Itera
     before = [panel for inner in part.parts[:-1] for panel in (inner.panels if isinstance(inner, Parts) else (inner,))]
     room = BELOW if any(panel.x_label for panel in before) and not part.shared else BELOW_SHARED
     room += TITLE * any(panel.title for panel in part.panels)
-    between = room / height if part.down else BESIDE / (2 if part.shared else 1)
+    beside = BESIDE * (1.5 if any(panel.small for panel in part.panels) else 0.5 if part.shared else 1)  # small numbers are long
+    between = room / height if part.down else beside
     (low, high), rest = (down if part.down else across), 1 - between * (len(sizes) - 1)
     ends = np.cumsum(sizes / sizes.sum()) * rest + between * np.arange(len(sizes))
     starts = ends - sizes / sizes.sum() * rest
@@ -120,6 +159,7 @@ def axes_of(panel: Panel, n: str = "") -> dict[str, Any]:
     for axis in "xy":
         ticks, limits, label, log = (getattr(panel, f"{axis}_{what}") for what in ("ticks", "range", "label", "log"))
         key = f"{axis}axis{n}"
+        label = label.replace(", ", ",\n", 1) if axis == "y" and len(label) > LONG_TITLE else label
         axes |= {f"{key}.title.text": _escaped(label), f"{key}.type": "log" if log else "-"}
         axes[f"{key}.exponentformat"] = "e" if log or panel.small else "B"
         if ticks is not None and panel.scale is None:
@@ -146,33 +186,51 @@ def _share(figure: Figure, part: Parts, count: int) -> None:
         axis.title.text = axis.title.text if is_shown else ""
 
 
-def _draw(figure: Figure, panel: Panel, n: str, told: set[str], moving: Sequence[int]) -> list[int]:
+def _draw(drawn: Drawn, panel: Panel, n: str, moving: Sequence[int] = ()) -> list[int]:
     """All marks of a panel; returns where the traces of each begin."""
-    starts = []
+    figure, starts, curves = drawn.figure, list[int](), list[int]()
     for place, mark in enumerate(panel.marks):
         starts.append(len(figure.data))
         if isinstance(mark, Rule):
-            _rule(figure, mark, n, told)
-        else:
-            seen = thinned(mark, panel) if isinstance(mark, Line) else mark
-            figure.add_traces([_dressed(trace, seen, panel, n, told, moves=place in moving) for trace in _MADE[type(seen)](seen, panel)])
+            _rule(figure, mark, n, drawn.told)
+            continue
+        seen = thinned(mark, panel) if isinstance(mark, Line) else mark
+        curves += [len(figure.data)] if isinstance(mark, Line) and mark.dash else []
+        for made in _MADE[type(seen)](seen, panel):
+            trace = _dressed(_plainer(made, drawn.webgl, moves=place in moving), seen, panel, n, drawn.told)
+            drawn.inks += [] if _is_plane(panel) else [(len(figure.data), *ink) for ink in _inks(trace, mark)]
+            figure.add_trace(trace)
+    if panel.over_alpha and curves:
+        drawn.cursors.append({"axes": [f"x{n}", f"y{n}"], "name": panel.y_label or panel.title, "curves": curves})
     return starts
 
 
-def _apart(panel: Panel, n: str) -> Sequence[Any]:
+def _plainer(trace: Any, webgl: bool, *, moves: bool) -> Any:
+    """By WebGL what moves, because plotly takes contours off the page while it moves one; by plain means where there is no `webgl`."""
+    from plotly.graph_objects import Scatter, Scattergl
+
+    kind = Scattergl if webgl and moves and trace.type == "scatter" else Scatter if not webgl and trace.type == "scattergl" else None
+    return trace if kind is None else kind(**{key: value for key, value in trace.to_plotly_json().items() if key != "type"})
+
+
+def _inks(trace: Any, mark: Mark) -> Iterator[tuple[str, str, str]]:
+    """The colours that a ground of another kind changes, by their paths; the edge of a marker that has a face lies on that."""
+    has_face = isinstance(mark, Line) and mark.face not in ("", "none")
+    for path in ("line.color", "marker.color", *(["marker.line.color"] if not has_face else [])):
+        if path in trace and isinstance(trace[path], str) and trace[path] in SHADES:
+            yield path, *SHADES[trace[path]]
+
+
+def _apart(panel: Panel, n: str, webgl: bool) -> Sequence[Any]:
     """The traces of a panel, on no page."""
     from plotly.graph_objects import Figure
 
-    _draw(figure := Figure(), panel, n, set(), ())
-    return tuple(figure.data)
+    _draw(drawn := Drawn(Figure(), webgl), panel, n)
+    return tuple(drawn.figure.data)
 
 
-def _dressed(trace: Any, mark: Mark, panel: Panel, n: str, told: set[str], *, moves: bool) -> Any:
+def _dressed(trace: Any, mark: Mark, panel: Panel, n: str, told: set[str]) -> Any:
     """What all traces have: axes, hovering, the place in the legend, and the layer that they are of."""
-    from plotly.graph_objects import Scattergl
-
-    if moves and trace.type == "scatter":  # plotly takes contours off the page while it moves one
-        trace = Scattergl(**{key: value for key, value in trace.to_plotly_json().items() if key != "type"})
     deep = trace.type in ("scatter3d", "surface")
     if not deep:
         trace.update(xaxis=f"x{n}", yaxis=f"y{n}")
@@ -349,11 +407,11 @@ _MADE: dict[type[Mark], Callable[[Any, Panel], list[Any]]] = {
 }  # fmt: skip
 
 
-def _others(figure: Figure, panel: Panel, n: str, told: set[str], first: int) -> tuple[Panel, str, list[int]]:
+def _others(drawn: Drawn, panel: Panel, n: str, first: int) -> tuple[Panel, str, list[int]]:
     """What may stand in a panel's place, not shown yet; and where the traces of each begin, and end."""
-    ends = [first, len(figure.data)]
+    figure, ends = drawn.figure, [first, len(drawn.figure.data)]
     for _, other in panel.others:
-        _draw(figure, other, n, told, ())
+        _draw(drawn, other, n)
         ends.append(len(figure.data))
     for place, trace in enumerate(figure.data[first:], first):
         trace.visible = place < ends[1]
@@ -367,25 +425,25 @@ def _views(figure: Figure, panel: Panel, n: str, ends: list[int]) -> dict[str, A
         visible = [not ends[0] <= i < ends[-1] or ends[place] <= i < ends[place + 1] for i in range(len(figure.data))]
         buttons.append({"label": html(name), "method": "update", "args": [{"visible": visible}, axes_of(view, n)]})
     kind = "buttons" if len(buttons) < FEW else "dropdown"
-    return {**BUTTONS, "type": kind, "buttons": buttons, "x": 0.0, "xanchor": "left", "active": 0}
+    return {**BUTTONS, "name": SHOWN, "type": kind, "buttons": buttons, "x": 0.0, "xanchor": "left", "active": 0}
 
 
-def _legend(figure: Figure, picture: Picture) -> None:
+def _legend(drawn: Drawn) -> None:
     """Above the panels, or below where titles or buttons stand there; beside them where it is long."""
+    figure = drawn.figure
     names = [thing.name for thing in (*figure.data, *figure.layout.shapes) if thing.showlegend]
     legend: dict[str, Any] = {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0}
     wide = sum(len(name) + 8 for name in names)
-    if figure.layout.updatemenus or figure.layout.annotations or WIDTH < wide < 2 * WIDTH:
+    if drawn.menus or drawn.moving or figure.layout.annotations or WIDTH < wide < 2 * WIDTH:
         legend |= {"y": 0.0, "yref": "container"}
-        room = (200 if picture.moving else 70) + 20 * (1 + wide // WIDTH)
-        figure.update_layout(margin={"b": room}, height=figure.layout.height + room - 70)
+        drawn.room = 70 + 20 * (1 + wide // WIDTH)
     elif len(names) > FEW:
         return
     figure.update_layout(legend=legend)
 
 
-def _walk(figure: Figure, moving: Moving, starts: Sequence[int], panel: Panel) -> dict[str, Any]:
-    """Frames and a slider over them; returns the buttons that let them pass."""
+def _walk(figure: Figure, moving: Moving, starts: Sequence[int], panel: Panel) -> None:
+    """Frames, and a legend with room for all that they are called."""
     from plotly.graph_objects import Frame
 
     traces = [starts[place] for place in moving.places]
@@ -395,6 +453,12 @@ def _walk(figure: Figure, moving: Moving, starts: Sequence[int], panel: Panel) -
         for number, some in enumerate([thinned(line, panel, SHORT) for line in lines] for _, lines in moving.frames)
     ]
     names = [trace.name or "" for trace in (*figure.data, *(part for frame in figure.frames for part in frame.data))]
+    widest = max(NARROWEST, ENTRY + CHARACTER * max(map(len, names)))  # plotly measures it once and cuts what grows
+    figure.update_layout(legend={"entrywidth": widest})
+
+
+def _controls(moving: Moving) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A slider over the frames, and buttons that let them pass."""
     still: dict[str, Any] = {"transition": {"duration": 0}}
     play = {**still, "frame": {"duration": 350, "redraw": True}, "fromcurrent": True}
     stop = {**still, "frame": {"duration": 0, "redraw": False}, "mode": "immediate"}
@@ -403,9 +467,7 @@ def _walk(figure: Figure, moving: Moving, starts: Sequence[int], panel: Panel) -
     at = {**still, "frame": {"duration": 0, "redraw": True}, "mode": "immediate"}
     steps = [{"method": "animate", "label": label, "args": [[f"{n}"], at]} for n, (label, _) in enumerate(moving.frames)]
     slider = {"active": len(steps) - 1, "steps": steps, "currentvalue": {"prefix": moving.prefix}, "pad": {"t": 50}, "y": 0.0}
-    widest = max(NARROWEST, ENTRY + CHARACTER * max(map(len, names)))  # plotly measures it once and cuts what grows
-    figure.update_layout(sliders=[slider], legend={"entrywidth": widest})
-    return {**BUTTONS, "type": "buttons", "buttons": buttons, "x": 0.0, "xanchor": "left", "showactive": False}
+    return [slider], [{**BUTTONS, "type": "buttons", "buttons": buttons, "x": 0.0, "xanchor": "left", "showactive": False}]
 
 
 def _moved(trace: Any, line: Line) -> Any:

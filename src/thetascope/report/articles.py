@@ -12,7 +12,7 @@ from thetascope.errors import ThetascopeError
 from thetascope.experiments.framework.catalog import entries, experiment_of
 from thetascope.experiments.framework.declaration import Call, Specification, command_line, place_of, words_of
 from thetascope.experiments.framework.phrases import plural
-from thetascope.experiments.framework.pictures import notes_of
+from thetascope.experiments.framework.pictures import picture as picture_data
 from thetascope.experiments.framework.tables import Table
 from thetascope.experiments.framework.words import CHAPTERS, Words
 from thetascope.report.found import Found
@@ -157,7 +157,7 @@ def _article(run: Run, found: Found, name: str, words: Words | None) -> Article:
         how=_tried(lambda: words.how(data), "", problems) if words else "",
         shows=tuple(_tried(lambda: words.shows(data), (), problems)) if words else (),
         does_not_show=words.caveat if words else "",
-        picture=_tried(lambda: _picture(result, name, words), None, problems),
+        picture=_tried(lambda: _picture(result, name), None, problems),
         table=_tried(lambda: tabled(data), None, problems) if tabled else None,
         origin=origin_of(found, result, command),
         result=result,
@@ -182,12 +182,9 @@ def _tried(make: Callable[[], T], otherwise: T, problems: list[str]) -> T:
         return otherwise
 
 
-def _picture(result: Result, name: str, words: Words | None) -> PagePicture:
-    figure = result.figure()
-    start, over_alpha = (words.start, words.over_alpha) if words else ("", False)
-    picture = picture_of(figure, name, notes_of(result.data), over_alpha=over_alpha, start=start)
+def _picture(result: Result, name: str) -> PagePicture:
     csv, note = table_for_download(result, name)
-    picture = replace(picture, csv=csv, csv_note=note)
+    picture = replace(picture_of(picture_data(result.data, "page"), name), csv=csv, csv_note=note)
     return drawn_for_print(result, picture) if len(picture.data) > LARGEST else picture
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from html import unescape
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -15,7 +14,7 @@ from thetascope.report.embedding import data_uri, packed, safe_json
 from thetascope.results import Result
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    from thetascope.drawing.spec import Picture
 
 LARGEST = 2_500_000
 """Characters of one interactive picture; a larger one is embedded as it is drawn for print."""
@@ -25,12 +24,8 @@ SMALL = 150_000
 """Characters below which an image would save nothing."""
 MOST_ROWS = 60_000
 """Rows of a table for download; variables that would need more are left out and named."""
-TOP, BOTTOM, SIDE = 30, 60, 40
-"""Margins: titles stand in the page."""
-LONG_TITLE = 40
-"""Characters of an axis's title that still stand beside a low picture."""
-ENTRY_WIDTH = 430
-"""Of a legend's entries that change while a picture plays."""
+MARGIN, BESIDE = {"l": 40, "r": 40, "t": 30, "b": 60}, 20
+"""Pixels around the panels, and by how many a picture is higher than they are."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class PagePicture:
         title: what it shows.
         notes: what must be said beside it.
         height: in pixels.
-        data: traces, layout, frames and controls as JSON; empty where it is an image.
+        data: what is drawn, controls, colours and layers as JSON; empty where it is an image.
         image: a data URI, where the picture is too large to be interactive.
         csv: the table behind it, packed; empty where there is none.
         csv_note: what the table lacks.
@@ -56,8 +51,6 @@ class PagePicture:
     image: str = ""
     csv: str = ""
     csv_note: str = ""
-    over_alpha: bool = False
-    start: str = ""
 
     @property
     def size(self) -> int:
@@ -65,41 +58,29 @@ class PagePicture:
         return len(self.data) + len(self.image) + len(self.csv)
 
 
-def picture_of(figure: Figure, name: str, notes: tuple[str, ...] = (), *, over_alpha: bool = False, start: str = "") -> PagePicture:
-    """An interactive picture of a plotly figure; its title, notes, menus and slider are the page's matter."""
-    content = json.loads(figure.to_json())
-    layout = content["layout"]
-    title = unescape(layout.pop("title", {}).get("text", "").split("<br>")[0])
-    layout.pop("template", None)
-    controls = {"menus": layout.pop("updatemenus", []), "sliders": layout.pop("sliders", [])}
-    margin = layout.get("margin", {})
-    bottom = min(margin.get("b", 80), BOTTOM)
-    height = int(layout.get("height", 450)) - max(margin.get("t", 100) - TOP, 0) - max(margin.get("b", 80) - bottom, 0)
-    layout |= {"height": height, "margin": {"l": SIDE, "r": SIDE, **margin, "t": TOP, "b": bottom}}
-    _without_eval(content["data"])
-    _fitted_to_page(layout)
-    drawn = {"data": content["data"], "layout": layout, "frames": content.get("frames", []), **controls}
-    return PagePicture(name, title, notes, height, data=safe_json(drawn), over_alpha=over_alpha, start=start)
+def picture_of(picture: Picture, name: str) -> PagePicture:
+    """An interactive picture, drawn for the page's own ground: the page writes title and notes, and makes buttons and sliders."""
+    from plotly.io.json import to_json_plotly
+
+    from thetascope.drawing.with_plotly import drawn_of
+
+    drawn = drawn_of(picture, webgl=False)  # the page's policy forbids the code that flat traces of WebGL are compiled to
+    height = drawn.figure.layout.height + BESIDE
+    content = drawn.figure.update_layout(height=height, margin=MARGIN).to_plotly_json() | {
+        "menus": [_menu(menu, drawn.opens) for menu in drawn.menus],
+        "walk": drawn.moving and {"prefix": drawn.moving.prefix, "labels": [label for label, _ in drawn.moving.frames]},
+        "inks": drawn.inks,
+        "cursors": drawn.cursors,
+    }
+    return PagePicture(name, picture.title, picture.notes, height, data=safe_json(json.loads(to_json_plotly(content))))
 
 
-def _without_eval(traces: list[dict[str, Any]]) -> None:
-    """The page's policy forbids the code that WebGL's flat traces are compiled to; few points need none."""
-    for trace in traces:
-        if trace.get("type") == "scattergl":
-            trace["type"] = "scatter"
+def _menu(menu: dict[str, Any], opens: str) -> dict[str, Any]:
+    """What the page makes buttons of: what they are called, what they do, and which is pressed first where WebGL can draw it."""
+    from thetascope.drawing.plotly_planes import KIND, KINDS
 
-
-def _fitted_to_page(layout: dict[str, Any]) -> None:
-    """Long titles of upright axes take two lines; the legend of a plane stands below all else, and its scene in the middle."""
-    for key, axis in layout.items():
-        if key.startswith("yaxis") and len(axis.get("title", {}).get("text", "")) > LONG_TITLE:
-            axis["title"]["text"] = axis["title"]["text"].replace(", ", ",<br>", 1)
-    if "scene" in layout:
-        layout["legend"] = {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom", "entrywidth": ENTRY_WIDTH}
-        layout["scene"]["camera"]["center"] = {"x": 0, "y": 0, "z": -0.12}
-        for key in ("xaxis", "yaxis"):
-            title = layout["scene"][key]["title"]
-            title["text"] = title["text"].split(", ")[0]  # the flat kinds say it whole
+    made = {key: menu[key] for key in ("name", "buttons", "active") if key in menu}
+    return made | ({"opens": list(KINDS).index(opens)} if opens and menu["name"] == KIND else {})
 
 
 def drawn_for_print(result: Result, picture: PagePicture) -> PagePicture:

@@ -12,7 +12,6 @@ import numpy as np
 
 from thetascope.drawing.history import MOST_PANELS, History, history
 from thetascope.drawing.history import picture as history_picture
-from thetascope.drawing.with_plotly import page_of
 from thetascope.experiments.framework.phrases import number, plural, step_of
 from thetascope.recording.log import Record
 from thetascope.report.embedding import packed
@@ -83,4 +82,4 @@ def _picture(found: History, records: Sequence[Record]) -> PagePicture:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["step", "epoch", *names])
     writer.writerows([record.step, record.epoch, *(record.metrics.get(name) for name in names)] for record in records)
-    return replace(picture_of(page_of(history_picture(found)), "training"), csv=packed(text.getvalue().encode()))
+    return replace(picture_of(history_picture(found), "training"), csv=packed(text.getvalue().encode()))

@@ -260,7 +260,8 @@ def test_standard_errors_are_no_panel() -> None:
 
 def test_plotly_draws_the_same_values(data: xr.Dataset) -> None:
     figure = draw_plotly(data)
-    reinit, mean, _, dots = figure.data[:4]
+    reinit, mean = figure.data[:2]
+    dots = next(trace for trace in figure.data if trace.name == "each draw, lowest to highest")
     np.testing.assert_allclose(np.asarray(reinit.base, float) + np.asarray(reinit.x, float), [2.0, 1.5, 0.6, 0.4])
     np.testing.assert_allclose(np.asarray(mean.base, float) + np.asarray(mean.x, float), [2.0, 2.0, 2.0, 0.6])
     assert sorted(dots.x) == sorted(data["rerandom_loss"].values.ravel())

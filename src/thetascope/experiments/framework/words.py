@@ -44,8 +44,6 @@ class Words:
         does_not_show: what cannot.
         table: what the picture shows, in figures.
         error: what is known of the error of values that were estimated.
-        over_alpha: whether the picture is over α, so that the report's slider marks it.
-        start: the kind of picture that is shown first, where it can be switched.
     """
 
     chapter: str
@@ -56,8 +54,6 @@ class Words:
     does_not_show: Said
     table: Callable[[xr.Dataset], Table] | None = None
     error: Callable[[xr.Dataset], str] | None = None
-    over_alpha: bool = False
-    start: str = ""
 
     def of(self, attrs: Mapping[Any, Any]) -> Words:
         """These words for a call's options or a result's attributes; of several objectives they are said by label."""

@@ -54,9 +54,11 @@ def _panel(data: xr.Dataset, variable: str, label: str, order: Ints, rows: list[
     ]
     if count > 1:
         drawn, at = np.where(np.isfinite(every), every, np.nan), np.repeat(place + BAR / 2, count)
-        some = np.isfinite(drawn).any(axis=1)
-        spans = np.stack([np.nanmin(drawn[some], axis=1), np.nanmax(drawn[some], axis=1), np.full(some.sum(), np.nan)], axis=1).ravel()
-        marks.append(Line(x=spans, y=np.repeat(place[some] + BAR / 2, 3), color=INK, width=1.0, hover="", level=3))
+        span: dict[str, Any] = {"color": INK, "width": 1.0, "hover": "", "level": 3}
+        marks += [
+            Line(x=[np.nanmin(drawn[i]), np.nanmax(drawn[i])], y=[place[i] + BAR / 2] * 2, layer=names[i], **span)
+            for i in np.flatnonzero(np.isfinite(drawn).any(axis=1))
+        ]
         each = [f"{name}\ndraw {d}: {drawn[i, d]:.5g}" for i, name in enumerate(names) for d in range(count)]
         dot: dict[str, Any] = {"dash": "", "marker": "circle", "size": 3.2, "face": "white", "edge": "#333333", "level": 4}
         owners = [name for name in names for _ in range(count)]

@@ -45,7 +45,8 @@ def picture(data: xr.Dataset, form: Form, kind: str | None = None, variable: str
         parts, size = Parts(parts=[*panels, _cuts(found, field)], columns=2), (11, 9.4)
     else:
         parts = Parts(parts=[plane_panel(found, field, kind or "contour", form)])
-    return Picture(title=found.title, notes=found.notes, parts=parts, width=size[0], height=size[1])
+    opens = "3d" if kind is None else ""
+    return Picture(title=found.title, notes=found.notes, parts=parts, width=size[0], height=size[1], opens=opens)
 
 
 def _switching(panels: list[Panel]) -> Panel:

@@ -58,5 +58,4 @@ WORDS = Words(
     "two networks are comparable only where directions are normalised in the same way, and flatness alone does not say how "
     "a network will do on new data.",
     error=estimate_error,
-    start="3d",
 )

@@ -8,8 +8,6 @@
   const slider = document.getElementById("alpha");
   const alpha = () => Number(slider.value);
 
-  const isCurve = (trace) => (trace.type ?? "scatter") === "scatter" && (trace.mode ?? "").includes("lines") && trace.meta !== "α";
-
   // The height of a drawn curve at x: straight between its points, as it is drawn on its axis.
   const heightAt = (x, y, wanted, isLog) => {
     for (let i = 1; i < x.length; i += 1) {
@@ -23,53 +21,29 @@
     return NaN;
   };
 
-  const curvesOf = (picture) => {
-    const full = picture.plot._fullData;
-    const axes = new Map();
-    full.forEach((trace) => {
-      if (!isCurve(trace) || trace.visible !== true || !trace.x?.length) return;
-      const key = `${trace.xaxis ?? "x"} ${trace.yaxis ?? "y"}`;
-      if (!axes.has(key)) axes.set(key, []);
-      axes.get(key).push(trace);
-    });
-    return axes;
-  };
-
-  // A panel is called by its axis, or by what stands above it.
-  const panelName = (layout, yaxis, axis) => {
-    const own = layout[yaxis.replace("y", "yaxis")]?.title?.text;
-    const above = (layout.annotations ?? []).findLast((note) => note.y >= axis.domain[0] && note.x <= 1 && beside(layout, yaxis, note));
-    return report.plain(own ?? above?.text ?? "");
-  };
-  const beside = (layout, yaxis, note) => {
-    const [low, high] = layout[yaxis.replace("y", "xaxis")]?.domain ?? [0, 1];
-    return note.x >= low && note.x <= high;
-  };
-
   const markAlpha = (picture) => {
-    if (!picture.overAlpha || !picture.plot._fullData) return;
+    if (!picture.cursors?.length || !picture.plot._fullData) return;
     const wanted = alpha();
     const told = [];
     const xs = [];
     const ys = [];
-    for (const [i, [xaxis, yaxis]] of picture.markers) {
-      const axis = picture.plot._fullLayout[yaxis.replace("y", "yaxis")];
-      const curves = curvesOf(picture).get(`${xaxis} ${yaxis}`) ?? [];
-      const heights = curves.map((trace) => heightAt(trace.x, trace.y, wanted, axis.type === "log"));
+    for (const { axes, name, curves } of picture.cursors) {
+      const isLog = picture.plot._fullLayout[axes[1].replace("y", "yaxis")].type === "log";
+      const shown = curves.map((i) => picture.plot._fullData[i]).filter((trace) => trace.visible === true);
+      const heights = shown.map((trace) => heightAt(trace.x, trace.y, wanted, isLog));
       const there = heights.flatMap((height, place) => (Number.isFinite(height) ? [place] : []));
       xs.push(there.map(() => wanted));
       ys.push(there.map((place) => heights[place]));
       if (there.length && there.length <= 6) {
-        const values = there.map((place) => `${report.plain(curves[place].name)} ${heights[place].toPrecision(4)}`);
-        told.push(`${panelName(picture.plot.layout, yaxis, axis)}: ${values.join(", ")}`);
+        const values = there.map((place) => `${report.plain(shown[place].name)} ${heights[place].toPrecision(4)}`);
+        told.push(`${name}: ${values.join(", ")}`);
       }
     }
-    const indices = picture.markers.map(([i]) => i);
-    const lines = picture.markers.map(([, [x, y]]) => ({
+    const lines = picture.cursors.map(({ axes: [x, y] }) => ({
       type: "line", xref: x, yref: `${y} domain`, x0: wanted, x1: wanted, y0: 0, y1: 1, line: { color: report.mark(), width: 1.5 }, name: "α",
     }));
     const others = (picture.plot.layout.shapes ?? []).filter((shape) => shape.name !== "α");
-    Plotly.update(picture.plot, { x: xs, y: ys, "marker.color": report.mark() }, { shapes: [...others, ...lines] }, indices);
+    Plotly.update(picture.plot, { x: xs, y: ys, "marker.color": report.mark() }, { shapes: [...others, ...lines] }, picture.markers);
     picture.marked = wanted;
     const readout = picture.element.querySelector(".readout");
     readout.hidden = !told.length;
@@ -113,12 +87,9 @@
   // --- put together ----------------------------------------------------------------------------------------
   report.controls = {
     addMarkers(picture) {
-      const pairs = new Map();
-      for (const trace of picture.data) if (isCurve(trace)) pairs.set(`${trace.xaxis ?? "x"} ${trace.yaxis ?? "y"}`, [trace.xaxis ?? "x", trace.yaxis ?? "y"]);
-      picture.markers = [...pairs.values()].map((axes) => {
+      picture.markers = picture.cursors.map(({ axes: [xaxis, yaxis] }) => {
         const marker = { size: 8, color: report.mark(), line: { width: 1, color: "rgba(255,255,255,0.7)" } };
-        picture.data.push({ type: "scatter", mode: "markers", x: [], y: [], xaxis: axes[0], yaxis: axes[1], marker, hoverinfo: "skip", showlegend: false, name: "α", meta: "α" });
-        return [picture.data.length - 1, axes];
+        return picture.data.push({ type: "scatter", mode: "markers", x: [], y: [], xaxis, yaxis, marker, hoverinfo: "skip", showlegend: false, name: "α", meta: "α" }) - 1;
       });
     },
     drawn(picture) {
@@ -129,7 +100,7 @@
     },
     seen(picture) {
       if (!picture.drawn || !picture.plot._fullData) return;
-      if (picture.overAlpha && picture.marked !== alpha()) markAlpha(picture);
+      if (picture.cursors.length && picture.marked !== alpha()) markAlpha(picture);
       showLayer(picture);
     },
   };

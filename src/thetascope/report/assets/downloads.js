@@ -33,7 +33,7 @@
     const title = { text: picture.element.querySelector("figcaption strong").textContent.replaceAll("&", "&amp;").replaceAll("<", "&lt;"), x: 0.02, font: { size: 15 } };
     const margin = { ...layout.margin, t: (layout.margin?.t ?? 30) + 36 };
     const traces = structuredClone(data);
-    for (const [i, path, colour] of picture.inks) report.put(traces[i], path, report.colour(colour, false));
+    picture.ink(traces, false);
     const shapes = (layout.shapes ?? []).filter((shape) => shape.name !== "α");
     const light = { ...layout, shapes, title, margin, template: report.template(false), paper_bgcolor: "white", plot_bgcolor: "white" };
     const url = await Plotly.toImage({ data: traces.filter((trace) => trace.meta !== "α"), layout: structuredClone(light) }, { format, width, height: height + 36, scale: 2 });

@@ -48,7 +48,8 @@
     changed.annotations = (layout.annotations ?? []).map((note) => {
       const isAbove = (key) => !isGrid || Math.abs(note.y - upright(key)[1]) < 1e-6;
       const i = columns.findIndex((key) => note.x >= layout[key].domain[0] && note.x <= layout[key].domain[1] && isAbove(key));
-      return i < 0 || note.xref !== "paper" ? note : { ...note, x: 0.5, y: top(i), text: note.name ? `${note.name}: ${note.text}` : note.text };
+      if (i < 0 || note.xref !== "paper") return note;
+      return { ...note, x: 0, xanchor: "left", align: "left", y: top(i), text: inLines(note.name ? `${note.name}: ${note.text}` : note.text, LINE) };
     });
     return inner;
   };
@@ -69,10 +70,7 @@
     if (layout.scene) {
       const { eye } = layout.scene.camera;
       const far = { x: 1.3 * eye.x, y: 1.3 * eye.y, z: 1.3 * eye.z };
-      const short = Object.fromEntries(
-        ["xaxis", "yaxis", "zaxis"].map((key) => [key, { ...layout.scene[key], title: { text: (layout.scene[key]?.title?.text ?? "").split(/ \(|, /)[0] } }]),
-      );
-      changed.scene = { ...layout.scene, ...short, camera: { ...layout.scene.camera, eye: far } };
+      changed.scene = { ...layout.scene, camera: { ...layout.scene.camera, eye: far } };
     }
     return changed;
   };

@@ -2,28 +2,18 @@
 // Pictures are drawn when they come into view, in the colours and the width of the page.
 (() => {
   const report = window.thetascope;
-  const BLACK = { light: "#1d2733", dark: "#e6eaee" };
-  // Colours that would be too dark on a dark page.
-  const COLOURS = {
-    black: BLACK, "#000000": BLACK, "#333333": BLACK,
-    "#0072B2": { light: "#0072B2", dark: "#4aa3e0" }, "#009E73": { light: "#009E73", dark: "#2fbf94" }, "#D55E00": { light: "#D55E00", dark: "#f0803c" },
-  };
-  report.colour = (original, dark = report.isDark()) => COLOURS[original][dark ? "dark" : "light"];
   const NARROW = 560;
-  const PLANES = new Set(["flat", "contour", "3d"]);
   const config = { displaylogo: false, showSendToCloud: false, responsive: true, displayModeBar: false, scrollZoom: false };
   report.pictures = new Map();
 
   // Entities and tags that plotly reads, as plain text.
   report.plain = (text) => new DOMParser().parseFromString(String(text).replaceAll(/<br>/g, " "), "text/html").documentElement.textContent;
 
-  const at = (object, path) => path.split(".").reduce((inner, key) => (inner === undefined || inner === null ? undefined : inner[key]), object);
-  const put = (object, path, value) => {
+  report.put = (object, path, value) => {
     const keys = path.split(".");
     const last = keys.pop();
     keys.reduce((inner, key) => (inner[key] ??= {}), object)[last] = value;
   };
-  report.put = put;
 
   class Picture {
     constructor(element) {
@@ -32,7 +22,6 @@
       this.plot = element.querySelector(".plot");
       this.drawn = null;
       this.inView = false;
-      this.overAlpha = "alpha" in element.dataset;
       this.listeners = [];
     }
 
@@ -48,7 +37,6 @@
     async #draw() {
       const content = JSON.parse(this.element.querySelector("script.figure").textContent);
       Object.assign(this, content);
-      this.inks = this.#findInks();
       this.narrow = this.plot.clientWidth < NARROW;
       this.wide = structuredClone(this.layout);
       if (this.narrow) {
@@ -59,8 +47,8 @@
       this.layout.template = report.template();
       this.setHeight(this.layout.height);
       this.layout.autosize = true;
-      for (const [i, path, colour] of this.inks) put(this.data[i], path, report.colour(colour));
-      if (this.overAlpha) report.controls.addMarkers(this);
+      this.ink(this.data);
+      report.controls.addMarkers(this);
       await Plotly.newPlot(this.plot, this.data, { ...this.layout, height: undefined }, config);
       report.controls.drawn(this);
     }
@@ -70,23 +58,16 @@
       this.plot.style.height = `${height}px`;
     }
 
-    #findInks() {
-      const found = [];
-      this.data.forEach((trace, i) => {
-        if (PLANES.has(trace.meta)) return;
-        for (const path of ["line.color", "marker.color", "marker.line.color", "marker.pattern.fgcolor"]) {
-          const colour = at(trace, path);
-          if (typeof colour === "string" && colour in COLOURS) found.push([i, path, colour]);
-        }
-      });
-      return found;
+    // The picture says which of its colours are others on dark ground.
+    ink(traces, dark = report.isDark()) {
+      for (const [i, path, ...shades] of this.inks) report.put(traces[i], path, shades[Number(dark)]);
     }
 
     recolour() {
       if (!this.drawn) return;
       const paths = Object.groupBy(this.inks, ([, path]) => path);
       for (const [path, inks] of Object.entries(paths)) {
-        Plotly.restyle(this.plot, { [path]: inks.map(([, , colour]) => report.colour(colour)) }, inks.map(([i]) => i));
+        Plotly.restyle(this.plot, { [path]: inks.map(([, , ...shades]) => shades[Number(report.isDark())]) }, inks.map(([i]) => i));
       }
       Plotly.relayout(this.plot, { template: report.template() });
     }

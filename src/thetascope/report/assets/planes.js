@@ -50,7 +50,7 @@
   // --- kinds, turning --------------------------------------------------------------------------------------
   const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl"));
 
-  const menu = (picture, { buttons }, title) => {
+  const menu = (picture, { name, buttons, active }) => {
     const made = buttons.map((one) => button(report.plain(one.label), () => choose(one)));
     const choose = async (one) => {
       stopTurning(picture);
@@ -60,17 +60,14 @@
       fit(picture);
     };
     const press = (one) => buttons.forEach((other, i) => made[i].setAttribute("aria-pressed", String(other === one)));
-    press(buttons[0]);
-    return { node: group(title, made), buttons, press };
+    press(buttons[active ?? 0]);
+    return { node: group(name, made), press };
   };
 
   // Before anything is drawn: the traces and axes as a button would leave them.
-  const startWith = (picture, found) => {
-    const wanted = found.buttons.find((one) => one.args[0].visible?.some((shown, i) => shown && picture.data[i].meta === picture.element.dataset.start));
-    if (!wanted || report.onPaper || !hasWebGL()) return;
+  const startWith = (picture, wanted) => {
     wanted.args[0].visible.forEach((shown, i) => (picture.data[i].visible = shown));
-    for (const [path, value] of Object.entries(wanted.args[1] ?? {})) report.put(picture.layout, path, value);
-    found.press(wanted);
+    for (const [path, value] of Object.entries(wanted.args[1])) report.put(picture.layout, path, value);
   };
 
   const turnBy = (picture, angle) => {
@@ -105,13 +102,13 @@
   };
 
   // --- the walk --------------------------------------------------------------------------------------------
+  const nameOf = ({ walk }, place) => `${walk.prefix}${walk.labels[place]}`;
   const showFrame = async (picture, place) => {
     const frame = picture.frames[place];
-    const [{ steps, currentvalue }] = picture.sliders;
     picture.place = place;
-    picture.walk.value = String(place);
-    const told = `${currentvalue?.prefix ?? ""}${steps[place].label}`;
-    picture.walk.setAttribute("aria-valuetext", told);
+    picture.walker.value = String(place);
+    const told = nameOf(picture, place);
+    picture.walker.setAttribute("aria-valuetext", told);
     picture.walkText.textContent = told;
     const keys = new Set(frame.data.flatMap((part) => Object.keys(part).filter((key) => ["x", "y", "z", "text", "name"].includes(key))));
     const change = {};
@@ -142,14 +139,13 @@
     });
     label(picture.player, "let the optimizer walk");
     picture.player.setAttribute("aria-pressed", "false");
-    picture.walk = label(element("input", { type: "range", min: "0", max: String(last), step: "1", value: String(last) }), "state of the training");
-    picture.walk.addEventListener("input", () => {
+    picture.walker = label(element("input", { type: "range", min: "0", max: String(last), step: "1", value: String(last) }), "state of the training");
+    picture.walker.addEventListener("input", () => {
       stopWalking(picture);
-      showFrame(picture, Number(picture.walk.value));
+      showFrame(picture, Number(picture.walker.value));
     });
-    const [{ steps, currentvalue }] = picture.sliders;
-    picture.walkText = element("output", { textContent: `${currentvalue?.prefix ?? ""}${steps[last].label}` });
-    return element("span", { className: "walk" }, [picture.player, picture.walk, picture.walkText]);
+    picture.walkText = element("output", { textContent: nameOf(picture, last) });
+    return element("span", { className: "walk" }, [picture.player, picture.walker, picture.walkText]);
   };
 
   report.planes = {
@@ -157,14 +153,14 @@
     build(picture) {
       const place = picture.element.querySelector(".controls");
       for (const one of picture.menus) {
-        if (one.buttons.some(({ method }) => method === "animate")) continue;
-        const kinds = one.buttons.some(({ args }) => args[0].visible);
-        const made = menu(picture, one, kinds ? "Kind of picture" : "What is shown");
+        const made = menu(picture, one);
         place.append(made.node);
-        if (kinds && picture.element.dataset.start) startWith(picture, made);
+        if (one.opens === undefined || report.onPaper || !hasWebGL()) continue;
+        startWith(picture, one.buttons[one.opens]);
+        made.press(one.buttons[one.opens]);
       }
       if (picture.data.some((trace) => trace.meta === "3d")) place.append(turning(picture));
-      if (picture.frames.length && picture.sliders.length) place.append(walking(picture));
+      if (picture.walk) place.append(walking(picture));
     },
   };
 })();

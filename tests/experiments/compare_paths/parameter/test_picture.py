@@ -34,9 +34,10 @@ def test_the_page_of_patterns_shows_shares_and_the_change_along_examples(result:
     figure = result.figure()
     (bars,) = (trace for trace in figure.data if trace.type == "bar")
     assert dict(zip(bars.y, bars.x, strict=True)) == {name: share for name, share in data.attrs["pattern_shares"].items() if share}
-    for name, text in zip(bars.y, bars.text, strict=True):
+    for name, text, tick in zip(bars.y, bars.text, figure.layout.yaxis.ticktext, strict=True):
         low, high = data.attrs["pattern_shares_interval"][name]
-        assert text == f"{data.attrs['pattern_shares'][name]:.1%}<br>({100 * low:.3g} to {100 * high:.3g} %)"
+        assert text == f"{data.attrs['pattern_shares'][name]:.1%}"
+        assert tick == f"{name}<br>{text} ({100 * low:.3g} to {100 * high:.3g} %)"  # that of a page's chosen layer is another
         assert f"({100 * low:.3g} to {100 * high:.3g} %)" in WORDS.headline(data)
     assert "95 % intervals of the shares, by a bootstrap over the parameters" in figure.layout.title.text.replace("<br>", " ")
     assert any("(bootstrap)" in told for told in WORDS.shows(data))

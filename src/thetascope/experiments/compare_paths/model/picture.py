@@ -37,7 +37,12 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
         ]
         marks.append(Line(x=progress, y=measured, label="measured", color=VERMILION, dash="dot", width=1, marker="diamond"))
         marks += recorded_marks(progress, recorded, steps, marker="diamond", color=VERMILION)
-        shared: dict[str, Any] = {"x_label": "α, share of the steps for measured", "y_label": label, "hover": "%{x:.3f}<br>%{y:.5g}"}
+        shared: dict[str, Any] = {
+            "x_label": "α, share of the steps for measured",
+            "y_label": label,
+            "hover": "%{x:.3f}<br>%{y:.5g}",
+            "over_alpha": True,
+        }
         marks += _crossings(attrs["crossings"]) if name == "loss" else []
         log = name == "loss" and wants_log(*paths.values(), measured, recorded)
         panels.append(Panel(name=name, marks=marks, y_log=log, epochs=even_epochs(progress, data["epoch"].values), **shared))

@@ -63,5 +63,4 @@ WORDS = Words(
     does_not_show="All three curves share the first value, the line meets the last state and the parabola the middle one by construction."
     " A smaller gap of the parabola partly restates that it has a knot more; that is why states at knots are left out.",
     table=_table,
-    over_alpha=True,
 )

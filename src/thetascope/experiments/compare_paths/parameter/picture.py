@@ -83,6 +83,7 @@ def _shares(data: xr.Dataset, shares: dict[str, float]) -> Panel:
     patterns, owners = data["pattern"].values.astype(str), data["layer"].values.astype(str)
     of_layers = {str(owner): [float((patterns[owners == owner] == name).mean()) for name in shares] for owner in np.unique(owners)}
     style: dict[str, Any] = {"width": 0.5, "across": True, "color": GREY, "hover": "%{y}: %{x:.1%}", "shares": of_layers}
-    texts = [f"{share:.1%}\n{interval_of(data.attrs, name).strip()}".strip() for name, share in shares.items()]
-    bars = Bars(at=list(shares), lengths=list(shares.values()), texts=texts, **style)
-    return Panel(marks=[bars], x_label="share", y_range=(len(shares) - 0.5, -0.5), small=True)
+    bars = Bars(at=list(shares), lengths=list(shares.values()), texts=[f"{share:.1%}" for share in shares.values()], **style)
+    said = [f"{name}\n{share:.1%}{interval_of(data.attrs, name)}" for name, share in shares.items()]
+    ticks = range(len(shares)), said
+    return Panel(marks=[bars], x_label="share", y_range=(len(shares) - 0.5, -0.5), y_ticks=ticks, small=True)

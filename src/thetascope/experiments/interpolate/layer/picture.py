@@ -41,7 +41,8 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, layer: st
             for i, curve in enumerate(curves)
         ]
         marks += [*(unbounded(alphas, curves[i]) for i in named), *ends_of(alphas)]
-        panels.append(Panel(name=name, marks=marks, title=title, x_label=X_LABEL, y_label=label, hover="α = %{x:.3f}<br>%{y:.5g}"))
+        said: dict[str, Any] = {"name": name, "title": title, "x_label": X_LABEL, "y_label": label, "hover": "α = %{x:.3f}<br>%{y:.5g}"}
+        panels.append(Panel(marks=marks, over_alpha=True, **said))
     notes, called_ = (
         (f"the rest stays final; {knots_note(data.attrs)}", *scored_notes(data.attrs), TOLD),
         f": {layer}" if layer is not None else "",

@@ -76,5 +76,4 @@ WORDS = Words(
         else f"{CAVEAT} The curve also passes through the middle state's layer, which the rest of the final model has never met."
     ),
     table=_table,
-    over_alpha=True,
 )

@@ -45,6 +45,7 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
                 y_label=label,
                 y_log=name == "loss" and wants_log(path, actual, recorded),
                 hover="α = %{x:.3f}<br>%{y:.5g}",
+                over_alpha=True,
                 epochs=None if panels else even_epochs(progress, epochs),
             )
         )

@@ -73,5 +73,4 @@ WORDS = Words(
         else "The path meets the measured losses at its own states because it was laid through them. Between them it is one curve among "
         "many, and outside [0, 1] it runs away."
     ),
-    over_alpha=True,
 )

@@ -70,6 +70,7 @@ def _panel(data: xr.Dataset, variable: str, label: str, farthest: float | None, 
         y_label=label,
         y_range=_around(data[variable].values),
         hover="α = %{x:.3f}<br>%{y:.6g}",
+        over_alpha=True,
     )
 
 

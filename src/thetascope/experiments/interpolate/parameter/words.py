@@ -72,5 +72,4 @@ WORDS = Words(
     does_not_show="These are a few weights of many, drawn at random where none were named. One weight's curve says nothing of two that "
     "move together, and where the range of the loss is near the noise of the arithmetic the shape is that of the noise.",
     table=_table,
-    over_alpha=True,
 )
