@@ -9,6 +9,7 @@ import numpy as np
 
 from thetascope.drawing.legends import wrapped
 from thetascope.drawing.plotly_planes import BUTTONS, field_traces, kind_menu, plane_layout, switched
+from thetascope.drawing.relief import PAGE_FINE, lifted
 from thetascope.drawing.scales import COLOR_MAP, Scale
 from thetascope.drawing.spec import (
     THIN,
@@ -47,6 +48,8 @@ SHORT = 300
 """So many points at most has a line in each frame of what moves."""
 SIZE = 1.5
 """Pixels of a marker for each point of its size."""
+ABOVE = 0.009
+"""So much is a marker lifted in 3-D for each point of its size: the surface would hide its lower half."""
 HATCHES = {"/": "/", ".": ".", "x": "x", "\\": "\\", "o": "."}
 STOPS = 64
 ENTRY, NARROWEST, CHARACTER = 50, 320, 7
@@ -154,7 +157,7 @@ def _draw(figure: Figure, panel: Panel, n: str, told: set[str], moving: Sequence
         if isinstance(mark, Rule):
             _rule(figure, mark, n, told)
         else:
-            seen = thinned(mark, panel) if isinstance(mark, Line) else mark
+            seen = thinned(lifted(mark, panel, PAGE_FINE), panel) if isinstance(mark, Line) else mark
             figure.add_traces([_dressed(trace, seen, panel, n, told, moves=place in moving) for trace in _MADE[type(seen)](seen, panel)])
     return starts
 
@@ -216,7 +219,8 @@ def _line(mark: Line, panel: Panel) -> list[Any]:
     if mark.spread is not None:
         style["error_y"] = {"type": "data", "array": _plain(mark.spread), "visible": True, "thickness": 1, "width": 0}
     if mark.z is not None:
-        return [Scatter3d(**{**style, "z": _plain(mark.z), "marker": {**dots, "size": 0.65 * mark.size, "symbol": "circle"}})]
+        z = np.asarray(mark.z) + (0.0 if mark.dash else ABOVE * mark.size)
+        return [Scatter3d(**{**style, "z": _plain(z), "marker": {**dots, "size": 0.5 * mark.size, "symbol": "circle"}})]
     return [(Scattergl if len(mark.x) > MANY and not mark.dash else Scatter)(**style)]
 
 
@@ -392,7 +396,9 @@ def _walk(figure: Figure, moving: Moving, starts: Sequence[int], panel: Panel) -
     drawn = [figure.data[trace] for trace in traces]
     figure.frames = [
         Frame(name=f"{number}", traces=traces, data=[_moved(trace, line) for trace, line in zip(drawn, some, strict=True)])
-        for number, some in enumerate([thinned(line, panel, SHORT) for line in lines] for _, lines in moving.frames)
+        for number, some in enumerate(
+            [thinned(lifted(line, panel, PAGE_FINE), panel, SHORT) for line in lines] for _, lines in moving.frames
+        )
     ]
     names = [trace.name or "" for trace in (*figure.data, *(part for frame in figure.frames for part in frame.data))]
     still: dict[str, Any] = {"transition": {"duration": 0}}

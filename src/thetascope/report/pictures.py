@@ -90,16 +90,12 @@ def _without_eval(traces: list[dict[str, Any]]) -> None:
 
 
 def _fitted_to_page(layout: dict[str, Any]) -> None:
-    """Long titles of upright axes take two lines; the legend of a plane stands below all else, and its scene in the middle."""
+    """Long titles of upright axes take two lines; the legend of a plane stands below all else."""
     for key, axis in layout.items():
         if key.startswith("yaxis") and len(axis.get("title", {}).get("text", "")) > LONG_TITLE:
             axis["title"]["text"] = axis["title"]["text"].replace(", ", ",<br>", 1)
     if "scene" in layout:
         layout["legend"] = {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom", "entrywidth": ENTRY_WIDTH}
-        layout["scene"]["camera"]["center"] = {"x": 0, "y": 0, "z": -0.12}
-        for key in ("xaxis", "yaxis"):
-            title = layout["scene"][key]["title"]
-            title["text"] = title["text"].split(", ")[0]  # the flat kinds say it whole
 
 
 def drawn_for_print(result: Result, picture: PagePicture) -> PagePicture:

@@ -68,7 +68,7 @@
     withTitles(layout, changed);
     if (layout.scene) {
       const { eye } = layout.scene.camera;
-      const far = { x: 1.3 * eye.x, y: 1.3 * eye.y, z: 1.3 * eye.z };
+      const far = { x: 1.2 * eye.x, y: 1.2 * eye.y, z: 1.2 * eye.z };
       const short = Object.fromEntries(
         ["xaxis", "yaxis", "zaxis"].map((key) => [key, { ...layout.scene[key], title: { text: (layout.scene[key]?.title?.text ?? "").split(/ \(|, /)[0] } }]),
       );
