@@ -194,3 +194,21 @@ def test_a_surface_is_seen_from_where_no_wall_hides_its_basin() -> None:
     flat = best_view(relief_of(grid_of(wide, wide), field_of(np.add.outer(wide, wide))))
     deep = best_view(relief_of(grid_of(wide, wide), field_of(pit)))
     assert deep[0] > flat[0]
+
+
+def test_what_has_no_logarithm_is_cut_off_below() -> None:
+    values = bowl() - 1
+    found = relief(values, scale=Scale(np.geomspace(0.1, 2.0, 9), log=True, even=True))
+    assert np.isfinite(found.heights).all()
+    down, across = found.pieces
+    assert (found.heights[::down, ::across][values <= 0] == 0).all()
+    assert found.cut[::down, ::across][values <= 0].all()
+
+
+def test_a_mark_may_say_from_where_it_is_seen() -> None:
+    made = Panel(marks=[FieldMark(grid=grid_of(), field=field_of(bowl()), kind="3d", view=(20.0, 30.0))])
+    whole = Picture(title="", notes=(), parts=Parts(parts=[made]), width=5, height=5)
+    ax = in_space(whole)
+    assert (ax.elev, ax.azim) == (20, 30)
+    eye = page_of(whole).layout.scene.camera.eye
+    np.testing.assert_allclose([np.degrees(np.arctan2(eye.y, eye.x)), np.degrees(np.arctan2(eye.z, np.hypot(eye.x, eye.y)))], [30, 20])

@@ -10,7 +10,7 @@ import numpy as np
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import Field, GridInfo, edges, lonely
 from thetascope.drawing.legends import wrapped
-from thetascope.drawing.relief import FLOOR, PALE, Relief, best_view, relief_of
+from thetascope.drawing.relief import FLOOR, PALE, Relief, relief_of, view_of
 from thetascope.drawing.style import GREY, VERMILION, ink
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def draw_field(ax: Any, mark: FieldMark) -> None:
     """Contours or a heat map with its colour bar; cells without a finite value are hatched, evaluated ones dotted. Or in 3-D."""
     grid, field = mark.grid, mark.field
     if mark.kind == "3d":
-        _draw_3d(ax, grid, field)
+        _draw_3d(ax, mark)
         return
     scale, across, down = field.scale, edges(grid.x, grid.y), edges(grid.y, grid.x)
     contours = mark.kind == "contour" and not scale.flat and not grid.is_line
@@ -80,13 +80,14 @@ def _color_bar(ax: Axes, field: Field) -> None:
     bar.set_label(f"{field.label}{scale.remark}{': all cells equal' if scale.flat else ''}", parse_math=False)
 
 
-def _draw_3d(ax: Any, grid: GridInfo, field: Field) -> None:
+def _draw_3d(ax: Any, mark: FieldMark) -> None:
     """A lit surface above its contours; heights and colours follow the scale, and cells without a finite value stand on the floor."""
     from matplotlib import colormaps
     from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 
+    grid, field = mark.grid, mark.field
     scale, colors, relief = field.scale, colormaps[field.color_map], relief_of(grid, field)
-    tilt, turn = best_view(relief)
+    tilt, turn = view_of(mark, relief)
     x, y = np.meshgrid(relief.x, relief.y)
     ax.computed_zorder = False  # the way lies above the surface, and that above its contours
     nodes = np.stack([x, y, relief.heights], axis=-1)

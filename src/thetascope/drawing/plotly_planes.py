@@ -9,7 +9,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import Field, GridInfo, edges, lonely
-from thetascope.drawing.relief import FLOOR, HAIR, PAGE_FINE, PALE, Relief, best_view, relief_of
+from thetascope.drawing.relief import FLOOR, HAIR, PAGE_FINE, PALE, relief_of, view_of
 from thetascope.drawing.spec import FieldMark, Panel
 from thetascope.drawing.style import GREY, VERMILION, html
 
@@ -52,19 +52,20 @@ def field_traces(mark: FieldMark, panel: Panel) -> list[Any]:
     y, x = np.nonzero(field.evaluated if field.evaluated is not None else np.zeros(field.values.shape, bool))
     dots: dict[str, Any] = {"mode": "markers", "marker": {"color": "black", "size": 2.5}, "hoverinfo": "skip", "name": "evaluated cell"}
     traces.append(Scatter(x=found.x[x].tolist(), y=found.y[y].tolist(), **dots, showlegend=bool(len(x)), meta="flat"))
-    return [*traces, *(trace.update(visible=False, meta="3d") for trace in _space(found, field, scales))]
+    return [*traces, *(trace.update(visible=False, meta="3d") for trace in _space(mark, scales))]
 
 
-def _space(found: GridInfo, field: Field, scales: dict[str, Any]) -> list[Any]:
+def _space(mark: FieldMark, scales: dict[str, Any]) -> list[Any]:
     """A lit surface above its contours, what is cut off, cells that no surface shows, and on the floor those without a value."""
     from plotly.graph_objects import Scatter3d, Surface
 
+    found, field = mark.grid, mark.field
     relief, name = relief_of(found, field, PAGE_FINE), html(field.name.replace("_", " "))
     colors: dict[str, Any] = {"colorscale": scales["colors"], "cmin": 0, "cmax": 1}
     told = f"{name} {'≈ ' if max(relief.pieces) > 1 else ''}%{{customdata:.4g}}"
     at: dict[str, Any] = {"x": relief.x.tolist(), "y": relief.y.tolist(), "hovertemplate": _HOVER.replace("%{text}", told)}
     at |= {"z": _short(relief.heights), "customdata": _short(relief.values)}
-    light = {"lighting": LIGHT, "lightposition": _position(relief, 25, -60, 1e5)}
+    light = {"lighting": LIGHT, "lightposition": _position(view_of(mark, relief), 25, -60, 1e5)}
     traces = [Surface(**at, **colors, **scales["bar"], **light)]
     pale = {**at, "z": _short(np.where(relief.cut, relief.heights + HAIR / 2, np.nan)), "opacity": 1 - PALE, "showscale": False}
     pale |= {"colorscale": [[0, "white"], [1, "white"]], "customdata": None, "hovertemplate": None, "hoverinfo": "skip"}
@@ -90,9 +91,9 @@ def _short(values: Floats) -> Any:
     return np.array([f"{value:.4g}" for value in values.ravel()], np.float64).reshape(values.shape).tolist()
 
 
-def _position(relief: Relief, tilt: float, turn: float, far: float) -> dict[str, float]:
-    """A place so far away, turned from where the surface is seen best."""
-    up, about = np.radians(np.add(best_view(relief), (tilt, turn)))
+def _position(view: tuple[float, float], tilt: float, turn: float, far: float) -> dict[str, float]:
+    """A place so far away, turned from where the surface is seen."""
+    up, about = np.radians(np.add(view, (tilt, turn)))
     return {"x": far * float(np.cos(up) * np.cos(about)), "y": far * float(np.cos(up) * np.sin(about)), "z": far * float(np.sin(up))}
 
 
@@ -131,7 +132,7 @@ def plane_layout(figure: Figure, panel: Panel) -> None:
     axes = {f"{name}axis": {**BARE, "title": {"text": _plain(label).split(" (")[0].split(", ")[0]}} for name, label in titles.items()}
     axes["zaxis"] |= _scales(field)["ticks"]
     sides, center = (relief := relief_of(found, field)).sides, {"x": 0, "y": 0, "z": -0.18}
-    camera = {"eye": _position(relief, 0, 0, FAR * (sides[0] + sides[1])), "center": center}
+    camera = {"eye": _position(view_of(_shown(panel), relief), 0, 0, FAR * (sides[0] + sides[1])), "center": center}
     box = {"aspectmode": "manual", "aspectratio": dict(zip("xyz", sides, strict=True))}
     figure.update_layout(scene={**axes, **box, "camera": camera})
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import Field, GridInfo
-from thetascope.drawing.scales import text_of
+from thetascope.drawing.scales import drawable, text_of
 from thetascope.drawing.spec import FieldMark, Line, Panel
 from thetascope.drawing.style import Bools
 
@@ -92,7 +92,11 @@ def relief_of(grid: GridInfo, field: Field, fine: int = FINE) -> Relief:
     It is a cubic spline between them, held within the range of the cells at the corners of each piece, so that it has neither a minimum
     nor a maximum that no cell has. Cells without a finite value are holes up to their neighbours.
     """
-    exact = np.clip(field.scale.position(field.shown), -1.0, 2.0)  # a wall far above the scale does not make the spline swing
+    values = np.where(field.missing, np.nan, drawable(field.values))
+    with np.errstate(over="ignore"):
+        at = field.scale.position(values)
+    at = np.where(np.isfinite(values) & np.isnan(at), -1.0, at)  # what has no logarithm
+    exact = np.clip(at, -1.0, 2.0)  # a wall far above the scale does not make the spline swing
     is_cut = bool((np.abs(exact - 0.5) > 0.5 + 1e-9).any())
     pieces = pieces_of(exact.shape, fine * (1 + is_cut))  # the edge of what is cut off runs between nodes
     down, across = (np.arange((count - 1) * k + 1) / k for count, k in zip(exact.shape, pieces, strict=True))
@@ -127,6 +131,11 @@ def relief_of(grid: GridInfo, field: Field, fine: int = FINE) -> Relief:
 def pieces_of(shape: tuple[int, ...], fine: int = FINE) -> tuple[int, ...]:
     """How many pieces the sides of cells are cut into, along y and along x; 1 where there are cells enough."""
     return tuple(int(np.clip(round(fine / max(count - 1, 1)), 1, FINEST)) if min(shape) > 1 else 1 for count in shape)
+
+
+def view_of(mark: FieldMark, relief: Relief) -> tuple[float, float]:
+    """From where the surface of a mark is seen."""
+    return mark.view or best_view(relief)
 
 
 def _label(field: Field, exact: Floats) -> str:

@@ -154,6 +154,8 @@ class FieldMark(Mark):
     grid: GridInfo
     field: Field
     kind: str = "contour"
+    view: tuple[float, float] | None = None
+    """From where it is seen in 3-D: degrees above the plane and about the upright axis; by default from where most of it is seen."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
