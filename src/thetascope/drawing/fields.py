@@ -190,9 +190,3 @@ def lonely(heights: Floats) -> Bools:
         for columns in (slice(None, -1), slice(1, None)):
             covered[rows, columns] |= whole
     return finite & ~covered
-
-
-def open_corner(heights: Floats) -> tuple[int, int]:
-    """The lowest corner of a surface ``[ny, nx]`` as signs of (x, y): seen from there no wall hides the basin."""
-    corners = {(x, y): float(heights[-1 if y > 0 else 0, -1 if x > 0 else 0]) for y in (-1, 1) for x in (1, -1)}
-    return min(corners, key=lambda corner: corners[corner] if np.isfinite(corners[corner]) else np.inf)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetascope.drawing.fields import Field, GridInfo, edges, lonely, open_corner
+from thetascope.arrays import Floats
+from thetascope.drawing.fields import Field, GridInfo, edges, lonely
 from thetascope.drawing.legends import wrapped
-from thetascope.drawing.style import GREY, VERMILION
+from thetascope.drawing.relief import FLOOR, PALE, Relief, relief_of, view_of
+from thetascope.drawing.style import GREY, VERMILION, ink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,15 +22,15 @@ MARKED: dict[str, dict[str, Any]] = {
     "not finite": {"facecolor": "white", "edgecolor": VERMILION, "hatch": "xxxxx"},
     "not scored": {"facecolor": "#ECECEC", "edgecolor": "#8C8C8C", "hatch": "...."},
 }
-FINEST = 100
-"""More rows or columns than this are thinned out in 3-D."""
+AMBIENT, DIFFUSE, GLOSS = 0.55, 0.55, 0.1
+"""Of the light on a surface."""
 
 
 def draw_field(ax: Any, mark: FieldMark) -> None:
     """Contours or a heat map with its colour bar; cells without a finite value are hatched, evaluated ones dotted. Or in 3-D."""
     grid, field = mark.grid, mark.field
     if mark.kind == "3d":
-        _draw_3d(ax, grid, field)
+        _draw_3d(ax, mark)
         return
     scale, across, down = field.scale, edges(grid.x, grid.y), edges(grid.y, grid.x)
     contours = mark.kind == "contour" and not scale.flat and not grid.is_line
@@ -77,32 +80,89 @@ def _color_bar(ax: Axes, field: Field) -> None:
     bar.set_label(f"{field.label}{scale.remark}{': all cells equal' if scale.flat else ''}", parse_math=False)
 
 
-def _draw_3d(ax: Any, found: GridInfo, field: Field) -> None:
-    """Heights and colours follow the scale; cells without a finite value stand as marks on the floor."""
+def _draw_3d(ax: Any, mark: FieldMark) -> None:
+    """A lit surface above its contours; heights and colours follow the scale, and cells without a finite value stand on the floor."""
     from matplotlib import colormaps
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 
-    scale, heights = field.scale, field.scale.position(field.shown)
-    x, y = np.meshgrid(found.x, found.y)
-    ax.plot_surface(x, y, heights, facecolors=colormaps[field.color_map](heights), rcount=FINEST, ccount=FINEST, shade=False,
-                    edgecolor=(0, 0, 0, 0.25), linewidth=0.25)  # fmt: skip
-    alone = lonely(heights)
-    ax.scatter(x[alone], y[alone], heights[alone], c=colormaps[field.color_map](heights[alone]), s=8, depthshade=False)
+    grid, field = mark.grid, mark.field
+    scale, colors, relief = field.scale, colormaps[field.color_map], relief_of(grid, field)
+    tilt, turn = view_of(mark, relief)
+    x, y = np.meshgrid(relief.x, relief.y)
+    ax.computed_zorder = False  # the way lies above the surface, and that above its contours
+    nodes = np.stack([x, y, relief.heights], axis=-1)
+    faces = np.stack([nodes[:-1, :-1], nodes[:-1, 1:], nodes[1:, 1:], nodes[1:, :-1]], axis=2)
+    whole = np.isfinite(faces).all(axis=(2, 3))
+    lit = _lit(relief, colors, tilt, turn)[:-1, :-1][whole]
+    if whole.any():
+        ax.add_collection3d(Poly3DCollection(faces[whole], facecolors=lit, edgecolors=lit, linewidths=0.7, rasterized=True, zorder=3))
+    lines = [np.column_stack([line, np.full(len(line), FLOOR)]) for _, line in relief.contours]
+    if lines:
+        ax.add_collection3d(Line3DCollection(lines, colors=[colors(level) for level, _ in relief.contours], linewidths=0.8, zorder=1))
+    heights = scale.position(field.shown)
+    alone, (x, y) = lonely(heights), np.meshgrid(grid.x, grid.y)
+    at = np.clip(heights[alone], 0, 1)
+    ax.scatter(x[alone], y[alone], at, c=colors(at), s=8, depthshade=False, zorder=4)
     for kind, marker, color in (("not finite", "x", VERMILION), ("not scored", ".", GREY)):
         if kind in field.marked:
             cells = field.marked[kind]
-            ax.plot(x[cells], y[cells], np.zeros(cells.sum()), marker, color=color, markersize=4, label=field.count_text(kind))
-    ax.set_zlim(0, 1)
-    ax.set_zticks(scale.position(scale.ticks).tolist(), scale.tick_texts, fontsize="small")
-    ax.tick_params(labelsize="small")
-    for name, label in (("x", found.x_label), ("y", found.y_label)):
-        lines = wrapped([label], 26)
-        ax.set(**{f"{name}label": lines})
-        getattr(ax, f"{name}axis").label.set(fontsize="small", parse_math=False)
-        getattr(ax, f"{name}axis").labelpad = 4 + 6 * lines.count("\n")
-    far = max(map(len, scale.tick_texts), default=0)
-    ax.set_zlabel(f"{field.label}{scale.remark}", fontsize="small", labelpad=max(1.6 * far - 2, 2), parse_math=False)
-    ax.locator_params(axis="x", nbins=5)
-    ax.locator_params(axis="y", nbins=5)
-    across, up = open_corner(heights)
-    ax.view_init(elev=32, azim=float(np.degrees(np.arctan2(0.82 * up, 0.57 * across))))
-    ax.set_box_aspect(None, zoom=0.9)
+            floor = np.full(cells.sum(), FLOOR)
+            ax.plot(x[cells], y[cells], floor, marker, color=color, markersize=4, zorder=2, label=field.count_text(kind))
+    if relief.label:
+        ax.plot([], [], [], "s", color=(*np.asarray(colors(1.0))[:3], PALE), label=relief.label)
+    ax.view_init(elev=tilt, azim=turn)
+    _space(ax, grid, field, relief, turn)
+
+
+def _lit(relief: Relief, colors: Any, tilt: float, turn: float) -> Floats:
+    """The colours of the nodes ``[ny, nx, 4]`` in a light from above, left of who looks; what is cut off is pale."""
+    found = np.asarray(colors(relief.heights))
+    light, eye = _towards(tilt + 25, turn - 60), _towards(tilt, turn)
+    normals = relief.normals
+    shade = np.clip(normals @ light, 0, 1)[..., None]
+    gloss = np.clip(normals @ ((light + eye) / np.linalg.norm(light + eye)), 0, 1)[..., None] ** 30
+    rgb = found[..., :3] * (AMBIENT + DIFFUSE * shade)
+    rgb = rgb + (1 - rgb) * GLOSS * gloss
+    rgb = np.where(relief.cut[..., None], 1 - (1 - rgb) * PALE, rgb)
+    found[..., :3] = np.clip(rgb, 0, 1)
+    return found
+
+
+def _towards(tilt: float, turn: float) -> Floats:
+    up, about = np.radians([tilt, turn])
+    return np.array([np.cos(up) * np.cos(about), np.cos(up) * np.sin(about), np.sin(up)])
+
+
+def _space(ax: Any, grid: GridInfo, field: Field, relief: Relief, turn: float) -> None:
+    """Axes without panes that fill their place, with heights written as values, and what they say above and below."""
+    from matplotlib import rcParams
+    from mpl_toolkits.mplot3d.proj3d import proj_transform
+
+    scale, size = field.scale, ax.get_window_extent().size / ax.figure.dpi
+    ax.grid(visible=False)
+    for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+        axis.set_pane_color((0, 0, 0, 0))
+        axis.pane.set_edgecolor((0, 0, 0, 0))
+        axis.line.set(color=ink(), linewidth=0.8)
+    ax.tick_params(labelsize="x-small", pad=-2)
+    ax.set(xlim=grid.x[[0, -1]], ylim=grid.y[[0, -1]], zlim=(FLOOR, 1), box_aspect=relief.sides)
+    corners = product(grid.x[[0, -1]], grid.y[[0, -1]], (FLOOR, 1))
+    seen = np.array([proj_transform(*corner, ax.get_proj())[:2] for corner in corners]) / (ax.viewLim.width / 2)
+    zoom = 0.96 / np.abs(seen).max()
+    ax.set_box_aspect(relief.sides, zoom=zoom)
+    low, high = (0.5 + 0.5 * zoom * seen[:, 1][[seen[:, 1].argmin(), seen[:, 1].argmax()]]).tolist()
+    ticks, apart = np.clip(scale.position(scale.ticks), 0, 1), 4 * rcParams["font.size"] / 72 / size.min()
+    kept = list[int]()
+    for k in np.argsort(ticks).tolist():
+        if not kept or ticks[k] - ticks[kept[-1]] >= apart:
+            kept.append(k)
+    ax.set_zticks(ticks[kept].tolist(), [scale.tick_texts[k] for k in kept])
+    for axis in "xy":
+        ax.locator_params(axis=axis, nbins=5, prune="both")  # where axes meet their numbers would collide
+    left, right = (grid.y_label, grid.x_label) if np.sin(np.radians(2 * turn)) > 0 else (grid.x_label, grid.y_label)
+    characters = max(int(90 * size[0] / rcParams["font.size"]), 8)
+    front = 0.5 + 0.5 * zoom * float(seen[seen[:, 1].argmin(), 0])
+    below, style = low - apart / 2, dict[str, Any](transform=ax.transAxes, fontsize="small", parse_math=False)
+    ax.text2D(front - 0.02, below, wrapped([left], characters), ha="right", va="top", **style)
+    ax.text2D(front + 0.02, below, wrapped([right], characters), ha="left", va="top", **style)
+    ax.text2D(0.5, min(high + 0.02, 1.0), wrapped([f"{field.label}{scale.remark}"], 2 * characters), ha="center", va="bottom", **style)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetascope.drawing.fields import Field, GridInfo, edges, lonely, open_corner
+from thetascope.arrays import Floats
+from thetascope.drawing.fields import Field, GridInfo, edges, lonely
+from thetascope.drawing.relief import FLOOR, HAIR, PAGE_FINE, PALE, relief_of, view_of
 from thetascope.drawing.spec import FieldMark, Panel
 from thetascope.drawing.style import GREY, VERMILION, html
 
@@ -18,8 +20,14 @@ if TYPE_CHECKING:
 MARKS = (("not finite", "x", VERMILION), ("not scored", "square", GREY))
 """Of cells without a finite value."""
 _HOVER = "x = %{x:.4g}, y = %{y:.4g}<br>%{text}<extra></extra>"
+LIGHT = {"ambient": 0.6, "diffuse": 0.6, "specular": 0.08, "roughness": 0.6, "fresnel": 0.05}
+BARE: dict[str, Any] = {"showgrid": False, "zeroline": False, "showbackground": False, "showspikes": False, "tickangle": 0, "nticks": 6}
+"""Axes without panes and grids."""
+FAR = 0.93
+"""From which a surface is seen, in half the length around its box."""
 BUTTONS = {"direction": "right", "y": 1.02, "yanchor": "bottom"}
-_SWITCHED = ("x", "y", "z", "text", "name", "showlegend", "showscale", "marker", "colorscale", "colorbar")
+_SWITCHED = ("x", "y", "z", "text", "customdata", "hovertemplate", "line", "name", "showlegend", "showscale", "marker", "colorscale",
+             "colorbar")  # fmt: skip
 KINDS = {"contour": "contours", "flat": "heat map", "3d": "3-D"}
 """What buttons call what traces have as their `meta`."""
 KIND, SHOWN = "kind of picture", "what is shown"
@@ -27,8 +35,8 @@ KIND, SHOWN = "kind of picture", "what is shown"
 
 
 def field_traces(mark: FieldMark, panel: Panel) -> list[Any]:
-    """Heat map, contours, surface, and cells without a value in the plane and in 3-D; which of them are flat their `meta` says."""
-    from plotly.graph_objects import Contour, Heatmap, Scatter, Scatter3d, Surface
+    """Heat map, contours, and cells without a value; and those of `_space`. What is flat and what in 3-D their `meta` says."""
+    from plotly.graph_objects import Contour, Heatmap, Scatter
 
     found, field = mark.grid, mark.field
     heights = field.scale.position(field.shown)
@@ -40,12 +48,10 @@ def field_traces(mark: FieldMark, panel: Panel) -> list[Any]:
     traces = [
         Heatmap(**shared, **scales["bar"], zmin=0, zmax=1, meta="flat"),  # below contours: up to the edge of each cell without a value
         Contour(**shared, **lines, zmin=0, zmax=1, showscale=False, connectgaps=False, meta="contour"),
-        Surface(**shared, **scales["bar"], cmin=0, cmax=1, visible=False, meta="3d", opacity=mark.opacity),
     ]
     for kind, symbol, color in MARKS:
-        flat, deep = _cell_marks(found, field, kind), {"symbol": "diamond" if symbol == "x" else symbol, "color": color, "size": 3}
+        flat = _cell_marks(found, field, kind)
         traces.append(Scatter(**flat, marker={"symbol": symbol, "color": color, "size": 7}, cliponaxis=False, meta="flat"))
-        traces.append(Scatter3d(**flat, z=[0.0] * len(flat["x"]), marker=deep, visible=False, meta="3d"))
     y, x = np.nonzero(field.evaluated if field.evaluated is not None else np.zeros(field.values.shape, bool))
     dots: dict[str, Any] = {
         "mode": "markers",
@@ -54,12 +60,49 @@ def field_traces(mark: FieldMark, panel: Panel) -> list[Any]:
         "name": "evaluated cell",
     }
     traces.append(Scatter(x=found.x[x].tolist(), y=found.y[y].tolist(), **dots, showlegend=bool(len(x)), meta="flat"))
+    return [*traces, *(trace.update(visible=False, meta="3d") for trace in _space(mark, scales))]
+
+
+def _space(mark: FieldMark, scales: dict[str, Any]) -> list[Any]:
+    """A lit surface above its contours, what is cut off, cells that no surface shows, and on the floor those without a value."""
+    from plotly.graph_objects import Scatter3d, Surface
+
+    found, field = mark.grid, mark.field
+    relief, name = relief_of(found, field, PAGE_FINE), html(field.name.replace("_", " "))
+    colors: dict[str, Any] = {"colorscale": scales["colors"], "cmin": 0, "cmax": 1}
+    told = f"{name} {'≈ ' if max(relief.pieces) > 1 else ''}%{{customdata:.4g}}"
+    at: dict[str, Any] = {"x": relief.x.tolist(), "y": relief.y.tolist(), "hovertemplate": _HOVER.replace("%{text}", told)}
+    at |= {"z": _short(relief.heights), "customdata": _short(relief.values)}
+    light = {"lighting": LIGHT, "lightposition": _position(view_of(mark, relief), 25, -60, 1e5)}
+    traces = [Surface(**at, **colors, **scales["bar"], **light)]
+    pale = {**at, "z": _short(np.where(relief.cut, relief.heights + HAIR / 2, np.nan)), "opacity": 1 - PALE, "showscale": False}
+    pale |= {"colorscale": [[0, "white"], [1, "white"]], "customdata": None, "hovertemplate": None, "hoverinfo": "skip"}
+    traces.append(Surface(**(pale if relief.label else {}), name=html(relief.label), showlegend=bool(relief.label)))
+    lines = [np.column_stack([line, np.full(len(line), level)]) for level, line in relief.contours]
+    path = np.concatenate([part for line in lines for part in (line, np.full((1, 3), np.nan))] or [np.empty((0, 3))])
+    floor = {"x": _short(path[:, 0]), "y": _short(path[:, 1]), "z": [FLOOR] * len(path), "mode": "lines", "hoverinfo": "skip"}
+    line = {**colors, "color": _short(np.nan_to_num(path[:, 2])), "width": 2}
+    traces.append(Scatter3d(**floor, line=line, showlegend=False))
+    for kind, symbol, color in MARKS:
+        cells, deep = _cell_marks(found, field, kind), {"symbol": "diamond" if symbol == "x" else symbol, "color": color, "size": 3}
+        traces.append(Scatter3d(**cells, z=[FLOOR] * len(cells["x"]), marker=deep))
+    heights = field.scale.position(field.shown)
     y, x = np.nonzero(lonely(heights))
-    alone: dict[str, Any] = {"x": found.x[x].tolist(), "y": found.y[y].tolist(), "z": heights[y, x].tolist(), "hovertemplate": _HOVER}
-    alone["text"] = [shared["text"][j][i] for j, i in zip(y, x, strict=True)]
-    marker = {"size": 3, "color": alone["z"], "colorscale": scales["colors"], "cmin": 0, "cmax": 1}
-    traces.append(Scatter3d(**alone, mode="markers", marker=marker, showlegend=False, visible=False, meta="3d"))
+    texts, z = _told(field), np.clip(heights[y, x], 0, 1).tolist()
+    alone = {"text": [texts[j][i] for j, i in zip(y, x, strict=True)], "hovertemplate": _HOVER, "marker": {**colors, "size": 3, "color": z}}
+    traces.append(Scatter3d(x=found.x[x].tolist(), y=found.y[y].tolist(), z=z, **alone, mode="markers", showlegend=False))
     return traces
+
+
+def _short(values: Floats) -> Any:
+    """Numbers of four digits: what is drawn needs no more, and a page is large with more."""
+    return np.array([f"{value:.4g}" for value in values.ravel()], np.float64).reshape(values.shape).tolist()
+
+
+def _position(view: tuple[float, float], tilt: float, turn: float, far: float) -> dict[str, float]:
+    """A place so far away, turned from where the surface is seen."""
+    up, about = np.radians(np.add(view, (tilt, turn)))
+    return {"x": far * float(np.cos(up) * np.cos(about)), "y": far * float(np.cos(up) * np.sin(about)), "z": far * float(np.sin(up))}
 
 
 def _cell_marks(found: GridInfo, field: Field, kind: str) -> dict[str, Any]:
@@ -93,13 +136,13 @@ def plane_layout(figure: Figure, panel: Panel) -> None:
         figure.layout[name].update(range=sorted(at[[0, -1]].tolist()), constrain="domain")
     if found.equal:
         figure.update_yaxes(scaleanchor="x")
-    axes = {f"{name}axis": {"title": {"text": _brief(getattr(found, f"{name}_label"))}} for name in "xy"}
-    across, up = open_corner(field.scale.position(field.shown))
-    camera, ratio = (
-        {"eye": {"x": 1.3 * across, "y": 1.6 * up, "z": 0.9}, "center": {"x": 0, "y": 0, "z": -0.12}},
-        {"x": 1, "y": 1, "z": 0.7},
-    )
-    figure.update_layout(scene={**axes, "camera": camera, "aspectmode": "manual", "aspectratio": ratio, "zaxis": _scales(field)["heights"]})
+    titles = {"x": found.x_label, "y": found.y_label, "z": field.name.replace("_", " ")}  # the flat kinds and the bar say them whole
+    axes = {f"{name}axis": {**BARE, "title": {"text": _brief(label)}} for name, label in titles.items()}
+    axes["zaxis"] |= _scales(field)["ticks"]
+    sides, center = (relief := relief_of(found, field)).sides, {"x": 0, "y": 0, "z": -0.18}
+    camera = {"eye": _position(view_of(_shown(panel), relief), 0, 0, FAR * (sides[0] + sides[1])), "center": center}
+    box = {"aspectmode": "manual", "aspectratio": dict(zip("xyz", sides, strict=True))}
+    figure.update_layout(scene={**axes, **box, "camera": camera})
 
 
 def _shown(panel: Panel) -> FieldMark:
@@ -111,7 +154,7 @@ def _scales(field: Field) -> dict[str, Any]:
     scale, name = field.scale, f"{field.label}{field.scale.remark}"
     ticks = {"tickvals": scale.position(scale.ticks).tolist(), "ticktext": scale.tick_texts}
     bar = {"colorbar": {"title": {"text": html(name), "side": "right"}, **ticks}, "showscale": bool(len(scale.levels))}
-    return {"colors": field.color_map.capitalize(), "bar": bar, "heights": {"title": {"text": _brief(name)}, **ticks}}
+    return {"colors": field.color_map.capitalize(), "bar": bar, "ticks": ticks}
 
 
 def kind_menu(figure: Figure, panel: Panel) -> dict[str, Any]:
@@ -139,6 +182,7 @@ def switched(panel: Panel, families: Sequence[Sequence[Any]]) -> list[dict[str, 
     for (name, shown), made in zip([(panel.name, panel), *panel.others], families, strict=True):
         traces = [trace.to_plotly_json() for trace in made]
         new = {key: [trace.get(key) for trace in traces] for key in _SWITCHED if any(key in trace for trace in traces)}
-        axes = {"scene.zaxis": _scales(_shown(shown).field)["heights"]}
+        heights = {**_scales(_shown(shown).field)["ticks"], "title.text": html(name)}
+        axes = {f"scene.zaxis.{key}": value for key, value in heights.items()}
         buttons.append({"label": html(name), "method": "update", "args": [new, axes]})
     return [{**BUTTONS, "name": SHOWN, "type": "buttons", "buttons": buttons, "x": 0.0, "xanchor": "left"}] if panel.others else []

@@ -50,9 +50,10 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Line(Mark):
-    """A line through points, or points alone where `dash` is empty; `z` for panels in 3-D.
+    """A line through points, or points alone where `dash` is empty.
 
     Attributes:
+        z: for 3-D, values of the panel's field; "surface" for what lies on it, which has no values of its own.
         dash, marker: plotly's names. `face` is the colour of the markers, and `edge` of their outlines, where it is another.
         size: of the markers, in points.
         marked: places of the points that have a marker; all of them where there is none.
@@ -153,8 +154,8 @@ class FieldMark(Mark):
     grid: GridInfo
     field: Field
     kind: str = "contour"
-    opacity: float = 1.0
-    """Of the surface, below which something may lie."""
+    view: tuple[float, float] | None = None
+    """From where it is seen in 3-D: degrees above the plane and about the upright axis; by default from where most of it is seen."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,6 +9,7 @@ import numpy as np
 
 from thetascope.drawing.legends import legend_below, legend_on, legend_text, log_y, wrapped
 from thetascope.drawing.matplotlib_planes import draw_field
+from thetascope.drawing.relief import lifted
 from thetascope.drawing.scales import COLOR_MAP
 from thetascope.drawing.spec import INK, THIN, Bars, Boxes, ColorBar, Edge, FieldMark, Image, Line, Mark, Panel, Parts, Picture, Rule, Texts
 from thetascope.drawing.style import GREY, ink
@@ -125,7 +126,8 @@ def draw_panel(ax: Any, panel: Panel, *, titled: bool = True) -> None:
     if panel.scale is not None:
         ax.set_yscale("function", functions=(panel.scale.position, panel.scale.value))
     for mark in panel.marks:
-        _DRAW[type(mark)](ax, mark)
+        seen = lifted(mark, panel) if isinstance(mark, Line) else mark
+        _DRAW[type(seen)](ax, seen)
     if panel.y_log:
         log_y(ax)
     if ax.name != "3d":

@@ -10,6 +10,7 @@ import numpy as np
 
 from thetascope.drawing.legends import wrapped
 from thetascope.drawing.plotly_planes import BUTTONS, SHOWN, field_traces, kind_menu, plane_layout, switched
+from thetascope.drawing.relief import PAGE_FINE, lifted
 from thetascope.drawing.scales import COLOR_MAP, Scale
 from thetascope.drawing.spec import (
     THIN,
@@ -52,6 +53,8 @@ SHORT = 300
 """So many points at most has a line in each frame of what moves."""
 SIZE = 1.5
 """Pixels of a marker for each point of its size."""
+ABOVE = 0.009
+"""So much is a marker lifted in 3-D for each point of its size: the surface would hide its lower half."""
 HATCHES = {"/": "/", ".": ".", "x": "x", "\\": "\\", "o": "."}
 STOPS = 64
 ENTRY, NARROWEST, CHARACTER = 50, 320, 7
@@ -194,7 +197,7 @@ def _draw(drawn: Drawn, panel: Panel, n: str, moving: Sequence[int] = ()) -> lis
         if isinstance(mark, Rule):
             _rule(figure, mark, n, drawn.told)
             continue
-        seen = thinned(mark, panel) if isinstance(mark, Line) else mark
+        seen = thinned(lifted(mark, panel, PAGE_FINE), panel) if isinstance(mark, Line) else mark
         curves += [len(figure.data)] if isinstance(mark, Line) and mark.dash else []
         for made in _MADE[type(seen)](seen, panel):
             trace = _dressed(_plainer(made, drawn.webgl, moves=place in moving), seen, panel, n, drawn.told)
@@ -274,7 +277,8 @@ def _line(mark: Line, panel: Panel) -> list[Any]:
     if mark.spread is not None:
         style["error_y"] = {"type": "data", "array": _plain(mark.spread), "visible": True, "thickness": 1, "width": 0}
     if mark.z is not None:
-        return [Scatter3d(**{**style, "z": _plain(mark.z), "marker": {**dots, "size": 0.65 * mark.size, "symbol": "circle"}})]
+        z = np.asarray(mark.z) + (0.0 if mark.dash else ABOVE * mark.size)
+        return [Scatter3d(**{**style, "z": _plain(z), "marker": {**dots, "size": 0.5 * mark.size, "symbol": "circle"}})]
     return [(Scattergl if len(mark.x) > MANY and not mark.dash else Scatter)(**style)]
 
 
@@ -450,7 +454,9 @@ def _walk(figure: Figure, moving: Moving, starts: Sequence[int], panel: Panel) -
     drawn = [figure.data[trace] for trace in traces]
     figure.frames = [
         Frame(name=f"{number}", traces=traces, data=[_moved(trace, line) for trace, line in zip(drawn, some, strict=True)])
-        for number, some in enumerate([thinned(line, panel, SHORT) for line in lines] for _, lines in moving.frames)
+        for number, some in enumerate(
+            [thinned(lifted(line, panel, PAGE_FINE), panel, SHORT) for line in lines] for _, lines in moving.frames
+        )
     ]
     names = [trace.name or "" for trace in (*figure.data, *(part for frame in figure.frames for part in frame.data))]
     widest = max(NARROWEST, ENTRY + CHARACTER * max(map(len, names)))  # plotly measures it once and cuts what grows

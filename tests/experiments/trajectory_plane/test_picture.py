@@ -394,3 +394,32 @@ def test_captions_and_words_say_what_was_done_with_buffers() -> None:
     heavy = plane(reference={"top_share": 0.5})
     assert "standard errors are rough" in info(heavy).grid.notes[-1]
     assert WORDS.shows(heavy)[-1].endswith("carry 50 % of the loss: standard errors are rough.")
+
+
+def test_in_space_the_path_lies_on_the_surface_and_the_states_where_they_are() -> None:
+    data = plane(2)
+    own = draw_matplotlib(data, Figure().add_subplot(projection="3d"), kind="3d")
+    assert isinstance(own, Axes)
+    lines: dict[str, Any] = {str(line.get_label()): line for line in own.lines}
+    scale = info(data).grid.field(None).scale
+    dots = lines["seed 0, at the states themselves"].get_data_3d()
+    x, y, loss = (np.asarray(data[name].values[:8]) for name in ("path_x", "path_y", "path_loss"))
+    np.testing.assert_allclose(dots, np.stack([x, y, scale.position(loss)]))
+    x, y, z = lines["seed 1, on the plane below the states"].get_data_3d()
+    assert np.abs(z - scale.position(loss_at(x, y))).max() < 0.07
+    for label, k in (("first state", 0), ("last state", 7)):
+        assert {lines[label].get_data_3d()[0][i] for i in (0, 1)} == set(data["path_x"].values[[k, k + 8]])
+    page = draw_plotly(data, kind="3d")
+    assert page.layout.updatemenus[0].active == 2
+    assert {trace.type for trace in page.data if trace.visible} == {"surface", "scatter3d"}
+    assert any("drawn smooth between 15 × 11 cells" in text.get_text() for text in drawn(data, kind="3d").findobj(Text))
+
+
+def test_one_kind_alone() -> None:
+    assert [ax.name for ax in drawn(plane(), kind="3d").axes] == ["3d"]
+    assert [ax.name for ax in drawn(plane(), kind="heatmap", variable="accuracy").axes] == ["rectilinear"]
+    with pytest.raises(ResultError, match="contour, heatmap, 3d"):
+        draw_matplotlib(plane(), kind="cuts")
+    with pytest.raises(ResultError, match="projection"):
+        draw_matplotlib(plane(), Figure().subplots(), kind="3d")
+    assert [ax.name for ax in drawn(plane().isel(y=[4]), kind="3d").axes] == ["rectilinear"]

@@ -9,38 +9,38 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import Field, GridInfo
+from thetascope.drawing.relief import pieces_of
 from thetascope.drawing.spec import Edge, FieldMark, Form, Line, Mark, Panel, Rule
 from thetascope.drawing.style import BLUE, GREY, VERMILION
 
 MARKERS = ("star", "circle", "square", "triangle-up", "diamond", "triangle-down")
 
 
-def plane_panel(found: GridInfo, field: Field, kind: str, form: Form, opacity: float = 1.0) -> Panel:
+def plane_panel(found: GridInfo, field: Field, kind: str, form: Form) -> Panel:
     """The quantity over the plane, with the stored states that lie in it; a page has it flat and in 3-D."""
-    marks: list[Mark] = [FieldMark(grid=found, field=field, kind=kind, opacity=opacity)]
+    marks: list[Mark] = [FieldMark(grid=found, field=field, kind=kind)]
     marks += [] if kind == "3d" else stored_states(found)
-    marks += stored_states(found, field.scale.position(field.shown)) if kind == "3d" or form == "page" else []
+    marks += stored_states(found, "surface") if kind == "3d" or form == "page" else []
     return Panel(name=field.name.replace("_", " "), marks=marks, x_label=found.x_label, y_label=found.y_label, crowded=True)
 
 
-def stored_states(found: GridInfo, heights: Floats | None = None) -> list[Mark]:
-    """The stored states that lie in the plane, each with its own sign, many with one; above the floor where there are `heights`."""
+def smooth_note(found: GridInfo) -> tuple[str, ...]:
+    """What a picture in 3-D must say: what is drawn between the cells."""
+    ny, nx = len(found.y), len(found.x)
+    return (f"in 3-D drawn smooth between {nx} × {ny} cells",) if not found.is_line and max(pieces_of((ny, nx))) > 1 else ()
+
+
+def stored_states(found: GridInfo, z: str | None = None) -> list[Mark]:
+    """The stored states that lie in the plane, each with its own sign, many with one; in 3-D on the surface."""
     few = len(found.marks) <= len(MARKERS)
     groups = [[mark] for mark in found.marks] if few else [list(found.marks)]
     marks: list[Mark] = []
     for place, group in enumerate(groups):
         x, y, labels = (list(column) for column in zip(*group, strict=True))
-        z = None if heights is None else [_height(found, heights, *at) + 0.02 for at in zip(x, y, strict=True)]  # not sunk into the surface
         style: dict[str, Any] = {"marker": MARKERS[place if few else 1], "size": 12 if few and place == 0 else 7}
         style |= {"label": labels[0] if few else f"{len(labels)} stored states", "told": labels, "hover": "x = %{x:.4g}, y = %{y:.4g}"}
         marks.append(Line(x=x, y=y, z=z, dash="", face="white", edge="black", level=6, **style))
     return marks
-
-
-def _height(found: GridInfo, heights: Floats, x: float, y: float) -> float:
-    """Of the cell nearest to a point; the floor where it has none."""
-    height = heights[np.abs(found.y - y).argmin(), np.abs(found.x - x).argmin()]
-    return float(height) if np.isfinite(height) else 0.0
 
 
 def line_panel(found: GridInfo, field: Field) -> Panel:

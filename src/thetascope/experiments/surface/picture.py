@@ -11,7 +11,7 @@ from thetascope.drawing.fields import Field, GridInfo, grid_info
 from thetascope.drawing.spec import Form, Panel, Parts, Picture
 from thetascope.drawing.style import ORANGE
 from thetascope.errors import ResultError
-from thetascope.experiments.shared.plane_picture import curve, curve_panel, line_panel, plane_panel
+from thetascope.experiments.shared.plane_picture import curve, curve_panel, line_panel, plane_panel, smooth_note
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,7 +46,9 @@ def picture(data: xr.Dataset, form: Form, kind: str | None = None, variable: str
     else:
         parts = Parts(parts=[plane_panel(found, field, kind or "contour", form)])
     opens = "3d" if kind is None else ""
-    return Picture(title=found.title, notes=found.notes, parts=parts, width=size[0], height=size[1], opens=opens)
+    smooth = smooth_note(found) if kind == "3d" or (form == "page" and kind != "cuts") or (every and form == "figure") else ()
+    notes = (*found.notes, *smooth)
+    return Picture(title=found.title, notes=notes, parts=parts, width=size[0], height=size[1], opens=opens)
 
 
 def _switching(panels: list[Panel]) -> Panel:

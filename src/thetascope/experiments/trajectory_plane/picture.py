@@ -13,7 +13,8 @@ from thetascope.drawing.legends import wrapped
 from thetascope.drawing.scales import scale_of
 from thetascope.drawing.spec import Bars, Edge, Form, Line, Mark, Moving, Panel, Parts, Picture, Texts, stacked
 from thetascope.drawing.style import BLUE, GREY, ORANGE
-from thetascope.experiments.shared.plane_picture import plane_panel
+from thetascope.errors import ResultError
+from thetascope.experiments.shared.plane_picture import plane_panel, smooth_note
 from thetascope.experiments.shared.recorded import recorded_marks
 from thetascope.experiments.trajectory_plane.walks import COLORS, MARKERS, WALKS, PlaneInfo, Walk, info, numbers, reached, times_of
 
@@ -26,22 +27,32 @@ LONGEST = 150
 """So many states at most are walked through on a page."""
 
 
-def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Picture:
+KINDS = ("contour", "heatmap", "3d")
+
+
+def picture(data: xr.Dataset, form: Form, kind: str | None = None, variable: str | None = None) -> Picture:
     """The plane with the path; in a figure with the explained variance, the states' own values and distances beside it.
 
-    On a page the optimizer walks, over contours or in 3-D.
+    With a `kind` (contour, heatmap or 3d) a figure is the plane alone. On a page the optimizer walks, over contours or in 3-D. For 3d,
+    axes must be three-dimensional, else flat.
     """
     found = info(data)
     grid, field = found.grid, found.grid.field(variable)
+    if kind is not None and kind not in KINDS:
+        raise ResultError(f'there is no kind "{kind}" of figure of a plane; there are: {", ".join(KINDS)}')
+    shown = "contour" if kind is None or (kind == "3d" and grid.is_line) else kind
     note = found.note(field.name)
-    said: dict[str, Any] = {"title": grid.title, "notes": (*grid.notes, note)}
+    smooth = smooth_note(grid) if shown == "3d" or form == "page" else ()
+    said: dict[str, Any] = {"title": grid.title, "notes": (*grid.notes, note, *smooth)}
     if form == "page":
-        panel, moving = _walked(found, field)
+        panel, moving = _walked(found, field, shown)
         return Picture(**said, parts=Parts(parts=[panel]), width=10, height=6.2, moving=moving)
+    main = plane_of(found, field, kind=shown)
+    main = replace(main, marks=[*main.marks, *(_in_space(found, field) if shown == "3d" else [*_paths(found), *_states(found)])])
+    if form == "figure" and kind is not None:
+        return Picture(**said, parts=Parts(parts=[main]), width=6.4, height=5.8 if shown == "3d" else grid.height(5.0) + 1.6)
     told = [found.correlated] if found.correlated and form == "figure" else []
     said["notes"] = (*grid.notes, *told, note)
-    main = plane_of(found, field)
-    main = replace(main, marks=[*main.marks, *_paths(found), *_states(found)])
     if form == "axes":
         return Picture(**said, parts=Parts(parts=[replace(main, title=wrapped([note], 64))]), width=6.4, height=5.4)
     sides = [_shares(found), _values(found, field), _distances(found)]
@@ -51,12 +62,12 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
     return Picture(**said, parts=stacked([main, Parts(parts=sides)], (low, 3.0), shared=False), width=12, height=low + 4.8)
 
 
-def plane_of(found: PlaneInfo, field: Field, form: Form = "figure") -> Panel:
+def plane_of(found: PlaneInfo, field: Field, form: Form = "figure", kind: str = "contour") -> Panel:
     """The field below, as wide as the paths need."""
     grid = found.grid
     ends = (edges(grid.x, grid.y), edges(grid.y, grid.x)) if grid.is_line or field.scale.flat else (grid.x, grid.y)
     x, y = (np.concatenate([at, *(getattr(walk, name) for walk in found.walks)]) for name, at in zip("xy", ends, strict=True))
-    panel = plane_panel(grid, field, "contour", form, opacity=0.85)  # paths may lie below the surface
+    panel = plane_panel(grid, field, kind, form)
     # the axes are often wide and low
     return replace(panel, y_label=wrapped([grid.y_label], 32), x_range=(x.min(), x.max()), y_range=(y.min(), y.max()))
 
@@ -75,6 +86,25 @@ def _paths(found: PlaneInfo) -> list[Mark]:
     ]
 
 
+def _in_space(found: PlaneInfo, field: Field) -> list[Mark]:
+    """Of each training the path on the surface, and above or below it what its states are worth themselves."""
+    marks: list[Mark] = []
+    for i, walk in enumerate(found.walks):
+        name, style = f"{walk.label}, " if len(found.walks) > 1 else "", {"color": _style(i)["color"], "level": 5}
+        marks.append(Line(x=walk.x, y=walk.y, z="surface", width=2.0, halo=True, label=f"{name}on the plane below the states", **style))
+        own: dict[str, Any] = {
+            "z": walk.own[field.name],
+            "dash": "dot",
+            "width": 1.2,
+            "size": 4,
+            "edge": "white",
+            **_style(i),
+            "level": 5.5,
+        }
+        marks.append(Line(x=walk.x, y=walk.y, label=f"{name}at the states themselves", **own))
+    return [*marks, *_ends(found, "surface")]
+
+
 def _style(i: int) -> dict[str, Any]:
     """Of a training."""
     return {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)]}
@@ -82,13 +112,18 @@ def _style(i: int) -> dict[str, Any]:
 
 def _states(found: PlaneInfo) -> list[Mark]:
     """First and last states, and numbers of epochs, or steps."""
+    at_x, at_y, across, up, texts = zip(*numbers(found), strict=True)
+    ways = list(zip(across, up, strict=True))
+    return [*_ends(found), Texts(x=at_x, y=at_y, texts=texts, ways=ways, label="epoch" if found.by_epoch else "step")]
+
+
+def _ends(found: PlaneInfo, z: str | None = None) -> list[Mark]:
+    """First and last states."""
     marks: list[Mark] = []
     for k, marker, label, size in ((0, "circle", "first state", 9), (-1, "star", "last state", 14)):
         x, y = ([float(getattr(walk, axis)[k]) for walk in found.walks] for axis in ("x", "y"))
-        marks.append(Line(x=x, y=y, dash="", marker=marker, size=size, face="white", edge="black", label=label, hover="", level=7))
-    at_x, at_y, across, up, texts = zip(*numbers(found), strict=True)
-    ways = list(zip(across, up, strict=True))
-    return [*marks, Texts(x=at_x, y=at_y, texts=texts, ways=ways, label="epoch" if found.by_epoch else "step")]
+        marks.append(Line(x=x, y=y, z=z, dash="", marker=marker, size=size, face="white", edge="black", label=label, hover="", level=7))
+    return marks
 
 
 def _shares(found: PlaneInfo) -> Panel:
@@ -134,9 +169,9 @@ def _over_time(found: PlaneInfo, marks: Sequence[Mark], y_label: str, **axes: An
     return Panel(marks=marks, x_label=found.clock_label, x_whole=found.by_epoch, y_label=y_label, grid=True, legend=True, **axes)
 
 
-def _walked(found: PlaneInfo, field: Field) -> tuple[Panel, Moving]:
+def _walked(found: PlaneInfo, field: Field, kind: str) -> tuple[Panel, Moving]:
     """The plane of a page, and what moves on it: of each training the path so far, and the optimizer from above and in 3-D."""
-    main = plane_of(found, field, "page")
+    main = plane_of(found, field, "page", kind)
     marks, places = list(main.marks), list[int]()
     for i, walk in enumerate(found.walks):
         told, style = [_told(walk, k, field) for k in range(len(walk.x))], _style(i)
@@ -144,10 +179,10 @@ def _walked(found: PlaneInfo, field: Field) -> tuple[Panel, Moving]:
         marks.append(Line(x=walk.x, y=walk.y, color="white", width=3.7, told=told, hover="", **white))
         places += range(len(marks), len(marks) + 3)
         marks += _moved(found, i, field, 1.0)
-        for name, values, dash in (("at the states themselves", walk.own, "solid"), ("on the plane below them", walk.below, "dot")):
-            z, label = field.scale.position(values[field.name]) + 0.01, f"{walk.label}, {name}"
-            deep: dict[str, Any] = {"color": style["color"], "dash": dash, "label": label, "marker": "circle", "size": 3}
-            marks.append(Line(x=walk.x, y=walk.y, z=z, width=3.7, told=told, hover="", **deep))
+        own, label = walk.own[field.name], f"{walk.label}, at the states themselves"
+        deep: dict[str, Any] = {"x": walk.x, "y": walk.y, "color": style["color"], "hover": ""}
+        marks.append(Line(**deep, z="surface", width=4.5, label=f"{walk.label}, on the plane below the states"))
+        marks.append(Line(**deep, z=own, width=1.5, dash="dot", label=label, marker="circle", size=6, edge="white", told=told))
     times = np.unique(np.concatenate([times_of(walk) for walk in found.walks]))
     times = times[np.diff(times, append=np.inf) > 1e-9]
     times = times[np.unique(np.linspace(0, len(times) - 1, LONGEST).round().astype(int))]
@@ -164,9 +199,8 @@ def _moved(found: PlaneInfo, i: int, field: Field, time: float) -> list[Line]:
     """The three parts of a training that move, at the state last reached by then."""
     walk, color = found.walks[i], _style(i)["color"]
     k = reached(times_of(walk), time)
-    height = np.nan_to_num(field.scale.position(walk.own[field.name][[k]]))
     head: dict[str, Any] = {"dash": "", "marker": "circle", "size": 10, "face": color, "edge": "black", "told": [_told(walk, k, field)]}
     head |= {"x": walk.x[[k]], "y": walk.y[[k]], "label": f"{walk.label}: {walk.told(k, field.name)}", "hover": "", "color": color}
     white: dict[str, Any] = {"marker": "circle", "size": 4, "face": "white", "edge": color}
     so_far = Line(x=walk.x[: k + 1], y=walk.y[: k + 1], color=color, width=2.2, hover="", **white)
-    return [so_far, Line(**head), Line(**head, z=height)]
+    return [so_far, Line(**head), Line(**head, z=walk.own[field.name][[k]])]

@@ -69,7 +69,7 @@
     withTitles(layout, changed);
     if (layout.scene) {
       const { eye } = layout.scene.camera;
-      const far = { x: 1.3 * eye.x, y: 1.3 * eye.y, z: 1.3 * eye.z };
+      const far = { x: 1.2 * eye.x, y: 1.2 * eye.y, z: 1.2 * eye.z };
       changed.scene = { ...layout.scene, camera: { ...layout.scene.camera, eye: far } };
     }
     return changed;
