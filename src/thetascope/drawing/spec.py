@@ -155,6 +155,8 @@ class FieldMark(Mark):
     kind: str = "contour"
     opacity: float = 1.0
     """Of the surface, below which something may lie."""
+    bar: bool | None = None
+    """Whether a bar of its colours stands beside it; by default where it is flat."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,22 +66,25 @@ def page_of(picture: Picture) -> Figure:
         height=round(PIXELS * picture.height) + top, margin={"t": top},
     )  # fmt: skip
     moving, menus, views, told = picture.moving.places if picture.moving else (), list[Any](), list[Any](), set[str]()
+    planes, starts = dict[str, Panel](), list[int]()
     for number, (panel, across, down) in enumerate(panels, 1):
         n = "" if number == 1 else str(number)
         figure.update_layout({f"xaxis{n}": {"anchor": f"y{n}", "domain": across}, f"yaxis{n}": {"anchor": f"x{n}", "domain": down}})
         figure.update_layout(axes_of(panel, n))
         if panel.title:
             place: dict[str, Any] = {"x": sum(across) / 2, "xanchor": "center", "y": down[1], "yanchor": "bottom"}
-            figure.add_annotation(text=html(panel.title), showarrow=False, name=panel.name or None, xref="paper", yref="paper", **place)
+            place |= {"showarrow": False, "xref": "paper", "yref": "paper"}
+            figure.add_annotation(text=html(panel.title), name=html(panel.name) or None, **place)
         starts = _draw(figure, panel, n, told, moving)
         if _is_plane(panel):
-            plane_layout(figure, panel)
-            every = [panel, *(other for _, other in panel.others)]
-            menus += [*switched(panel, [_apart(view, n) for view in every]), kind_menu(figure, panel)]
+            plane_layout(figure, panel, n)
+            planes[n] = panel
         elif panel.others:
             views.append(_others(figure, panel, n, told, starts[0]))
-        if picture.moving is not None:
-            menus.append(_walk(figure, picture.moving, starts, panel))
+    if planes:
+        menus = [*switched(planes, _quantities(planes)), kind_menu(figure, planes)]
+    if picture.moving is not None:
+        menus.append(_walk(figure, picture.moving, starts, panels[0][0]))
     figure.update_layout(updatemenus=[*menus, *(_views(figure, *of_one) for of_one in views)])
     _share(figure, picture.parts, len(panels))
     _legend(figure, picture)
@@ -159,12 +162,17 @@ def _draw(figure: Figure, panel: Panel, n: str, told: set[str], moving: Sequence
     return starts
 
 
-def _apart(panel: Panel, n: str) -> Sequence[Any]:
-    """The traces of a panel, on no page."""
+def _quantities(planes: Mapping[str, Panel]) -> list[Sequence[Any]]:
+    """The traces of all planes, of each quantity that they may show; on no page."""
     from plotly.graph_objects import Figure
 
-    _draw(figure := Figure(), panel, n, set(), ())
-    return tuple(figure.data)
+    found = list[Sequence[Any]]()
+    for views in zip(*([panel, *(other for _, other in panel.others)] for panel in planes.values()), strict=True):
+        figure, told = Figure(), set[str]()
+        for n, view in zip(planes, views, strict=True):
+            _draw(figure, view, n, told, ())
+        found.append(tuple(figure.data))
+    return found
 
 
 def _dressed(trace: Any, mark: Mark, panel: Panel, n: str, told: set[str], *, moves: bool) -> Any:
@@ -174,9 +182,11 @@ def _dressed(trace: Any, mark: Mark, panel: Panel, n: str, told: set[str], *, mo
     if moves and trace.type == "scatter":  # plotly takes contours off the page while it moves one
         trace = Scattergl(**{key: value for key, value in trace.to_plotly_json().items() if key != "type"})
     deep = trace.type in ("scatter3d", "surface")
-    if not deep:
-        trace.update(xaxis=f"x{n}", yaxis=f"y{n}")
+    trace.update({"scene": f"scene{n}"} if deep else {"xaxis": f"x{n}", "yaxis": f"y{n}"})
     if isinstance(mark, FieldMark):
+        if trace.showlegend and trace.name:
+            trace.update(showlegend=trace.name not in told, legendgroup=trace.name)
+            told.add(trace.name)
         return trace
     values = panel.hover if mark.hover is None else mark.hover
     lines = ["%{text}"] * ("%{text}" not in values) if len(mark.told) else [html(mark.about)] if mark.about else []
