@@ -227,6 +227,7 @@ def test_public_names_are_pinned() -> None:
         "Trajectory",
         "__version__",
         "load_result",
+        "panels",
         "write_report",
     ]
     assert sorted(thetascope.__all__) == sorted([*pinned, *experiments])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.full_disk import full_disk
-from thetascope.files import Lock, sweep_partial, write_atomically, write_json
+from thetascope.files import Lock, sweep_partial, told_apart, write_atomically, write_json
 
 
 def names_in(folder: Path) -> list[str]:
@@ -181,3 +181,18 @@ def test_a_forked_child_does_not_free_the_lock(tmp_path: Path) -> None:
     os.waitpid(child, 0)
     assert not Lock(tmp_path).acquire()
     lock.release()
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["x/a", "x/b"], ["a", "b"]),
+        (["x/a", "y/a", "y/b"], ["x/a", "y/a", "b"]),
+        (["s/x/a", "t/x/a", "t/y/a"], ["s/x/a", "t/x/a", "y/a"]),
+        (["x/a", "x/a"], ["a (1)", "a (2)"]),
+        (["/a", "/x/a"], ["/a", "x/a"]),
+        ([], []),
+    ],
+)
+def test_files_are_told_apart_by_as_little_as_that_takes(paths: list[str], names: list[str]) -> None:
+    assert told_apart(list(map(Path, paths))) == names

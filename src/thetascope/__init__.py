@@ -21,6 +21,7 @@ _HOMES = {
     "Training": "thetascope.training.training",
     "Trajectory": "thetascope.trajectory",
     "load_result": "thetascope.results",
+    "panels": "thetascope.experiments.framework.panels",
     "write_report": "thetascope.report",
 }
 """Where the public names are that are no experiments; an experiment is the function of its folder's name."""
@@ -30,6 +31,7 @@ __all__ = [*_HOMES, *names(), "__version__"]  # noqa: PLE0604 - all are strings
 if TYPE_CHECKING:  # for checkers and editors, which see no folders
     from thetascope.errors import ThetascopeError as ThetascopeError
     from thetascope.experiments.compare_paths import compare_paths as compare_paths
+    from thetascope.experiments.framework.panels import panels as panels
     from thetascope.experiments.interpolate import interpolate as interpolate
     from thetascope.experiments.layer_roles import layer_roles as layer_roles
     from thetascope.experiments.parameter_atlas import parameter_atlas as parameter_atlas

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -184,3 +184,14 @@ def _close_copies() -> None:
     """In a forked child: close its copies of the locks that its parent holds, which keeps the parent's."""
     for lock in list(_held):
         lock.release()
+
+
+def told_apart(paths: Sequence[Path]) -> list[str]:
+    """The names of files or folders; those that are called the same with their parents' names as far as these differ."""
+    parts = [path.absolute().parts for path in paths]
+    names = []
+    for place, own in enumerate(parts):
+        others = [other for other in parts[:place] + parts[place + 1 :] if other != own]
+        length = next((n for n in range(1, len(own)) if all(other[-n:] != own[-n:] for other in others)), len(own))
+        names.append(Path(*own[-length:]).as_posix())
+    return [name if names.count(name) == 1 else f"{name} ({names[:place].count(name) + 1})" for place, name in enumerate(names)]

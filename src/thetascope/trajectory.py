@@ -37,7 +37,7 @@ class Trajectory(Sequence[State]):
     """
 
     def __init__(self, path: PathLike) -> None:
-        self._set(RunDirectory.open(Path(path)).states(), f'"{path}"')
+        self._set(RunDirectory.open(Path(path)).states(), f'"{path}"', Path(path).absolute())
 
     @classmethod
     def from_files(
@@ -77,7 +77,8 @@ class Trajectory(Sequence[State]):
         for file, step, epoch in labelled:
             source = open_checkpoint(file, key=key, prefix=prefix, allow=allow)
             states.append(State(source, label=f'"{file.name}"', step=step, epoch=epoch))
-        return cls._of(states, f"{len(files)} files")
+        folders = {file.absolute().parent for file in files}
+        return cls._of(states, f"{len(files)} files", folders.pop() if len(folders) == 1 else None)
 
     @classmethod
     def from_states(
@@ -103,15 +104,15 @@ class Trajectory(Sequence[State]):
         return cls._of(made, "memory" if made else "the list of states")
 
     @classmethod
-    def _of(cls, states: Sequence[State], origin: str) -> Trajectory:
+    def _of(cls, states: Sequence[State], origin: str, folder: Path | None = None) -> Trajectory:
         trajectory = cls.__new__(cls)
-        trajectory._set(_unified(states), origin)
+        trajectory._set(_unified(states), origin, folder)
         return trajectory
 
-    def _set(self, states: Sequence[State], origin: str) -> None:
+    def _set(self, states: Sequence[State], origin: str, folder: Path | None) -> None:
         if not states:
             raise TrajectoryError(f"{origin} holds no state yet; record one, or pass the checkpoints of a training")
-        self._states, self._origin = tuple(states), origin
+        self._states, self._origin, self._folder = tuple(states), origin, folder
         recorded = [state.step for state in states if state.step is not None]
         self.steps: list[int] = recorded if len(recorded) == len(states) else list(range(len(states)))
         epochs = [state.epoch for state in states if state.epoch is not None]
@@ -124,6 +125,11 @@ class Trajectory(Sequence[State]):
     def run(self) -> Path | None:
         """The run directory that the states were recorded in; None where they come from elsewhere."""
         return self._states[0].run
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the states lie: the run directory, or the one folder of all checkpoint files; None for states in memory."""
+        return self._folder
 
     def progress(self, index: int) -> float:
         """How far state `index` is in the training: 0 at the first step, 1 at the last."""

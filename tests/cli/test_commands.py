@@ -9,6 +9,7 @@ import torch
 import thetascope as ts
 from tests.cli.project import FILES, SPECIFIED, TRAINED, record_run
 from thetascope.cli import app, main
+from thetascope.cli.reports import names_of
 from thetascope.errors import UsageError
 from thetascope.experiments.framework.catalog import RENAMED, entries, experiments
 from thetascope.specification import provided
@@ -352,6 +353,48 @@ def test_a_picture_is_named_by_its_result(folder: Path) -> None:
     line = ["interpolate", *FILES, *SPECIFIED, "--alphas", "3"]
     assert main(line) == main([*line, "--out", "results/another"]) == 0
     assert sorted(path.name for path in (folder / "figures").glob("*.png")) == ["another.png", "interpolate-alphas=3.png"]
+
+
+def test_several_results_in_one_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a/net", "b/net", "c"):
+        record_run(Path(name))
+        assert main(["interpolate", name, *SPECIFIED, "--alphas", "3"]) == 0
+    assert main(["surface", "c", *SPECIFIED, "--x", "-1", "1", "3", "--y", "-1", "1", "3"]) == 0
+    lines = [f"{name}/results/interpolate-alphas=3" for name in ("a/net", "b/net", "c")]
+    capsys.readouterr()
+    assert main(["panels", *lines]) == 0
+    assert capsys.readouterr().out.splitlines() == ["panels.png"]
+    assert Path("panels.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["panels", *lines, "--out", "new/all.svg", "--variable", "loss"]) == 0
+    assert Path("new/all.svg").read_text(encoding="utf-8").startswith("<?xml")
+    surface = str(next(Path("c/results").glob("surface*")))
+    assert main(["panels", surface, surface, "--labels", "one", "<b>", "--kind", "3d", "--out", "two.html"]) == 0
+    assert "scene2" in Path("two.html").read_text(encoding="utf-8")
+    for wrong, message in (
+        ([*lines, "--labels", "one", "two"], "3 results need as many labels, each another. Got one, two"),
+        ([*lines, "--labels", "one", "one", "two"], "each another"),
+        ([*lines, "--out", "all.gif"], '"all.gif" ends in no known format; there are: .png, .pdf, .svg, .html'),
+    ):
+        assert main(["panels", *wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["panels", lines[0], surface]) == 1
+    assert "of one experiment and level" in capsys.readouterr().err
+    assert main(["panels", "nowhere"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a/results/surface", "b/results/surface"], ["a", "b"]),
+        (["x/net/results/surface", "y/net/results/surface"], ["x/net", "y/net"]),
+        (["a/results/surface", "a/results/surface-seed=1"], ["surface", "surface-seed=1"]),
+        (["a/results/surface", "b/results/surface", "a/results/surface-seed=1"], ["a/surface", "b/surface", "surface-seed=1"]),
+        (["results20", "results56"], ["results20", "results56"]),
+        (["a/results/surface"], ["surface"]),
+    ],
+)
+def test_results_are_called_by_their_runs_or_by_their_calls(paths: list[str], names: list[str]) -> None:
+    assert names_of(list(map(Path, paths))) == names
 
 
 BOTH = ["--objective", "train=mine.py:objective", "--objective", "test=mine.py:other"]

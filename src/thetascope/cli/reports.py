@@ -1,7 +1,8 @@
-"""The command that writes the report."""
+"""The commands that show what is stored: report and panels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,3 +25,51 @@ def report(
     import thetascope as ts
 
     print(ts.write_report(run, results))
+
+
+PICTURES = (".png", ".pdf", ".svg", ".html")
+
+
+@app.command(
+    sort_key=86,
+    help_epilogue=examples(
+        "thetascope panels a/results/surface b/results/surface --kind 3d --out both.pdf",
+        'thetascope panels runs/*/results/interpolate --labels "seed 0" "seed 1" --out seeds.html',
+    ),
+)
+def panels(
+    results: Annotated[list[Path], Parameter(help="Stored results of one experiment, such as RUN/results/surface.")],
+    /,
+    *,
+    labels: Annotated[
+        list[str] | None,
+        Parameter(
+            help="What the picture calls them (default: the names of their runs, or of their folders).", consume_multiple=True, negative=()
+        ),
+    ] = None,
+    kind: Annotated[str | None, Parameter(help="Of picture, where there are several: contour, heatmap, 3d or cuts of a surface.")] = None,
+    variable: Annotated[str | None, Parameter(help="Draw only this one of the scored variables.")] = None,
+    out: Annotated[Path, Parameter(help="The picture: .png, .pdf, .svg or .html, an interactive page.")] = Path("panels.png"),
+) -> None:
+    """Draw several stored results in one picture, on one scale and with common axes."""
+    import thetascope as ts
+    from thetascope.errors import UsageError
+    from thetascope.experiments.framework.pictures import write_picture
+
+    if out.suffix.lower() not in PICTURES:
+        raise UsageError(f'--out: "{out}" ends in no known format; there are: {", ".join(PICTURES)}')
+    names = names_of(results) if labels is None else labels
+    if len(names) != len(results) or len(set(names)) < len(names):
+        raise UsageError(f"--labels: {len(results)} results need as many labels, each another. Got {', '.join(names)}")
+    chosen = {} if variable is None else {"variable": variable}
+    figure = ts.panels({name: ts.load_result(path) for name, path in zip(names, results, strict=True)}, kind, **chosen)
+    print(write_picture(out, lambda: figure, figure))
+
+
+def names_of(results: Sequence[Path]) -> list[str]:
+    """The names of the runs that the results lie in, where all are of one call; else those of the results."""
+    from thetascope.files import told_apart
+
+    homes = [path.absolute().parent.parent if path.absolute().parent.name == "results" else path.absolute().parent for path in results]
+    calls = [path.absolute().name for path in results]
+    return told_apart(homes if len(set(calls)) == 1 < len(results) else [home / call for home, call in zip(homes, calls, strict=True)])

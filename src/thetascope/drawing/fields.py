@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +48,10 @@ class Field:
     def shown(self) -> Floats:
         """The values as drawn, nan where there is no finite one."""
         return np.where(self.missing, np.nan, drawable(self.values))
+
+    def on(self, scale: Scale, label: str) -> Field:
+        """The same on another scale, which an axis calls so."""
+        return replace(self, scale=scale, log=scale.log, label=label)
 
     @property
     def marked(self) -> dict[str, Bools]:
@@ -135,9 +139,7 @@ def _field(data: xr.Dataset, name: str, label: str) -> Field:
     values = np.asarray(data[name].transpose("y", "x").values, np.float64)
     status = data[f"{name}_status" if f"{name}_status" in data else "status"].transpose("y", "x").values
     missing = (status == MISSING) | ((status == ESTIMATED) & ~np.isfinite(values))
-    known = values[~missing & np.isfinite(values)]
-    is_share = bool(name != "loss" and len(known) and known.min() >= 0 and known.max() <= 1)
-    scale = scale_of(np.where(missing, np.nan, drawable(values)), bounded=is_share)
+    scale = _scale(name, np.where(missing, np.nan, drawable(values)))
     return Field(
         name=name,
         label=label,
@@ -148,6 +150,20 @@ def _field(data: xr.Dataset, name: str, label: str) -> Field:
         evaluated=~missing & (status != ESTIMATED) if ((status == ESTIMATED) & ~missing).any() else None,
         scale=scale,
     )
+
+
+def _scale(name: str, shown: Floats) -> Scale:
+    """Of a quantity's values as drawn; even for a share."""
+    known = shown[np.isfinite(shown)]
+    return scale_of(shown, bounded=bool(name != "loss" and len(known) and known.min() >= 0 and known.max() <= 1))
+
+
+def common_scale(fields: Sequence[Field]) -> Scale:
+    """One for all fields of a quantity: that which they have, or that of all their values together."""
+    first = fields[0].scale
+    if all(field.scale.log == first.log and np.array_equal(field.scale.levels, first.levels) for field in fields):
+        return first
+    return _scale(fields[0].name, np.concatenate([field.shown.ravel() for field in fields]))
 
 
 def _notes(attrs: Any) -> tuple[str, ...]:

@@ -1,40 +1,88 @@
-"""Pictures of one kind put together: on common axes, in views that a page switches between, or beside one another."""
+"""Pictures of one kind put together: on common axes, beside one another on one scale, or in views that a page switches between."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import zip_longest
+from functools import partial
+from itertools import takewhile, zip_longest
+from typing import Any
 
 import numpy as np
 
-from thetascope.drawing.spec import CYCLE, INK, Edge, FieldMark, Form, Line, Mark, Panel, Parts, Picture, Rule, stacked
+from thetascope.arrays import Floats
+from thetascope.drawing.fields import Field, common_scale, edges
+from thetascope.drawing.spec import (
+    CYCLE,
+    DASHES,
+    INK,
+    Bars,
+    Boxes,
+    Edge,
+    FieldMark,
+    Form,
+    Line,
+    Mark,
+    Panel,
+    Parts,
+    Picture,
+    Rule,
+    stacked,
+)  # fmt: skip
 
 WIDEST = 14.0
-"""Inches that pictures may take side by side; wider ones stand below one another."""
+"""Inches that pictures may take side by side; wider ones stand below one another, and panels become narrower."""
+ROOM = 0.05
+"""Of the values' range: between them and the end of a common axis."""
 
 
-def joined(pictures: Mapping[str, Picture], form: Form, note: str, *, common: bool) -> Picture:
-    """One picture of several, each called by its label.
+def joined(pictures: Mapping[str, Picture], form: Form, notes: Sequence[str] = (), *, common: bool = False, views: bool = False) -> Picture:
+    """One picture of several, each called by its label. The colours and heights of a quantity are on one scale in all of them.
 
     Args:
         pictures: by label, of one kind.
         form: what they are made for.
-        note: what is said below the others' notes.
+        notes: what is said below the others' notes.
         common: draw their curves on common axes.
+        views: a page of planes, or of others that it switches between, shows one at a time; else all are beside one another.
     """
-    first = next(iter(pictures.values()))
-    notes = (*_notes({label: picture.notes for label, picture in pictures.items()}), note)
+    first, titles = next(iter(pictures.values())), {label: (picture.title,) for label, picture in pictures.items()}
+    every, said = _on_one_scale(_with_the_same_panels(pictures))
+    if len({*titles.values()}) > 1:
+        first, said = replace(first, title=_title([title for (title,) in titles.values()])), [*_notes(titles), *said]
+    notes = (*said, *_notes({label: picture.notes for label, picture in pictures.items()}), *notes)
+    first = replace(first, notes=tuple(notes), moving=None)
     if common:
-        return replace(first, notes=notes, parts=_overlaid({label: picture.parts for label, picture in pictures.items()}))
-    if form == "page" and all(_switches(picture) for picture in pictures.values()):
-        return replace(first, notes=notes, parts=Parts(parts=[_views(pictures)]), moving=None)
-    widths, heights = [picture.width for picture in pictures.values()], [picture.height for picture in pictures.values()]
-    parts = [_titled(picture.parts, label) for label, picture in pictures.items()]
+        return replace(first, parts=_overlaid({label: picture.parts for label, picture in every.items()}))
+    if views and form == "page" and all(_switches(picture) for picture in every.values()):
+        return replace(first, parts=Parts(parts=[_views(every)]))
+    every = _with_common_axes(_called(every))
+    if all(len(list(picture.parts.panels)) == 1 for picture in every.values()):
+        return _beside(first, every, form)
+    parts = [picture.parts for picture in every.values()]
+    widths, heights = [picture.width for picture in every.values()], [picture.height for picture in every.values()]
     if sum(widths) <= WIDEST:
-        return replace(first, notes=notes, parts=Parts(parts=parts, sizes=widths), width=sum(widths), height=max(heights), moving=None)
-    below = stacked(parts, heights, shared=False)
-    return replace(first, notes=notes, parts=below, width=max(widths), height=sum(heights), moving=None)
+        return replace(first, parts=Parts(parts=parts, sizes=widths), width=sum(widths), height=max(heights))
+    return replace(first, parts=stacked(parts, heights, shared=False), width=max(widths), height=sum(heights))
+
+
+def has_plane(picture: Picture) -> bool:
+    """Whether it shows a quantity over a plane first."""
+    return _plane(next(picture.parts.panels)) is not None
+
+
+def _changed(part: Any, change: Callable[[Panel], Panel]) -> Any:
+    """The part with each of its panels changed; empty ones stay."""
+    if isinstance(part, Parts):
+        return replace(part, parts=[_changed(inner, change) for inner in part.parts])
+    return change(part) if part.marks else part
+
+
+def _plane(panel: Panel) -> FieldMark | None:
+    return next((mark for mark in panel.marks if isinstance(mark, FieldMark)), None)
+
+
+# --- what is said ---------------------------------------------------------------------------------------------
 
 
 def _notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
@@ -47,10 +95,182 @@ def _notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
     return told
 
 
+def _title(titles: Sequence[str]) -> str:
+    """What titles have in common: what stands before a colon, or their last words."""
+    if len({title.partition(":")[0] for title in titles}) == 1:
+        return titles[0].partition(":")[0]
+    words = [title.split()[::-1] for title in titles]
+    shared = [row[0] for row in takewhile(lambda row: len(set(row)) == 1, zip(*words, strict=False))][::-1]
+    return " ".join(shared)[:1].upper() + " ".join(shared)[1:] if shared else " / ".join(dict.fromkeys(titles))
+
+
+def _called(pictures: Mapping[str, Picture]) -> dict[str, Picture]:
+    """Each with its label above its panels, and in the legend before what not all of them show."""
+    labels = [{mark.label for panel in picture.parts.panels for mark in panel.marks} for picture in pictures.values()]
+    shared = set.intersection(*labels) | {""}
+
+    def called(panel: Panel, label: str) -> Panel:
+        marks = [mark if mark.label in shared else replace(mark, label=f"{label}: {mark.label}") for mark in panel.marks]
+        others = [(name, called(other, label)) for name, other in panel.others]
+        return replace(panel, marks=marks, title=f"{label}: {panel.title}" if panel.title else label, others=others)
+
+    return {label: replace(p, parts=_changed(p.parts, partial(called, label=label))) for label, p in pictures.items()}
+
+
+def _with_the_same_panels(pictures: Mapping[str, Picture]) -> dict[str, Picture]:
+    """Pictures of one panel, of which a page switches only to what all of them show."""
+    names = [{name for name, _ in panel.others} for picture in pictures.values() for panel in list(picture.parts.panels)[:1]]
+    shared = set.intersection(*names)
+
+    def kept(panel: Panel) -> Panel:
+        return replace(panel, others=[(name, other) for name, other in panel.others if name in shared])
+
+    return {label: replace(picture, parts=_changed(picture.parts, kept)) for label, picture in pictures.items()}
+
+
+# --- one scale, common axes -----------------------------------------------------------------------------------
+
+
+def _on_one_scale(pictures: Mapping[str, Picture]) -> tuple[dict[str, Picture], list[str]]:
+    """Fields of one quantity on one scale; and what must be said of it."""
+    fields: dict[str, list[Field]] = {}
+
+    def gathered(panel: Panel) -> None:
+        for shown in (panel, *(other for _, other in panel.others)):
+            for mark in shown.marks:
+                if isinstance(mark, FieldMark):
+                    fields.setdefault(mark.field.name, []).append(mark.field)
+
+    for picture in pictures.values():
+        for panel in picture.parts.panels:
+            gathered(panel)
+    scales = {name: common_scale(some) for name, some in fields.items()}
+    labels = {name: some[0].label if len({field.label for field in some}) == 1 else name for name, some in fields.items()}
+
+    def scaled(panel: Panel) -> Panel:
+        marks = [
+            replace(mark, field=mark.field.on(scales[mark.field.name], labels[mark.field.name])) if isinstance(mark, FieldMark) else mark
+            for mark in panel.marks
+        ]
+        return replace(panel, marks=marks, others=[(name, scaled(other)) for name, other in panel.others])
+
+    made = {label: replace(picture, parts=_changed(picture.parts, scaled)) for label, picture in pictures.items()}
+    return made, ["one scale of colours and heights for all"] if fields and len(pictures) > 1 else []
+
+
+def _with_common_axes(pictures: dict[str, Picture]) -> dict[str, Picture]:
+    """Panels of one place with one range along an axis that says the same."""
+    every = [list(picture.parts.panels) for picture in pictures.values()]
+    if len({len(panels) for panels in every}) > 1:
+        return pictures
+    rows = [_on_common_axes(row) for row in zip(*every, strict=True)]
+    found = {}
+    for place, (label, picture) in enumerate(pictures.items()):
+        own = iter([row[place] for row in rows if row[place].marks])
+        found[label] = replace(picture, parts=_changed(picture.parts, lambda _, own=own: next(own)))  # type: ignore[misc]
+    return found
+
+
+def _on_common_axes(panels: Sequence[Panel]) -> list[Panel]:
+    """The panels with common ranges; names along an axis, and pictures true to scale, stay as they are."""
+    if any(not panel.marks or panel.aspect is not None for panel in panels):
+        return list(panels)
+    new: dict[str, Any] = {}
+    for axis in "xy":
+        said = [(getattr(panel, f"{axis}_label").partition("\n")[0], getattr(panel, f"{axis}_ticks") is None) for panel in panels]
+        if len(set(said)) > 1 or not said[0][1]:
+            continue
+        own = [getattr(panel, f"{axis}_range") for panel in panels]
+        reached = [_reach(panel, axis) for panel in panels]
+        values = np.concatenate([*reached, *(np.asarray(ends, np.float64) for ends in own if ends is not None)])
+        values = values[np.isfinite(values)]
+        if not values.size:
+            continue
+        log = any(getattr(panel, f"{axis}_log") for panel in panels) and bool((values > 0).all())
+        if all(ends is not None for ends in own) or _plane(panels[0]) is not None:
+            new |= {
+                f"{axis}_range": (values.min(), values.max()) if own[0] is None or own[0][0] < own[0][1] else (values.max(), values.min())
+            }
+        else:
+            new |= {f"{axis}_log": log, f"{axis}_range": _around(values, log=log)}
+    return [replace(panel, **new) for panel in panels]
+
+
+def _reach(panel: Panel, axis: str) -> Floats:
+    """All that lies along an axis of a panel without ranges of its own."""
+    found: list[Any] = [np.empty(0)]
+    is_x = axis == "x"
+    for mark in panel.marks:
+        if isinstance(mark, FieldMark):
+            at, other = (mark.grid.x, mark.grid.y) if is_x else (mark.grid.y, mark.grid.x)
+            found.append(at if mark.kind == "contour" and not mark.field.scale.flat else edges(at, other))
+        elif isinstance(mark, Line) and mark.z is None:
+            spread = 0.0 if is_x or mark.spread is None else mark.spread
+            found += [np.ravel(mark.x)] if is_x else [np.ravel(np.asarray(mark.y) - spread), np.ravel(np.asarray(mark.y) + spread)]
+        elif isinstance(mark, Bars):
+            ends = np.asarray(mark.at, np.float64), np.ravel(np.add(mark.base, mark.lengths))
+            half = mark.width / 2
+            found += [ends[1], np.ravel(mark.base)] if mark.across == is_x else [ends[0] - half, ends[0] + half]
+        elif isinstance(mark, Boxes):
+            found.append(mark.at if is_x else mark.values.ravel())
+        elif isinstance(mark, Rule) and mark.upright == is_x:
+            found.append([mark.at, mark.at if mark.to is None else mark.to])
+        elif isinstance(mark, Edge) and mark.upright == is_x:
+            found.append(np.ravel(mark.at))
+    return np.concatenate(found).astype(np.float64)
+
+
+def _around(values: Floats, *, log: bool) -> tuple[float, float]:
+    at = np.log10(values) if log else values
+    room = ROOM * float(np.ptp(at)) or 0.01 * abs(float(at[0])) or 0.01
+    low, high = float(at.min()) - room, float(at.max()) + room
+    return (10**low, 10**high) if log else (low, high)
+
+
+# --- beside one another ---------------------------------------------------------------------------------------
+
+
+def _beside(first: Picture, pictures: Mapping[str, Picture], form: Form) -> Picture:
+    """Panels of one picture each in rows. One bar stands for the colours of all: beside the last of the first row."""
+    panels = [panel for picture in pictures.values() for panel in picture.parts.panels]
+    columns = 2 if len(panels) == 4 else min(len(panels), 3 if len(panels) <= 9 else 4)
+    if len({(panel.y_label, panel.y_range) for panel in panels}) == 1:  # what an axis says stands once a row
+        panels = [replace(panel, y_label=panel.y_label if place % columns == 0 else "") for place, panel in enumerate(panels)]
+    panels = [_changed(panel, _barred(place == columns - 1)) for place, panel in enumerate(panels)]
+    rows = -(-len(panels) // columns)
+    wide = min(first.width, WIDEST / columns)
+    if form == "page":
+        high = max(first.height * (1 if columns == 1 else 0.9 if columns == 2 else 0.7), 3.6)
+    elif (plane := _plane(panels[0])) is not None:
+        high = max(_plane_height(panel, wide - 0.9) for panel in panels) + (0.5 if plane.kind == "3d" else 0.7)
+    else:
+        high = max(picture.height for picture in pictures.values()) * max(wide / first.width, 0.75)
+    above = 0.0 if form == "page" else 0.7 + 0.17 * len(first.notes)
+    return replace(first, parts=Parts(parts=panels, columns=columns), width=wide * columns, height=high * rows + above)
+
+
+def _plane_height(panel: Panel, width: float) -> float:
+    plane = _plane(panel)
+    return 0.0 if plane is None else 0.9 * width if plane.kind == "3d" else plane.grid.height(width)
+
+
+def _barred(has_bar: bool) -> Callable[[Panel], Panel]:
+    """A panel with or without a bar of its plane's colours."""
+
+    def barred(panel: Panel) -> Panel:
+        marks = [replace(mark, bar=has_bar) if isinstance(mark, FieldMark) else mark for mark in panel.marks]
+        return replace(panel, marks=marks, others=[(name, barred(other)) for name, other in panel.others])
+
+    return barred
+
+
+# --- views, curves on common axes -----------------------------------------------------------------------------
+
+
 def _switches(picture: Picture) -> bool:
     """Whether a page of it is one panel that switches views, or could."""
     panels = list(picture.parts.panels)
-    return len(panels) == 1 and (bool(panels[0].others) or any(isinstance(mark, FieldMark) for mark in panels[0].marks))
+    return len(panels) == 1 and (bool(panels[0].others) or _plane(panels[0]) is not None)
 
 
 def _views(pictures: Mapping[str, Picture]) -> Panel:
@@ -63,57 +283,66 @@ def _views(pictures: Mapping[str, Picture]) -> Panel:
     return replace(shown, name=name, others=others)
 
 
-def _titled(part: Panel | Parts, label: str) -> Panel | Parts:
-    """The part with the label above each of its panels."""
-    if isinstance(part, Parts):
-        return replace(part, parts=[_titled(inner, label) for inner in part.parts])
-    if not part.marks:
-        return part
-    name = f"{label}: {part.name}" if part.name else label
-    return replace(part, title=f"{label}: {part.title}" if part.title else label, name=name)
-
-
 def _overlaid(parts: Mapping[str, Parts]) -> Parts:
-    """Panel by panel the curves of all on the same axes, in colours that tell them apart."""
-    every = {label: list(part.panels) for label, part in parts.items()}
-    colors = _colors(every)
-    panels = iter([_one(dict(zip(every, row, strict=True)), colors) for row in zip(*every.values(), strict=True)])
+    """Panel by panel the curves of all on the same axes, in colours that tell them apart; panels that all have."""
+    every = {label: {(panel.name, panel.title): panel for panel in part.panels} for label, part in parts.items()}
+    shared = [key for key in next(iter(every.values())) if all(key in own for own in every.values())]
+    colors = _colors({label: own.values() for label, own in every.items()})
 
-    def filled(part: Panel | Parts) -> Panel | Parts:
-        return next(panels) if isinstance(part, Panel) else replace(part, parts=[filled(inner) for inner in part.parts])
+    def filled(part: Any) -> Any:
+        if isinstance(part, Parts):
+            places = [k for k, inner in enumerate(part.parts) if isinstance(inner, Parts) or (inner.name, inner.title) in shared]
+            sizes = [part.sizes[k] for k in places] if part.sizes else ()
+            return replace(part, parts=[filled(part.parts[k]) for k in places], sizes=sizes)
+        return _one({label: own[part.name, part.title] for label, own in every.items()}, colors)
 
     found = filled(next(iter(parts.values())))
     assert isinstance(found, Parts)
     return found
 
 
-def _colors(every: Mapping[str, Sequence[Panel]]) -> dict[tuple[str, str], str]:
-    """For each label and colour of its own picture one that no other has, as long as there are some; the first keeps its own."""
-    found: dict[tuple[str, str], str] = {}
-    for label, panels in every.items():
-        for color in dict.fromkeys(mark.color for panel in panels for mark in panel.marks if isinstance(mark, Line)):
-            free = [other for other in CYCLE if other not in (INK, *found.values())]
-            is_first = label == next(iter(every))
-            found[label, color] = color if is_first or color == INK else free[0] if free else CYCLE[len(found) % len(CYCLE)]
+def _colors(every: Mapping[str, Iterable[Panel]]) -> dict[tuple[str, str], str]:
+    """For each label and colour of its own picture one that no other has; where these are too many, one colour a label."""
+    own = {
+        label: dict.fromkeys(mark.color for panel in panels for mark in panel.marks if isinstance(mark, Line) and mark.color != INK)
+        for label, panels in every.items()
+    }
+    free = [color for color in CYCLE if color != INK]
+    if sum(map(len, own.values())) > len(free):
+        return {(label, color): free[place % len(free)] for place, (label, some) in enumerate(own.items()) for color in some}
+    found = {(label, color): color for label, some in list(own.items())[:1] for color in some}
+    for label, some in list(own.items())[1:]:
+        for color in some:
+            found[label, color] = next(other for other in free if other not in found.values())
     return found
 
 
 def _one(panels: Mapping[str, Panel], colors: Mapping[tuple[str, str], str]) -> Panel:
-    """The marks of all on one panel; rules, which stand for the same in each, once."""
-    marks: list[Mark] = []
+    """The marks of all on one panel; rules that stand for the same once."""
+    marks, rules = list[Mark](), set[Any]()
     for place, (label, panel) in enumerate(panels.items()):
         for mark in panel.marks:
             name = f"{label}: {mark.label}" if mark.label else ""
             if isinstance(mark, Line):
-                marks.append(replace(mark, label=name, about=label, color=colors[label, mark.color]))
-            elif isinstance(mark, Edge):
-                marks.append(replace(mark, label=name))
-            elif place == 0 or not isinstance(mark, Rule):
-                marks.append(mark)
-    lines = [np.asarray(mark.y, np.float64) for mark in marks if isinstance(mark, Line)]
-    values = np.concatenate([*lines, np.empty(0)])
+                again = place // (len(CYCLE) - 1)  # with the colours of an earlier one
+                dash = DASHES[(DASHES.index(mark.dash) + again) % len(DASHES)] if mark.dash and again else mark.dash
+                marks.append(replace(mark, label=name, about=label, color=colors.get((label, mark.color), mark.color), dash=dash))
+            elif isinstance(mark, Rule):
+                if (same := (mark.at, mark.to, mark.upright, mark.label)) not in rules:
+                    rules.add(same)
+                    marks.append(mark)
+            else:
+                marks.append(replace(mark, label=name) if isinstance(mark, Edge) else mark)
+    values = np.concatenate([*(np.asarray(mark.y, np.float64) for mark in marks if isinstance(mark, Line)), np.empty(0)])
     positive = bool((values[np.isfinite(values)] > 0).all())
     ranges = [panel.y_range for panel in panels.values() if panel.y_range is not None]
     y_range = (min(low for low, _ in ranges), max(high for _, high in ranges)) if len(ranges) == len(panels) else None
     first = next(iter(panels.values()))
-    return replace(first, marks=marks, y_log=positive and any(panel.y_log for panel in panels.values()), y_range=y_range)
+    return replace(
+        first,
+        marks=marks,
+        y_log=positive and any(panel.y_log for panel in panels.values()),
+        y_range=y_range,
+        y_label=first.y_label if len({panel.y_label for panel in panels.values()}) == 1 else first.name,
+        epochs=first.epochs if len({panel.epochs for panel in panels.values()}) == 1 else None,
+    )

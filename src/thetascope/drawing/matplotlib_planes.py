@@ -31,6 +31,8 @@ def draw_field(ax: Any, mark: FieldMark) -> None:
     grid, field = mark.grid, mark.field
     if mark.kind == "3d":
         _draw_3d(ax, mark)
+        if mark.bar and len(field.scale.levels):
+            _color_bar(ax, field)
         return
     scale, across, down = field.scale, edges(grid.x, grid.y), edges(grid.y, grid.x)
     contours = mark.kind == "contour" and not scale.flat and not grid.is_line
@@ -49,7 +51,8 @@ def draw_field(ax: Any, mark: FieldMark) -> None:
     if field.evaluated is not None:
         y, x = np.nonzero(field.evaluated)
         ax.plot(grid.x[x], grid.y[y], ".", color="black", markersize=1.6, alpha=0.6, zorder=1.5, label="evaluated cell")
-    _color_bar(ax, field)
+    if mark.bar is not False:
+        _color_bar(ax, field)
 
 
 def _hatch(ax: Axes, grid: GridInfo, field: Field) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +42,7 @@ def field_traces(mark: FieldMark, panel: Panel) -> list[Any]:
     heights = field.scale.position(field.shown)
     shared: dict[str, Any] = {"x": found.x.tolist(), "y": found.y.tolist(), "z": heights.tolist(), "text": _told(field)}
     scales = _scales(field)
+    scales["bar"]["showscale"] &= mark.bar is not False
     shared |= {"colorscale": scales["colors"], "hovertemplate": _HOVER}
     size = 1 / max(len(field.scale.levels) - 1, 1)
     lines = {"contours": {"start": 0, "end": 1, "size": size}, "line": {"width": 0.5, "color": "rgba(255,255,255,0.6)"}}
@@ -129,20 +130,28 @@ def _brief(text: str) -> str:
     return re.split(r" \(|, ", text)[0].replace("<", "‹").replace(">", "›").replace("%{", "% {")
 
 
-def plane_layout(figure: Figure, panel: Panel) -> None:
-    """Axes of the plane and of the space above it, whose heights are written as values."""
+def plane_layout(figure: Figure, panel: Panel, n: str = "") -> None:
+    """Axes of the plane and of the space above it, in the same place, whose heights are written as values."""
     found, field = _shown(panel).grid, _shown(panel).field
-    for name, at in (("xaxis", found.x), ("yaxis", found.y)):
-        figure.layout[name].update(range=sorted(at[[0, -1]].tolist()), constrain="domain")
+    for name in "xy":
+        figure.layout[f"{name}axis{n}"].update(range=_range(panel, name, edge=False), constrain="domain")
     if found.equal:
-        figure.update_yaxes(scaleanchor="x")
+        figure.layout[f"yaxis{n}"].update(scaleanchor=f"x{n}")
     titles = {"x": found.x_label, "y": found.y_label, "z": field.name.replace("_", " ")}  # the flat kinds and the bar say them whole
     axes = {f"{name}axis": {**BARE, "title": {"text": _brief(label)}} for name, label in titles.items()}
     axes["zaxis"] |= _scales(field)["ticks"]
     sides, center = (relief := relief_of(found, field)).sides, {"x": 0, "y": 0, "z": -0.18}
     camera = {"eye": _position(view_of(_shown(panel), relief), 0, 0, FAR * (sides[0] + sides[1])), "center": center}
     box = {"aspectmode": "manual", "aspectratio": dict(zip("xyz", sides, strict=True))}
-    figure.update_layout(scene={**axes, **box, "camera": camera})
+    place = {name: figure.layout[f"{name}axis{n}"].domain for name in "xy"}
+    figure.update_layout({f"scene{n}": {**axes, **box, "camera": camera, "domain": place}})
+
+
+def _range(panel: Panel, name: str, *, edge: bool) -> list[float]:
+    """From end to end of the cells or of their middles, or as far as the panel goes."""
+    at, other = (getattr(_shown(panel).grid, axis) for axis in (name, "y" if name == "x" else "x"))
+    ends = [*(edges(at, other) if edge else at)[[0, -1]].tolist(), *(getattr(panel, f"{name}_range") or ())]
+    return [min(ends), max(ends)]
 
 
 def _shown(panel: Panel) -> FieldMark:
@@ -157,16 +166,14 @@ def _scales(field: Field) -> dict[str, Any]:
     return {"colors": field.color_map.capitalize(), "bar": bar, "ticks": ticks}
 
 
-def kind_menu(figure: Figure, panel: Panel) -> dict[str, Any]:
+def kind_menu(figure: Figure, panels: Mapping[str, Panel]) -> dict[str, Any]:
     """Buttons that show the figure's traces of one kind, its own to begin with; a trace is of the kind in its `meta`, or flat."""
-    mark, present, buttons = _shown(panel), [trace.meta for trace in figure.data], list[dict[str, Any]]()
+    mark, present, buttons = _shown(next(iter(panels.values()))), [trace.meta for trace in figure.data], list[dict[str, Any]]()
     for kind, name in KINDS.items():
         flat = kind != "3d"
         visible = [meta == kind or (flat and meta == "flat") for meta in present]
-        at = mark.grid.x, mark.grid.y
-        across, down = (edges(*at), edges(*reversed(at))) if kind == "flat" else at
-        axes: dict[str, Any] = {"xaxis.visible": flat, "yaxis.visible": flat}
-        axes |= {"xaxis.range": sorted(across[[0, -1]].tolist()), "yaxis.range": sorted(down[[0, -1]].tolist())}
+        axes: dict[str, Any] = {f"{name}axis{n}.visible": flat for n in panels for name in "xy"}
+        axes |= {f"{name}axis{n}.range": _range(panel, name, edge=kind == "flat") for n, panel in panels.items() for name in "xy"}
         buttons.append({"label": name, "method": "update", "args": [{"visible": visible}, axes]})
     active = list(KINDS).index("flat" if mark.kind == "heatmap" else mark.kind)
     seen, axes = buttons[active]["args"]
@@ -176,13 +183,16 @@ def kind_menu(figure: Figure, panel: Panel) -> dict[str, Any]:
     return {**BUTTONS, "name": KIND, "type": "buttons", "active": active, "buttons": buttons, "x": 1.0, "xanchor": "right"}
 
 
-def switched(panel: Panel, families: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Buttons that put the values of other quantities into the same traces, where there are others."""
-    buttons = []
-    for (name, shown), made in zip([(panel.name, panel), *panel.others], families, strict=True):
+def switched(panels: Mapping[str, Panel], families: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Buttons that put the values of other quantities into the same traces, of all panels at once, where there are others."""
+    panel, buttons = next(iter(panels.values())), []
+    every = {n: [own, *(other for _, other in own.others)] for n, own in panels.items()}
+    for place, (name, made) in enumerate(zip([panel.name, *(name for name, _ in panel.others)], families, strict=True)):
         traces = [trace.to_plotly_json() for trace in made]
         new = {key: [trace.get(key) for trace in traces] for key in _SWITCHED if any(key in trace for trace in traces)}
-        heights = {**_scales(_shown(shown).field)["ticks"], "title.text": html(name)}
-        axes = {f"scene.zaxis.{key}": value for key, value in heights.items()}
+        axes = dict[str, Any]()
+        for n, views in every.items():
+            heights = {**_scales(_shown(views[place]).field)["ticks"], "title.text": html(name)}
+            axes |= {f"scene{n}.zaxis.{key}": value for key, value in heights.items()}
         buttons.append({"label": html(name), "method": "update", "args": [new, axes]})
     return [{**BUTTONS, "name": SHOWN, "type": "buttons", "buttons": buttons, "x": 0.0, "xanchor": "left"}] if panel.others else []

@@ -156,6 +156,8 @@ class FieldMark(Mark):
     kind: str = "contour"
     view: tuple[float, float] | None = None
     """From where it is seen in 3-D: degrees above the plane and about the upright axis; by default from where most of it is seen."""
+    bar: bool | None = None
+    """Whether a bar of its colours stands beside it; by default where it is flat."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -33,11 +33,11 @@ MANY = 2000
 """More points than this are drawn as dots of an image, in files of vectors too."""
 
 
-def figure_of(picture: Picture) -> Figure:
+def figure_of(picture: Picture, kind: type[Figure] | None = None) -> Figure:
     """The whole picture: title and notes above all panels, one legend below them."""
     from thetascope.drawing.notebook import NotebookFigure
 
-    figure = NotebookFigure(figsize=(picture.width, picture.height), layout="constrained")
+    figure = (kind or NotebookFigure)(figsize=(picture.width, picture.height), layout="constrained")
     below: Any = figure.subfigures(1, 1)
     figure.suptitle(wrapped([picture.title], int(CHARACTERS * picture.width)), fontsize="large")
     below.suptitle(wrapped(picture.notes, int(NOTE_CHARACTERS * picture.width)), fontsize="small", color=GREY)

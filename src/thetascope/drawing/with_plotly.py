@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -107,22 +107,25 @@ def drawn_of(picture: Picture, *, webgl: bool = True) -> Drawn:
     figure = Figure().update_layout(template=None, barmode="overlay", height=round(PIXELS * picture.height))
     drawn, views = Drawn(figure, webgl, picture.moving, picture.opens), list[Any]()
     panels = list(_placed(picture.parts, (0.0, 1.0), (0.0, 1.0), PIXELS * picture.height))
+    planes, starts = dict[str, Panel](), list[int]()
     for number, (panel, across, down) in enumerate(panels, 1):
         n = "" if number == 1 else str(number)
         figure.update_layout({f"xaxis{n}": {"anchor": f"y{n}", "domain": across}, f"yaxis{n}": {"anchor": f"x{n}", "domain": down}})
         figure.update_layout(axes_of(panel, n))
         if panel.title:
             place: dict[str, Any] = {"x": sum(across) / 2, "xanchor": "center", "y": down[1], "yanchor": "bottom"}
-            figure.add_annotation(text=html(panel.title), showarrow=False, name=panel.name or None, xref="paper", yref="paper", **place)
+            place |= {"showarrow": False, "xref": "paper", "yref": "paper"}
+            figure.add_annotation(text=html(panel.title), name=html(panel.name) or None, **place)
         starts = _draw(drawn, panel, n, picture.moving.places if picture.moving else ())
         if _is_plane(panel):
-            plane_layout(figure, panel)
-            every = [panel, *(other for _, other in panel.others)]
-            drawn.menus += [*switched(panel, [_apart(view, n, webgl) for view in every]), kind_menu(figure, panel)]
+            plane_layout(figure, panel, n)
+            planes[n] = panel
         elif panel.others:
             views.append(_others(drawn, panel, n, starts[0]))
-        if picture.moving is not None:
-            _walk(figure, picture.moving, starts, panel)
+    if planes:
+        drawn.menus += [*switched(planes, _quantities(planes, webgl)), kind_menu(figure, planes)]
+    if picture.moving is not None:
+        _walk(figure, picture.moving, starts, panels[0][0])
     drawn.menus += [_views(figure, *of_one) for of_one in views]
     _share(figure, picture.parts, len(panels))
     _legend(drawn)
@@ -224,20 +227,27 @@ def _inks(trace: Any, mark: Mark) -> Iterator[tuple[str, str, str]]:
             yield path, *SHADES[trace[path]]
 
 
-def _apart(panel: Panel, n: str, webgl: bool) -> Sequence[Any]:
-    """The traces of a panel, on no page."""
+def _quantities(planes: Mapping[str, Panel], webgl: bool) -> list[Sequence[Any]]:
+    """The traces of all planes, of each quantity that they may show; on no page."""
     from plotly.graph_objects import Figure
 
-    _draw(drawn := Drawn(Figure(), webgl), panel, n)
-    return tuple(drawn.figure.data)
+    found = list[Sequence[Any]]()
+    for views in zip(*([panel, *(other for _, other in panel.others)] for panel in planes.values()), strict=True):
+        drawn = Drawn(Figure(), webgl)
+        for n, view in zip(planes, views, strict=True):
+            _draw(drawn, view, n)
+        found.append(tuple(drawn.figure.data))
+    return found
 
 
 def _dressed(trace: Any, mark: Mark, panel: Panel, n: str, told: set[str]) -> Any:
     """What all traces have: axes, hovering, the place in the legend, and the layer that they are of."""
     deep = trace.type in ("scatter3d", "surface")
-    if not deep:
-        trace.update(xaxis=f"x{n}", yaxis=f"y{n}")
+    trace.update({"scene": f"scene{n}"} if deep else {"xaxis": f"x{n}", "yaxis": f"y{n}"})
     if isinstance(mark, FieldMark):
+        if trace.showlegend and trace.name:
+            trace.update(showlegend=trace.name not in told, legendgroup=trace.name)
+            told.add(trace.name)
         return trace
     values = panel.hover if mark.hover is None else mark.hover
     lines = ["%{text}"] * ("%{text}" not in values) if len(mark.told) else [html(mark.about)] if mark.about else []

@@ -125,6 +125,55 @@ def test_several_trainings_share_the_plane_of_all_their_states() -> None:
     assert data.attrs["trainings"][1]["states"] == 5
 
 
+def labels(result: ts.Result) -> list[str]:
+    return [training["label"] for training in result.data.attrs["trainings"]]
+
+
+def test_trainings_are_called_by_their_folders_or_as_they_are_given(tmp_path: Path) -> None:
+    runs = []
+    for place in ("a/lenet", "b/lenet", "resnet"):
+        model = QuadraticBowl(CURVATURE, BOTTOM)
+        with ts.Recorder(tmp_path / place, model) as recorder:
+            for step in range(3):
+                model.load_state_dict({"position": torch.rand(4, dtype=torch.float64)}, strict=False)
+                recorder.record(step=step + 1)
+        runs.append(ts.Trajectory(tmp_path / place))
+    grid: Any = {"x": 2, "y": 2, "progress": False}
+    assert labels(ts.trajectory_plane(bowl(), runs, **grid)) == ["a/lenet", "b/lenet", "resnet"]
+    assert labels(ts.trajectory_plane(bowl(), runs[1], **grid)) == ["lenet"]
+    stored = {"out": tmp_path / "stored", **grid}
+    ts.trajectory_plane(bowl(), runs, **stored)
+    named = dict(zip(("seed 0", "seed 1", "wide"), runs, strict=True))
+    assert labels(ts.trajectory_plane(bowl(), named, **stored)) == list(named)  # they need not be scored again
+    assert labels(ts.load_result(tmp_path / "stored")) == list(named)
+    inside = ts.trajectory_plane(bowl(), named, out="run", **grid)
+    assert inside.path is not None
+    assert inside.path.parent == tmp_path / "a/lenet/results"
+    assert "also=" in inside.path.name
+
+
+def test_trainings_in_memory_are_counted() -> None:
+    pair = [walked(4, seed)[1] for seed in (0, 1)]
+    assert labels(ts.trajectory_plane(bowl(), pair, x=2, y=2, progress=False)) == ["run 1", "run 2"]
+    assert labels(ts.trajectory_plane(bowl(), pair[0], x=2, y=2, progress=False)) == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda one: {"": one}, "called by words"),
+        (lambda one: {3: one}, "called by words"),
+        (lambda one: {"a": one, "b": 3}, "expected a ts.Trajectory, got int"),
+        (lambda one: {"a": 3}, "a mapping of names to them. Got dict"),
+        (lambda one: {}, "a mapping of names to them. Got dict"),
+        (lambda one: [], "a mapping of names to them. Got list"),
+    ],
+)
+def test_what_is_no_training_is_an_error(given: Any, message: str) -> None:
+    with pytest.raises(TrajectoryError, match=message):
+        ts.trajectory_plane(bowl(), given(walked(4)[1]), x=2, y=2, progress=False)
+
+
 def test_buffers_of_the_plane_are_the_last_states() -> None:
     chosen = case("BatchNorm ResNet block")
     states = chosen.states(4)

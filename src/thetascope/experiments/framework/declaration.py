@@ -167,7 +167,9 @@ class Declaration:
         if out != RUN:
             return Path(out)
         subject = self._subject(given)
-        run = getattr(subject[0] if isinstance(subject, list | tuple) else subject, "run", None)
+        several = subject.values() if isinstance(subject, Mapping) else subject
+        first = next(iter(several), None) if isinstance(subject, list | tuple | Mapping) else None
+        run = getattr(subject, "run", None) or getattr(first, "run", None)
         if not isinstance(run, Path):
             raise UsageError(
                 f'out="{RUN}" stores the result in the run directory of the states, and these are of none: pass a path, or the states '

@@ -6,7 +6,7 @@ None loads torch: a result is drawn on a machine that has neither the model nor 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -76,7 +76,12 @@ def picture(data: xr.Dataset, form: Form, /, **options: Any) -> Picture:
             "or leave ax= out"
         )
     pictures = {label: _picture(only(data, label), form, **options) for label in labels}
-    return joined(pictures, form, _scored_on(labels), common=getattr(picture_module(data), "COMMON_AXES", False))
+    return joined(pictures, form, [_scored_on(labels)], common=has_common_axes(data), views=True)
+
+
+def has_common_axes(data: xr.Dataset) -> bool:
+    """Whether the curves of several results are drawn on the same axes."""
+    return getattr(picture_module(data), "COMMON_AXES", False)
 
 
 def _scored_on(labels: Sequence[str]) -> str:
@@ -92,7 +97,7 @@ def _picture(data: xr.Dataset, form: Form, **options: Any) -> Picture:
         make = partial(make, form=form)
     for name in options.keys() - set(known):
         raise ResultError(
-            f'the {"page" if form == "page" else "figure"} of "{_called(data)}" takes no {name}=; it takes '
+            f'the {"page" if form == "page" else "figure"} of "{called(data)}" takes no {name}=; it takes '
             f"{', '.join(f'{option}=' for option in known) or 'no option'}"
         )
     made: Picture = make(data, **options)
@@ -105,17 +110,22 @@ def save_figure(data: xr.Dataset, path: Path, /, **options: Any) -> Path:
     Returns:
         The path.
     """
+    return write_picture(path, partial(draw_matplotlib, data, **options), partial(draw_plotly, data, **options))
+
+
+def write_picture(path: Path, figure: Callable[[], Any], page: Callable[[], PlotlyFigure]) -> Path:
+    """What one of the two draws as a file, whole or not at all.
+
+    Returns:
+        The path.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
 
-    def write(partial: Path) -> None:
+    def write(file: Path) -> None:
         if path.suffix == ".html":
-            draw_plotly(data, **options).write_html(partial, include_plotlyjs=True, config={"showSendToCloud": False}, auto_play=False)
-            return
-        from matplotlib.figure import Figure
-
-        drawn = draw_matplotlib(data, **options)
-        assert isinstance(drawn, Figure)
-        drawn.savefig(partial, format=path.suffix[1:].lower() or "png", dpi=150)
+            page().write_html(file, include_plotlyjs=True, config={"showSendToCloud": False}, auto_play=False)
+        else:
+            figure().savefig(file, format=path.suffix[1:].lower() or "png", dpi=150)
 
     write_atomically(path, write)
     return path
@@ -144,7 +154,7 @@ def picture_module(data: xr.Dataset) -> Any:
     """
     there = _modules("picture")
     if _key(data) not in there:
-        raise ResultError(f'there is no figure for "{_called(data)}"; there are: {", ".join(map(" ".join, there))}')
+        raise ResultError(f'there is no figure for "{called(data)}"; there are: {", ".join(map(" ".join, there))}')
     return import_module(there[_key(data)])
 
 
@@ -166,7 +176,8 @@ def _key(data: xr.Dataset) -> tuple[str, ...]:
     return tuple(str(data.attrs[name]) for name in ("experiment", "level") if name in data.attrs)
 
 
-def _called(data: xr.Dataset) -> str:
+def called(data: xr.Dataset) -> str:
+    """What made it, for people: the experiment and its level."""
     return " ".join(_key(data))
 
 

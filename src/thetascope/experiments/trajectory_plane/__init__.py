@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def trajectory_plane(
     objective: Objective | Mapping[str, Objective],
-    trajectory: Trajectory | Sequence[Trajectory],
+    trajectory: Trajectory | Sequence[Trajectory] | Mapping[str, Trajectory],
     x: AxisOrCount = 51,
     y: AxisOrCount = 51,
     margin: float = 0.3,
@@ -37,8 +37,9 @@ def trajectory_plane(
 
     Args:
         objective: what to score; several by label, ``{"train": …, "test": …}``, give the result a first dim ``data``.
-        trajectory: the recorded states, at least 3; or several trainings, which then share the plane of all their states
-            together, through the last state of the first.
+        trajectory: the recorded states, at least 3; or several trainings, a list or ``{"name": trajectory, …}``, which then share
+            the plane of all their states together, through the last state of the first. Where they have no names, those of
+            their folders name them.
         x: how many values, over the way with its margin; or (low, high, how many).
         y: likewise.
         margin: how far the grid reaches beyond the way on each side, as a share of the way's extent.
@@ -80,7 +81,8 @@ def _together(trajectory: Any, also: Sequence[Path]) -> list[Trajectory]:
 
 
 def _others(subject: Any) -> list[Any] | None:
-    return [training.run for training in subject[1:]] if isinstance(subject, list | tuple) else None
+    several = list(subject.values()) if isinstance(subject, Mapping) else subject
+    return [training.run for training in several[1:]] if isinstance(several, list | tuple) else None
 
 
 def _grid(count: int) -> dict[str, int]:

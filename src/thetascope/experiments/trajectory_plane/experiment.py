@@ -7,7 +7,8 @@ there; Němcová (2021), section 6.5.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.framework.tolerance import checked_tolerance
 from thetascope.experiments.shared.plane_view import PlaneView, component_label, moving_names, short
 from thetascope.experiments.shared.training_path import checked_trajectory, recorded_requests
+from thetascope.files import told_apart
 from thetascope.geometry.pca import Gram, Plane, gram, mean_step_cosine, principal_plane, random_walk_ratio, step_lengths
 from thetascope.geometry.planes import Axis, checked_grid
 from thetascope.scoring.objective import Objective
@@ -30,18 +32,19 @@ COMPONENTS = 10
 
 def source(
     objective: Objective,
-    trajectory: Trajectory | Sequence[Trajectory],
+    trajectory: Trajectory | Sequence[Trajectory] | Mapping[str, Trajectory],
     x: int | Axis,
     y: int | Axis,
     margin: float,
     tolerance: float | None,
 ) -> PointsSource:
     """The states as they are, the plane below them, and its cells."""
-    trainings = _checked_trainings(trajectory)
-    names = moving_names(objective)
+    names, trainings = _checked_runs(trajectory)
+    told = {"trainings": [{"label": name, "states": len(t)} for name, t in zip(names, trainings, strict=True)]}
+    moving = moving_names(objective)
     states = [objective.bind(state) for training in trainings for state in training]
     owner = np.repeat(np.arange(len(trainings)), [len(training) for training in trainings])
-    found = gram(states, names, center=len(trainings[0]) - 1)
+    found = gram(states, moving, center=len(trainings[0]) - 1)
     plane = principal_plane(found)
     ranges = [_range("x", x, plane.coordinates[:, 0], margin), _range("y", y, plane.coordinates[:, 1], margin)]
     xs, ys = checked_grid(*ranges)
@@ -67,8 +70,9 @@ def source(
         attrs={
             **view.attrs(),
             "mean_cosine": cosine,
-            "trainings": [{"label": _name(i, t), "states": len(t)} for i, t in enumerate(trainings)],
+            **told,
         },
+        derive=lambda data: ({}, told),  # in what is stored they may be called otherwise
     )
 
 
@@ -134,13 +138,19 @@ def _range(name: str, axis: object, along: Floats, margin: float) -> Axis:
     return (low - reach, high + reach, int(axis))
 
 
-def _checked_trainings(trajectory: object) -> list[Trajectory]:
+def _checked_runs(trajectory: object) -> tuple[list[str], list[Trajectory]]:
+    """The trainings by their names: as given, else those of their folders, which parents tell apart; numbers for states in memory."""
+    if isinstance(trajectory, Mapping) and any(isinstance(part, Trajectory) for part in trajectory.values()):
+        for name in trajectory:
+            if not isinstance(name, str) or not name.strip():
+                raise TrajectoryError(f'trainings are called by words, as in {{"seed 0": trajectory, …}}. Got {name!r} instead.')
+        return list(trajectory), [checked_trajectory(part) for part in trajectory.values()]
     if isinstance(trajectory, Trajectory):
-        return [trajectory]
+        trajectory = [trajectory]
     if not isinstance(trajectory, Sequence) or isinstance(trajectory, str) or not trajectory:
-        raise TrajectoryError(f"expected a ts.Trajectory or a list of them, got {type(trajectory).__name__}")
-    return [checked_trajectory(part) for part in trajectory]
-
-
-def _name(index: int, training: Trajectory) -> str:
-    return f"training {index + 1} ({len(training)} states)"
+        raise TrajectoryError(
+            f"expected a ts.Trajectory, a list of them or a mapping of names to them. Got {type(trajectory).__name__} instead."
+        )
+    trainings = [checked_trajectory(part) for part in trajectory]
+    unnamed = "run" if len(trainings) == 1 else "run {}"
+    return told_apart([training.folder or Path(unnamed.format(place)) for place, training in enumerate(trainings, 1)]), trainings

@@ -171,7 +171,7 @@ def _walks(data: Any, names: list[str]) -> tuple[Walk, ...]:
     walks = []
     for i in np.unique(training).tolist():
         part = data.isel(state=np.flatnonzero(training == i))
-        label = str(told[i]["label"]) if i < len(told) else f"training {i}"
+        label = str(told[i]["label"]) if i < len(told) else f"run {i + 1}"
         x, y, epoch, progress, off_plane = (
             np.asarray(part[name].values, np.float64) for name in ("path_x", "path_y", "epoch", "progress", "off_plane")
         )
