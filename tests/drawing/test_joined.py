@@ -51,6 +51,8 @@ def test_planes_have_one_scale_over_all_values_and_one_bar() -> None:
     assert one.scale is other.scale
     assert one.scale.levels[[0, -1]].tolist() == pytest.approx([0.1, 2.0])
     np.testing.assert_array_equal(one.values, fields(of(plane(1.0)))[0].values)
+    assert one.pooled is not None
+    np.testing.assert_array_equal(one.pooled, np.concatenate([one.values.ravel(), other.values.ravel()]))
     assert bars(made) == [False, True]
     assert [panel.title for panel in made.parts.panels] == ["low", "high"]
     assert made.notes[0] == "one scale of colours and heights for all"

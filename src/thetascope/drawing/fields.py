@@ -33,6 +33,7 @@ class Field:
         missing: cells without a value.
         not_finite: cells that were scored and have no finite value.
         evaluated: cells that were scored, where others are estimated; None where nothing is.
+        pooled: the values of all fields that are on this one's scale; None where there are no others.
     """
 
     name: str
@@ -43,15 +44,12 @@ class Field:
     not_finite: Bools
     evaluated: Bools | None
     scale: Scale
+    pooled: Floats | None = None
 
     @property
     def shown(self) -> Floats:
         """The values as drawn, nan where there is no finite one."""
         return np.where(self.missing, np.nan, drawable(self.values))
-
-    def on(self, scale: Scale, label: str) -> Field:
-        """The same on another scale, which an axis calls so."""
-        return replace(self, scale=scale, log=scale.log, label=label)
 
     @property
     def marked(self) -> dict[str, Bools]:
@@ -158,12 +156,12 @@ def _scale(name: str, shown: Floats) -> Scale:
     return scale_of(shown, bounded=bool(name != "loss" and len(known) and known.min() >= 0 and known.max() <= 1))
 
 
-def common_scale(fields: Sequence[Field]) -> Scale:
-    """One for all fields of a quantity: that which they have, or that of all their values together."""
-    first = fields[0].scale
-    if all(field.scale.log == first.log and np.array_equal(field.scale.levels, first.levels) for field in fields):
-        return first
-    return _scale(fields[0].name, np.concatenate([field.shown.ravel() for field in fields]))
+def on_one_scale(fields: Sequence[Field]) -> list[Field]:
+    """Fields of one quantity on the scale of all their values, and called the same."""
+    pooled = np.concatenate([field.shown.ravel() for field in fields])
+    scale = _scale(fields[0].name, pooled)
+    label = fields[0].label if len({field.label for field in fields}) == 1 else fields[0].name
+    return [replace(field, scale=scale, log=scale.log, label=label, pooled=pooled) for field in fields]
 
 
 def _notes(attrs: Any) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from thetascope.arrays import Floats
-from thetascope.drawing.fields import Field, common_scale, edges
+from thetascope.drawing.fields import Field, edges, on_one_scale
 from thetascope.drawing.spec import (
     CYCLE,
     DASHES,
@@ -134,24 +134,16 @@ def _with_the_same_panels(pictures: Mapping[str, Picture]) -> dict[str, Picture]
 def _on_one_scale(pictures: Mapping[str, Picture]) -> tuple[dict[str, Picture], list[str]]:
     """Fields of one quantity on one scale; and what must be said of it."""
     fields: dict[str, list[Field]] = {}
-
-    def gathered(panel: Panel) -> None:
-        for shown in (panel, *(other for _, other in panel.others)):
-            for mark in shown.marks:
-                if isinstance(mark, FieldMark):
-                    fields.setdefault(mark.field.name, []).append(mark.field)
-
     for picture in pictures.values():
         for panel in picture.parts.panels:
-            gathered(panel)
-    scales = {name: common_scale(some) for name, some in fields.items()}
-    labels = {name: some[0].label if len({field.label for field in some}) == 1 else name for name, some in fields.items()}
+            for shown in (panel, *(other for _, other in panel.others)):
+                for mark in shown.marks:
+                    if isinstance(mark, FieldMark):
+                        fields.setdefault(mark.field.name, []).append(mark.field)
+    new = {id(old): made for some in fields.values() for old, made in zip(some, on_one_scale(some), strict=True)}
 
     def scaled(panel: Panel) -> Panel:
-        marks = [
-            replace(mark, field=mark.field.on(scales[mark.field.name], labels[mark.field.name])) if isinstance(mark, FieldMark) else mark
-            for mark in panel.marks
-        ]
+        marks = [replace(mark, field=new[id(mark.field)]) if isinstance(mark, FieldMark) else mark for mark in panel.marks]
         return replace(panel, marks=marks, others=[(name, scaled(other)) for name, other in panel.others])
 
     made = {label: replace(picture, parts=_changed(picture.parts, scaled)) for label, picture in pictures.items()}
