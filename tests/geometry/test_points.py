@@ -34,6 +34,10 @@ def tensor_at(table: Points, k: int, name: str = WEIGHT) -> Tensor:
 
 
 class TestCombine:
+    def test_eight_bits_are_combined_as_wider_ones_are(self) -> None:
+        parts = {0: torch.tensor([1.0, 2.0]).to(torch.float8_e4m3fn), 1: torch.tensor([2.0, 4.0]).to(torch.float8_e4m3fn)}
+        assert combine({0: 0.5, 1: 0.5}, parts).float().tolist() == [1.5, 3.0]
+
     @given(st.lists(coefficients, min_size=1, max_size=5), st.integers(0, 99))
     def test_is_the_sum_that_numpy_takes(self, factors: list[float], seed: int) -> None:
         parts = np.random.default_rng(seed).normal(size=(len(factors), 3, 4))

@@ -238,3 +238,13 @@ def test_a_step_that_turns_training_off_does_not_turn_the_estimate_off() -> None
         found = recalibrated_by(Objective.from_step(model, data, step), state, data)
     expected = recalibrated_by(Objective(BLOCK.model(), data), state, data)
     assert all(torch.equal(found[name], expected[name]) for name in STATISTICS)
+
+
+def test_norms_that_are_held_in_evaluation_mode_keep_their_statistics() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4), nn.BatchNorm1d(4)).train()
+    model[1].eval()
+    x = torch.randn(8, 4)
+    data = [(x, torch.zeros(8).long())]
+    found = recalibrated_by(Objective(model, data), dict(model.state_dict()) | {"1.running_mean": torch.ones(4)}, data)
+    assert found["1.running_mean"].equal(torch.ones(4))
+    assert not found["3.running_mean"].equal(torch.zeros(4))

@@ -290,7 +290,8 @@ def _combined(coefficients: Mapping[int, float], parts: Mapping[int, Tensor], ex
         if total is None:
             total = parts[b].to(wide, copy=True).mul_(coefficient)
         else:
-            total.add_(parts[b], alpha=coefficient)  # in the wider type, without a wide copy
+            part = parts[b].to(wide) if parts[b].element_size() == 1 else parts[b]  # eight bits are not promoted
+            total.add_(part, alpha=coefficient)  # in the wider type, without a wide copy
     assert total is not None
     return total.to(example.dtype)
 

@@ -50,13 +50,16 @@ class BoundModel:
         self._writes_buffers: bool | None = None
         self.step, self._stepper = step, _Stepper(self.model, step)
         self.space = ParameterSpace.of_model(self.model)
+        modules = [*self.model.named_modules()]
+        self.held_in_evaluation = frozenset(name for name, module in modules if self.model.training and not module.training)
+        """Modules whose statistics the caller holds fixed: in evaluation mode within a model in training mode."""
         self._differentiable = {name for name, p in self.model.named_parameters() if p.requires_grad} if gradients else frozenset[str]()
         self._own = {n: t for n, t in named_tensors(self.model).items() if n not in self.space.tensors and n not in self.space.ties}
 
     def evaluated_in(self, dtype: torch.dtype | None) -> BoundModel:
         """The same model and step in another dtype."""
-        other = BoundModel(self.model, self.step, self.device, dtype, gradients=self.gradients)
-        other.forgets = self.forgets
+        other = copy.copy(self)
+        other.dtype, other._writes_inputs, other._writes_buffers = dtype, None, None
         return other
 
     @contextmanager

@@ -99,14 +99,18 @@ class Statistics:
 
 
 def statistics_of(model: BoundModel, batch: Any) -> Statistics:
-    """Find what keeps running statistics. Call it within the model's `running`; a batch is looked at where other libraries' may be."""
-    modules = dict(model.model.named_modules())
+    """Find what keeps running statistics, but what the caller holds in evaluation mode while the model trains.
+
+    Call it within the model's `running`; a batch is looked at where other libraries' layers may be.
+    """
+    modules = {name: module for name, module in model.model.named_modules() if name not in model.held_in_evaluation}
     norms = [name for name, m in modules.items() if isinstance(m, _NormBase) and m.track_running_stats and m.running_mean is not None]
     vectors = {name for each in spectral_of(model) for name in (each.left, each.right)}
     floating = {name for name in model.space.buffers if model.space.tensors[name].floating and name not in vectors}
     owned: dict[str, list[str]] = {}
     for buffer in sorted(floating):
-        owned.setdefault(buffer.rpartition(".")[0], []).append(buffer)
+        if (owner := buffer.rpartition(".")[0]) in modules:
+            owned.setdefault(owner, []).append(buffer)
     unsure = {name: owned[name] for name in norms if type(modules[name]).forward not in PLAIN and name in owned}
     if unsure:  # with a momentum of 1 nothing is left of what was there, as with torch's own
         found = _probed(model, batch, norms, unsure, updates=1)
