@@ -86,6 +86,16 @@ def test_flat_traces_are_plain_where_webgl_may_not_be() -> None:
     assert types[0].meta == types[1].meta
 
 
+def test_a_narrow_page_has_panels_below_one_another() -> None:
+    row = drawn_of(picture(panel(title="one"), panel(title="two", x_label="long " * 20), shared=True)).narrow
+    assert row["yaxis.domain"][0] > row["yaxis2.domain"][1] == row["annotations"][1]["y"]
+    assert row["yaxis2.showticklabels"]  # no other stands beside it
+    assert max(map(len, row["xaxis2.title.text"].split("<br>"))) <= 32
+    stack = drawn_of(Picture(title="", notes=(), parts=stacked([panel(), panel()]), width=6, height=4))
+    assert not {"yaxis.domain", "annotations"} & stack.narrow.keys()
+    assert stack.narrow["height"] > stack.figure.layout.height  # the legend stands below
+
+
 def test_axes_say_what_the_panel_says() -> None:
     said = panel(x_label="x\ny", y_log=True, y_range=(1.0, 100.0), x_ticks=([0.0, 1.0], ["a", "b"]))
     (ax,) = figure_of(picture(said)).axes

@@ -45,6 +45,9 @@ FEW = 8
 """A legend of more entries stands beside the panels."""
 MANY = 500
 """More points than this are drawn by WebGL."""
+SMALL, FURNITURE, FURNITURE_BELOW, LISTED, LINE = 200, 240, 128, 21, 32
+"""On a narrow page: the least height of a panel, what of a picture's is none of the panels', what stands below all of them, an entry of the
+legend, and characters of a line."""
 SLIDER = 130
 """Pixels of a slider below a page."""
 LONG_TITLE = 40
@@ -74,6 +77,7 @@ class Drawn:
         room: pixels that a legend needs below the panels.
         inks: of each trace on the page's own ground the paths of colours, and what each is in light and in dark.
         cursors: of each panel over α its axes, its name, and the traces that are read off along it.
+        narrow: what a narrow page changes in the layout, by paths.
     """
 
     figure: Figure
@@ -84,6 +88,7 @@ class Drawn:
     room: int = 0
     inks: list[tuple[int, str, str, str]] = field(default_factory=list)
     cursors: list[dict[str, Any]] = field(default_factory=list)
+    narrow: dict[str, Any] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
 
 
@@ -129,7 +134,7 @@ def drawn_of(picture: Picture, *, webgl: bool = True) -> Drawn:
     drawn.menus += [_views(figure, *of_one) for of_one in views]
     _share(figure, picture.parts, len(panels))
     _legend(drawn)
-    figure.update_layout(meta={"panels": "grid"} if picture.grid else None)
+    drawn.narrow = _narrow(figure, picture, panels)
     return drawn
 
 
@@ -137,7 +142,7 @@ def _placed(part: Panel | Parts, across: Any, down: Any, height: float) -> Itera
     """Each panel with its place along both axes, of a page so many pixels high."""
     if isinstance(part, Panel):
         if part.marks:
-            yield part, list(across), list(down)
+            yield part, *(np.round(ends, 5).tolist() for ends in (across, down))
         return
     if part.columns:
         yield from _placed(part.rows, across, down, height)
@@ -207,7 +212,7 @@ def _draw(drawn: Drawn, panel: Panel, n: str, moving: Sequence[int] = ()) -> lis
             drawn.inks += [] if _is_plane(panel) else [(len(figure.data), *ink) for ink in _inks(trace, mark)]
             figure.add_trace(trace)
     if panel.over_alpha and curves:
-        drawn.cursors.append({"axes": [f"x{n}", f"y{n}"], "name": panel.y_label or panel.title, "curves": curves})
+        drawn.cursors.append({"axes": [f"x{n}", f"y{n}"], "name": _escaped(panel.y_label or panel.title), "curves": curves})
     return starts
 
 
@@ -220,9 +225,10 @@ def _plainer(trace: Any, webgl: bool, *, moves: bool) -> Any:
 
 
 def _inks(trace: Any, mark: Mark) -> Iterator[tuple[str, str, str]]:
-    """The colours that a ground of another kind changes, by their paths; the edge of a marker that has a face lies on that."""
-    has_face = isinstance(mark, Line) and mark.face not in ("", "none")
-    for path in ("line.color", "marker.color", *(["marker.line.color"] if not has_face else [])):
+    """The colours that a ground of another kind changes, by their paths; those of edges that lie on a face of their own stay."""
+    on_ground = ["line.color"] if not isinstance(mark, Boxes) else []
+    on_ground += ["marker.line.color"] if not isinstance(mark, Line) or mark.face in ("", "none") else []
+    for path in ("marker.color", *on_ground):
         if path in trace and isinstance(trace[path], str) and trace[path] in SHADES:
             yield path, *SHADES[trace[path]]
 
@@ -454,6 +460,38 @@ def _legend(drawn: Drawn) -> None:
     elif len(names) > FEW:
         return
     figure.update_layout(legend=legend)
+
+
+def _narrow(figure: Figure, picture: Picture, panels: Sequence[tuple[Panel, Any, Any]]) -> dict[str, Any]:
+    """Panels of a row or a grid below one another, titles in lines, the legend below them, a surface from farther away."""
+    things = [thing for thing in (*figure.data, *figure.layout.shapes) if thing.showlegend is not False and thing.name]
+    names = {thing.legendgroup or thing.name for thing in things}
+    entries, height = len(names) if len(names) <= FEW else 0, figure.layout.height
+    changed: dict[str, Any] = {"showlegend": bool(entries), "height": height + LISTED * entries}
+    legend = {"x": 0, "xref": "container", "xanchor": "left", "y": 0, "yref": "container", "yanchor": "bottom", "orientation": "h"}
+    changed["legend"] = {**legend, "font": {"size": 11}}
+    if figure.layout.scene.camera.eye.x is not None:
+        changed["scene.camera.eye"] = {axis: 1.3 * figure.layout.scene.camera.eye[axis] for axis in "xyz"}
+    for number, (panel, _, _) in enumerate(panels, 1):
+        n = "" if number == 1 else str(number)
+        if figure.layout[f"xaxis{n}"].title.text and max(map(len, panel.x_label.split("\n"))) > LINE:
+            changed[f"xaxis{n}.title.text"] = _escaped("\n".join(wrapped([line], LINE) for line in panel.x_label.split("\n")))
+        if len(panel.y_label) > LONG_TITLE:
+            changed[f"yaxis{n}.title.text"] = _escaped(panel.y_label.split(" (")[0])
+    is_row = len({across[0] for _, across, _ in panels}) == len(panels)
+    if len(panels) == 1 or not (picture.grid or is_row):
+        return changed
+    each, titles = SMALL if picture.grid else max(SMALL, height - FURNITURE), []
+    whole = len(panels) * (each + BELOW) - BELOW
+    for number, (panel, _, _) in enumerate(panels, 1):
+        n, top = "" if number == 1 else str(number), round(1 - (number - 1) * (each + BELOW) / whole, 5)
+        changed |= {f"xaxis{n}.domain": [0, 1], f"yaxis{n}.domain": [round(max(top - each / whole, 0), 5), top]}
+        changed |= {f"yaxis{n}.showticklabels": True} if picture.parts.shared else {}
+        if panel.title:
+            text = wrapped([f"{panel.name}: {panel.title}" if picture.grid and panel.name else panel.title], LINE)
+            place = {"x": 1, "xref": "paper", "xanchor": "right", "y": top, "yref": "paper", "yanchor": "bottom"}
+            titles.append({"text": _escaped(text), "showarrow": False, "align": "right", "name": panel.name or None, **place})
+    return changed | {"annotations": titles, "height": whole + FURNITURE_BELOW + LISTED * entries}
 
 
 def _walk(figure: Figure, moving: Moving, starts: Sequence[int], panel: Panel) -> None:

@@ -21,7 +21,7 @@ from thetascope.report.provenance import certainty, doubts
 from thetascope.report.run import Run, read_run
 
 FILE = "report.html"
-SCRIPTS = ("theme.js", "narrow.js", "pictures.js", "controls.js", "planes.js", "downloads.js", "tables.js", "start.js")
+SCRIPTS = ("theme.js", "pictures.js", "controls.js", "planes.js", "downloads.js", "tables.js", "start.js")
 
 
 def write_report(run: PathLike, results: Iterable[Given] | Given | None = None) -> Path:

@@ -71,6 +71,7 @@ def picture_of(picture: Picture, name: str) -> PagePicture:
         "walk": drawn.moving and {"prefix": drawn.moving.prefix, "labels": [label for label, _ in drawn.moving.frames]},
         "inks": drawn.inks,
         "cursors": drawn.cursors,
+        "narrowly": drawn.narrow | {"height": drawn.narrow["height"] + BESIDE, "margin": MARGIN | {"l": 8, "r": 8}},
     }
     return PagePicture(name, picture.title, picture.notes, height, data=safe_json(json.loads(to_json_plotly(content))))
 

@@ -25,7 +25,7 @@ import thetascope as ts
 from thetascope import experiments
 from thetascope.drawing.notebook import NotebookFigure
 from thetascope.errors import ResultError
-from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly, notes_of, picture_module, png, save_figure
+from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly, picture, picture_module, png, save_figure
 
 HOSTILE = "<img src=x onerror=alert(1)> $_{$"
 GROUND = "#102030"
@@ -170,7 +170,7 @@ ATTRS = [{"experiment": name, **level} for name in STRANGE for level in LEVELS] 
 @pytest.mark.parametrize("attrs", ATTRS, ids=str)
 def test_names_of_strangers_lead_nowhere(attrs: dict[str, Any]) -> None:
     data = xr.Dataset(attrs=attrs)
-    for draw in (draw_matplotlib, draw_plotly, notes_of):
+    for draw in (draw_matplotlib, draw_plotly):
         with pytest.raises(ResultError, match=r"there is no figure for .*; there are: compare_paths model, .*, surface, trajectory_plane"):
             draw(data)
     assert png(data) is None
@@ -197,7 +197,7 @@ def test_a_picture_in_an_added_folder_is_found(tmp_path: Path, monkeypatch: pyte
     figure = draw_matplotlib(data, size=3.0)
     assert isinstance(figure, Figure)
     assert figure.get_suptitle() == "a title: 2 at 3"
-    assert notes_of(data) == ("a note",)
+    assert picture(data, "page").notes == ("a note",)
     assert save_figure(data, tmp_path / "new" / "a.svg").read_text().startswith("<?xml")
     with pytest.raises(ResultError, match=r'the figure of "a_new_one fine" takes no layer=; it takes size='):
         draw_matplotlib(data, layer="0")
@@ -209,7 +209,7 @@ def test_a_picture_in_an_added_folder_is_found(tmp_path: Path, monkeypatch: pyte
 
 
 def test_every_picture_says_what_its_notes_say(kind: Kind, results: dict[str, ts.Result]) -> None:
-    notes = notes_of(results[kind.name].data)
+    notes = picture(results[kind.name].data, "page").notes
     assert notes
     assert all(isinstance(note, str) and note for note in notes)
 

@@ -18,7 +18,7 @@ from torch import nn
 import thetascope as ts
 from thetascope.drawing.spec import Bars, Line, Panel
 from thetascope.errors import ResultError
-from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly, notes_of
+from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly
 from thetascope.experiments.layer_roles.picture import BAR, picture
 from thetascope.experiments.layer_roles.ranking import ranked
 from thetascope.experiments.layer_roles.words import WORDS
@@ -89,7 +89,7 @@ def test_layers_are_ranked_by_share(data: xr.Dataset) -> None:
     assert not loss.x_log
     assert "threshold" not in lines(accuracy)
     assert ends(accuracy)[0] == pytest.approx(data["reinit_accuracy"].values[[3, 1, 0, 2]].tolist())
-    assert "10 samples" in notes_of(data)[0]
+    assert "10 samples" in picture(data).notes[0]
 
 
 def test_undecided_layers_come_last_in_their_own_order(data: xr.Dataset) -> None:
@@ -233,16 +233,16 @@ def test_losses_far_beyond_the_gain_are_drawn_on_a_logarithmic_axis(data: xr.Dat
 def test_what_a_reader_must_know_stands_below_the_title() -> None:
     chosen = case("tied attention")
     objective = ts.Objective(chosen.model(), chosen.data(), loss=chosen.loss)
-    notes = notes_of(ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(2)), draws=2, progress=False).data)
+    notes = picture(ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(2)), draws=2, progress=False).data).notes
     assert any("never called" in note and "attention.out_proj" in note for note in notes)
     assert any("normal distribution" in note and "attention.in_proj_weight" in note for note in notes)
     normed = case("BatchNorm ResNet block")
     objective = ts.Objective(normed.model(), normed.data(), loss=normed.loss, buffers="path")
-    statistics = notes_of(ts.layer_roles(objective, ts.Trajectory.from_states(normed.states(2)), draws=2, progress=False).data)
+    statistics = picture(ts.layer_roles(objective, ts.Trajectory.from_states(normed.states(2)), draws=2, progress=False).data).notes
     assert "re-initialised with their running statistics, re-randomised without: norm1, norm2" in statistics
     objective = ts.Objective(chosen.model(), chosen.data(), loss=chosen.loss)
     same = ts.layer_roles(objective, ts.Trajectory.from_states(chosen.states(1) * 2), draws=2, progress=False).data
-    assert any(note.startswith("undecided: the training gained nothing") for note in notes_of(same))
+    assert any(note.startswith("undecided: the training gained nothing") for note in picture(same).notes)
     assert {row.role for row in ranked(same)[1]} == {"undecided"}
 
 

@@ -141,11 +141,6 @@ def png(data: xr.Dataset) -> bytes | None:
     return drawn._repr_png_() if isinstance(drawn, NotebookFigure) else None
 
 
-def notes_of(data: xr.Dataset) -> tuple[str, ...]:
-    """What the figure says below its title."""
-    return picture(data, "page").notes
-
-
 def picture_module(data: xr.Dataset) -> Any:
     """The module that draws data of that experiment and level.
 

@@ -36,7 +36,7 @@
       ys.push(there.map((place) => heights[place]));
       if (there.length && there.length <= 6) {
         const values = there.map((place) => `${report.plain(shown[place].name)} ${heights[place].toPrecision(4)}`);
-        told.push(`${name}: ${values.join(", ")}`);
+        told.push(`${report.plain(name)}: ${values.join(", ")}`);
       }
     }
     const lines = picture.cursors.map(({ axes: [x, y] }) => ({

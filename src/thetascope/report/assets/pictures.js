@@ -15,6 +15,15 @@
     keys.reduce((inner, key) => (inner[key] ??= {}), object)[last] = value;
   };
 
+  // On a narrow page colour bars lie above the picture; what the menus would put there too.
+  const layBars = (picture) => {
+    const lying = (bar) =>
+      bar && { ...bar, orientation: "h", x: 0, xanchor: "left", y: 1.0, yanchor: "bottom", len: 1, thickness: 10, title: { ...bar.title, side: "top" } };
+    for (const trace of picture.data) if (trace.colorbar) trace.colorbar = lying(trace.colorbar);
+    for (const { buttons } of picture.menus) {
+      for (const { args } of buttons) if (Array.isArray(args?.[0]?.colorbar)) args[0].colorbar = args[0].colorbar.map(lying);
+    }
+  };
   class Picture {
     constructor(element) {
       this.element = element;
@@ -40,8 +49,8 @@
       this.narrow = this.plot.clientWidth < NARROW;
       this.wide = structuredClone(this.layout);
       if (this.narrow) {
-        Object.assign(this.layout, report.narrowed(this.wide, this.data));
-        report.narrowBars(this);
+        this.layout = this.fitted(true);
+        layBars(this);
       }
       report.planes.build(this);
       this.layout.template = report.template();
@@ -56,6 +65,13 @@
     // The page says how large a picture is, and plotly follows: in both directions, or it would follow in none.
     setHeight(height) {
       this.plot.style.height = `${height}px`;
+    }
+
+    // The picture says what a narrow page changes.
+    fitted(narrow) {
+      const layout = structuredClone(this.wide);
+      for (const [path, value] of Object.entries(narrow ? this.narrowly : {})) report.put(layout, path, structuredClone(value));
+      return layout;
     }
 
     // The picture says which of its colours are others on dark ground.
@@ -82,7 +98,7 @@
       }
       this.narrow = narrow;
       const keep = { template: report.template(), shapes: this.plot.layout.shapes, autosize: true };
-      const layout = { ...structuredClone(this.wide), ...(narrow ? report.narrowed(this.wide, this.data) : {}), ...keep };
+      const layout = { ...this.fitted(narrow), ...keep };
       this.setHeight(layout.height);
       Plotly.react(this.plot, this.plot.data, { ...layout, height: undefined }, config).then(() => report.controls.drawn(this));
     }
