@@ -69,9 +69,8 @@
     if (layout.scene) {
       const { eye } = layout.scene.camera;
       const far = { x: 1.2 * eye.x, y: 1.2 * eye.y, z: 1.2 * eye.z };
-      const short = Object.fromEntries(
-        ["xaxis", "yaxis", "zaxis"].map((key) => [key, { ...layout.scene[key], title: { text: (layout.scene[key]?.title?.text ?? "").split(/ \(|, /)[0] } }]),
-      );
+      const first = (key) => (key === "zaxis" ? "" : (layout.scene[key]?.title?.text ?? "").split(/ \(|, /)[0]); // the bar says what heights are
+      const short = Object.fromEntries(["xaxis", "yaxis", "zaxis"].map((key) => [key, { ...layout.scene[key], title: { text: first(key) } }]));
       changed.scene = { ...layout.scene, ...short, camera: { ...layout.scene.camera, eye: far } };
     }
     return changed;
