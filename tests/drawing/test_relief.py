@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -212,3 +213,11 @@ def test_a_mark_may_say_from_where_it_is_seen() -> None:
     assert (ax.elev, ax.azim) == (20, 30)
     eye = page_of(whole).layout.scene.camera.eye
     np.testing.assert_allclose([np.degrees(np.arctan2(eye.y, eye.x)), np.degrees(np.arctan2(eye.z, np.hypot(eye.x, eye.y)))], [30, 20])
+
+
+def test_a_file_of_vectors_holds_the_surface_as_an_image() -> None:
+    ax, file = in_space(picture(bowl())), BytesIO()
+    ax.figure.savefig(file, format="svg")
+    text = file.getvalue().decode()
+    assert text.count("<image") == 1
+    assert len(text) < 300_000

@@ -10,7 +10,7 @@ import numpy as np
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import Field, GridInfo, edges, lonely
 from thetascope.drawing.legends import wrapped
-from thetascope.drawing.relief import FLOOR, PALE, Relief, relief_of, view_of
+from thetascope.drawing.relief import FLOOR, PALE, Relief, best_view, relief_of
 from thetascope.drawing.style import GREY, VERMILION, ink
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _draw_3d(ax: Any, mark: FieldMark) -> None:
 
     grid, field = mark.grid, mark.field
     scale, colors, relief = field.scale, colormaps[field.color_map], relief_of(grid, field)
-    tilt, turn = view_of(mark, relief)
+    tilt, turn = mark.view or best_view(relief)
     x, y = np.meshgrid(relief.x, relief.y)
     ax.computed_zorder = False  # the way lies above the surface, and that above its contours
     nodes = np.stack([x, y, relief.heights], axis=-1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import Field, GridInfo, edges, lonely
-from thetascope.drawing.relief import FLOOR, HAIR, PAGE_FINE, PALE, relief_of, view_of
+from thetascope.drawing.relief import FLOOR, HAIR, PAGE_FINE, PALE, best_view, relief_of
 from thetascope.drawing.spec import FieldMark, Panel
 from thetascope.drawing.style import GREY, VERMILION, html
 
@@ -74,7 +74,7 @@ def _space(mark: FieldMark, scales: dict[str, Any]) -> list[Any]:
     told = f"{name} {'≈ ' if max(relief.pieces) > 1 else ''}%{{customdata:.4g}}"
     at: dict[str, Any] = {"x": relief.x.tolist(), "y": relief.y.tolist(), "hovertemplate": _HOVER.replace("%{text}", told)}
     at |= {"z": _short(relief.heights), "customdata": _short(relief.values)}
-    light = {"lighting": LIGHT, "lightposition": _position(view_of(mark, relief), 25, -60, 1e5)}
+    light = {"lighting": LIGHT, "lightposition": _position(mark.view or best_view(relief), 25, -60, 1e5)}
     traces = [Surface(**at, **colors, **scales["bar"], **light)]
     pale = {**at, "z": _short(np.where(relief.cut, relief.heights + HAIR / 2, np.nan)), "opacity": 1 - PALE, "showscale": False}
     pale |= {"colorscale": [[0, "white"], [1, "white"]], "customdata": None, "hovertemplate": None, "hoverinfo": "skip"}
@@ -141,7 +141,7 @@ def plane_layout(figure: Figure, panel: Panel, n: str = "") -> None:
     axes = {f"{name}axis": {**BARE, "title": {"text": _brief(label)}} for name, label in titles.items()}
     axes["zaxis"] |= _scales(field)["ticks"]
     sides, center = (relief := relief_of(found, field)).sides, {"x": 0, "y": 0, "z": -0.18}
-    camera = {"eye": _position(view_of(_shown(panel), relief), 0, 0, FAR * (sides[0] + sides[1])), "center": center}
+    camera = {"eye": _position(_shown(panel).view or best_view(relief), 0, 0, FAR * (sides[0] + sides[1])), "center": center}
     box = {"aspectmode": "manual", "aspectratio": dict(zip("xyz", sides, strict=True))}
     place = {name: figure.layout[f"{name}axis{n}"].domain for name in "xy"}
     figure.update_layout({f"scene{n}": {**axes, **box, "camera": camera, "domain": place}})

@@ -60,8 +60,14 @@ class Relief:
 
     def at(self, x: Any, y: Any) -> Floats:
         """The heights of points on the surface, nan beside it and in holes."""
-        i, j = (_places(at, wanted) for at, wanted in ((self.x, x), (self.y, y)))
-        return _sampled(self.heights, i, j)
+        from scipy.ndimage import map_coordinates
+
+        steps = [
+            np.round((np.asarray(wanted, np.float64) - at[0]) / (at[-1] - at[0] or 1.0) * (len(at) - 1), 9)
+            for at, wanted in ((self.y, y), (self.x, x))
+        ]
+        flat, node = (map_coordinates(self.heights, steps, order=order, cval=np.nan) for order in (1, 0))
+        return np.where(np.isnan(flat), node, flat)  # a node beside a hole is there
 
     @property
     def contours(self) -> list[tuple[float, Floats]]:
@@ -77,12 +83,10 @@ class Relief:
     def normals(self) -> Floats:
         """Upwards from each node ``[ny, nx, 3]``, of length 1, in the box's proportions."""
         wide, deep, tall = self.sides
-        rise = [np.zeros_like(self.heights)] * 2
-        for axis, (at, side) in enumerate(((self.y, deep), (self.x, wide))):
-            if len(at) > 1:
-                places = np.linspace(0.0, side, len(at))
-                rise[axis] = np.gradient(_filled(self.heights), places, axis=axis) * tall / (1 - FLOOR)
-        normals = np.stack([-rise[1], -rise[0], np.ones_like(self.heights)], axis=-1)
+        ny, nx = self.heights.shape
+        up = _filled(self.heights) * tall / (1 - FLOOR)
+        slopes = np.gradient(up, np.linspace(0, deep, ny), np.linspace(0, wide, nx)) if min(ny, nx) > 1 else np.zeros((2, ny, nx))
+        normals = np.stack([-slopes[1], -slopes[0], np.ones((ny, nx))], axis=-1)
         return np.asarray(normals / np.linalg.norm(normals, axis=-1, keepdims=True), np.float64)
 
 
@@ -133,11 +137,6 @@ def pieces_of(shape: tuple[int, ...], fine: int = FINE) -> tuple[int, ...]:
     return tuple(int(np.clip(round(fine / max(count - 1, 1)), 1, FINEST)) if min(shape) > 1 else 1 for count in shape)
 
 
-def view_of(mark: FieldMark, relief: Relief) -> tuple[float, float]:
-    """From where the surface of a mark is seen."""
-    return mark.view or best_view(relief)
-
-
 def _label(field: Field, exact: Floats) -> str:
     beyond = {"above": exact > 1 + 1e-9, "below": exact < -1e-9}
     ends = {"above": field.scale.levels[-1:], "below": field.scale.levels[:1]}
@@ -153,27 +152,6 @@ def _filled(heights: Floats) -> Floats:
     if not holes.any() or holes.all():
         return np.nan_to_num(heights)
     return np.asarray(heights[tuple(distance_transform_edt(holes, return_distances=False, return_indices=True))], np.float64)
-
-
-def _places(at: Floats, wanted: Any) -> Floats:
-    """Where values lie along an even axis, in steps; nan beside it."""
-    if len(at) == 1:
-        return np.where(np.isclose(wanted, at[0]), 0.0, np.nan)
-    places = (np.asarray(wanted, np.float64) - at[0]) / (at[-1] - at[0]) * (len(at) - 1)
-    inside = (places > -1e-6) & (places < len(at) - 1 + 1e-6)
-    return np.where(inside, np.clip(places, 0, len(at) - 1), np.nan)
-
-
-def _sampled(heights: Floats, i: Floats, j: Floats) -> Floats:
-    """Between nodes, as flat pieces have it; a node itself needs no neighbour."""
-    there = np.isfinite(i) & np.isfinite(j)
-    i, j = np.where(there, i, 0.0), np.where(there, j, 0.0)
-    found = np.zeros(i.shape)
-    for row, down in ((np.floor(j).astype(int), 1 - j % 1), (np.ceil(j).astype(int), j % 1)):
-        for column, across in ((np.floor(i).astype(int), 1 - i % 1), (np.ceil(i).astype(int), i % 1)):
-            share = down * across
-            found += np.where(share > 0, share * heights[row, column], 0.0)
-    return np.where(there, found, np.nan)
 
 
 def best_view(relief: Relief) -> tuple[float, float]:

@@ -470,10 +470,11 @@ def _narrow(figure: Figure, picture: Picture, panels: Sequence[tuple[Panel, Any,
     changed: dict[str, Any] = {"showlegend": bool(entries), "height": height + LISTED * entries}
     legend = {"x": 0, "xref": "container", "xanchor": "left", "y": 0, "yref": "container", "yanchor": "bottom", "orientation": "h"}
     changed["legend"] = {**legend, "font": {"size": 11}}
-    if figure.layout.scene.camera.eye.x is not None:
-        changed["scene.camera.eye"] = {axis: 1.3 * figure.layout.scene.camera.eye[axis] for axis in "xyz"}
     for number, (panel, _, _) in enumerate(panels, 1):
         n = "" if number == 1 else str(number)
+        if _is_plane(panel):
+            changed[f"scene{n}.camera.eye"] = {axis: 1.2 * figure.layout[f"scene{n}"].camera.eye[axis] for axis in "xyz"}
+            changed[f"scene{n}.zaxis.title.text"] = ""  # the bar says what heights are
         if figure.layout[f"xaxis{n}"].title.text and max(map(len, panel.x_label.split("\n"))) > LINE:
             changed[f"xaxis{n}.title.text"] = _escaped("\n".join(wrapped([line], LINE) for line in panel.x_label.split("\n")))
         if len(panel.y_label) > LONG_TITLE:
@@ -485,7 +486,9 @@ def _narrow(figure: Figure, picture: Picture, panels: Sequence[tuple[Panel, Any,
     whole = len(panels) * (each + BELOW) - BELOW
     for number, (panel, _, _) in enumerate(panels, 1):
         n, top = "" if number == 1 else str(number), round(1 - (number - 1) * (each + BELOW) / whole, 5)
-        changed |= {f"xaxis{n}.domain": [0, 1], f"yaxis{n}.domain": [round(max(top - each / whole, 0), 5), top]}
+        domains = {"x": [0, 1], "y": [round(max(top - each / whole, 0), 5), top]}
+        changed |= {f"{axis}axis{n}.domain": domain for axis, domain in domains.items()}
+        changed |= {f"scene{n}.domain": domains} if _is_plane(panel) else {}
         changed |= {f"yaxis{n}.showticklabels": True} if picture.parts.shared else {}
         if panel.title:
             text = wrapped([f"{panel.name}: {panel.title}" if picture.grid and panel.name else panel.title], LINE)

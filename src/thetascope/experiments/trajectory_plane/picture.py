@@ -182,7 +182,7 @@ def _walked(found: PlaneInfo, field: Field, kind: str) -> tuple[Panel, Moving]:
         own, label = walk.own[field.name], f"{walk.label}, at the states themselves"
         deep: dict[str, Any] = {"x": walk.x, "y": walk.y, "color": style["color"], "hover": ""}
         marks.append(Line(**deep, z="surface", width=4.5, label=f"{walk.label}, on the plane below the states"))
-        marks.append(Line(**deep, z=own, width=1.5, dash="dot", label=label, marker="circle", size=6, edge="white", told=told))
+        marks.append(Line(**deep, z=own, width=1.5, dash="dot", label=label, marker="circle", size=5, edge="white", told=told))
     times = np.unique(np.concatenate([times_of(walk) for walk in found.walks]))
     times = times[np.diff(times, append=np.inf) > 1e-9]
     times = times[np.unique(np.linspace(0, len(times) - 1, LONGEST).round().astype(int))]
