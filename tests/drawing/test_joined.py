@@ -162,6 +162,12 @@ def test_names_along_an_axis_and_backward_axes_stay() -> None:
     assert one.x_range[1] > 3.0
 
 
+def test_an_axis_of_words_runs_on_backwards() -> None:
+    bars_of = {label: Bars(at=["flat", "bump"][:count], lengths=[0.5] * count, across=True) for label, count in (("a", 1), ("b", 2))}
+    pair = {label: of(Panel(marks=[bar], y_range=(len(bar.at) - 0.5, -0.5))) for label, bar in bars_of.items()}
+    assert [panel.y_range for panel in joined(pair, "page").parts.panels] == [(1.5, -0.5)] * 2
+
+
 def test_what_only_some_show_is_called_by_their_label() -> None:
     pair = {
         "a": of(Panel(marks=[curve([1, 2], label="conv1 (0.5)"), Edge(at=[0.0])])),

@@ -180,9 +180,8 @@ def _on_common_axes(panels: Sequence[Panel]) -> list[Panel]:
             continue
         log = any(getattr(panel, f"{axis}_log") for panel in panels) and bool((values > 0).all())
         if all(ends is not None for ends in own) or _plane(panels[0]) is not None:
-            new |= {
-                f"{axis}_range": (values.min(), values.max()) if own[0] is None or own[0][0] < own[0][1] else (values.max(), values.min())
-            }
+            ends = float(values.min()), float(values.max())
+            new[f"{axis}_range"] = ends[::-1] if own[0] is not None and own[0][0] > own[0][1] else ends
         else:
             new |= {f"{axis}_log": log, f"{axis}_range": _around(values, log=log)}
     return [replace(panel, **new) for panel in panels]
@@ -200,9 +199,10 @@ def _reach(panel: Panel, axis: str) -> Floats:
             spread = 0.0 if is_x or mark.spread is None else mark.spread
             found += [np.ravel(mark.x)] if is_x else [np.ravel(np.asarray(mark.y) - spread), np.ravel(np.asarray(mark.y) + spread)]
         elif isinstance(mark, Bars):
-            ends = np.asarray(mark.at, np.float64), np.ravel(np.add(mark.base, mark.lengths))
-            half = mark.width / 2
-            found += [ends[1], np.ravel(mark.base)] if mark.across == is_x else [ends[0] - half, ends[0] + half]
+            where: Any = np.asarray(mark.at)
+            where = np.arange(len(where)) if where.dtype.kind == "U" else where
+            along = [np.add(mark.base, mark.lengths), mark.base]
+            found += map(np.ravel, along if mark.across == is_x else [where - mark.width / 2, where + mark.width / 2])
         elif isinstance(mark, Boxes):
             found.append(mark.at if is_x else mark.values.ravel())
         elif isinstance(mark, Rule) and mark.upright == is_x:
