@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,11 +43,36 @@ class Field:
     not_finite: Bools
     evaluated: Bools | None
     scale: Scale
+    limits: tuple[float, float] = (-np.inf, np.inf)
+    cmap: str = ""
+
+    @property
+    def finite(self) -> Floats:
+        """The values, nan where there is no finite one."""
+        return np.where(self.missing, np.nan, drawable(self.values))
 
     @property
     def shown(self) -> Floats:
-        """The values as drawn, nan where there is no finite one."""
-        return np.where(self.missing, np.nan, drawable(self.values))
+        """The values as drawn: no lower or higher than the ends of the colours."""
+        return np.clip(self.finite, *self.limits)
+
+    @property
+    def beyond(self) -> tuple[int, int]:
+        """How many cells lie below the colours, and above."""
+        return int((self.finite < self.limits[0]).sum()), int((self.finite > self.limits[1]).sum())
+
+    @property
+    def clipped(self) -> list[str]:
+        """What must be said of them."""
+        named, count = zip(self.beyond, ("below", "above"), self.limits, strict=True), f"{self.values.size:,} cells"
+        return [f"{some:,} of {count} lie {side} {end:.3g}, where the colours of {self.label} end" for some, side, end in named if some]
+
+    def scaled(self, cmap: str | None = None, vmin: float | None = None, vmax: float | None = None, **options: Any) -> Field:
+        """The same in other colours: `options` of its scale, and where it ends."""
+        limits = (-np.inf if vmin is None else vmin, np.inf if vmax is None else vmax)
+        is_same = vmin is vmax is None and all(value is None for value in options.values())
+        scale = self.scale if is_same else scale_of(self.finite, bounded=_is_share(self.name, self.finite), vmin=vmin, vmax=vmax, **options)
+        return replace(self, cmap=cmap or self.cmap, scale=scale, log=scale.log, limits=limits)
 
     @property
     def marked(self) -> dict[str, Bools]:
@@ -61,7 +86,7 @@ class Field:
     @property
     def color_map(self) -> str:
         """Matplotlib's name of it."""
-        return "viridis" if self.name == "loss" else "cividis"
+        return self.cmap or ("viridis" if self.name == "loss" else "cividis")
 
 
 @dataclass(frozen=True)
@@ -135,9 +160,8 @@ def _field(data: xr.Dataset, name: str, label: str) -> Field:
     values = np.asarray(data[name].transpose("y", "x").values, np.float64)
     status = data[f"{name}_status" if f"{name}_status" in data else "status"].transpose("y", "x").values
     missing = (status == MISSING) | ((status == ESTIMATED) & ~np.isfinite(values))
-    known = values[~missing & np.isfinite(values)]
-    is_share = bool(name != "loss" and len(known) and known.min() >= 0 and known.max() <= 1)
-    scale = scale_of(np.where(missing, np.nan, drawable(values)), bounded=is_share)
+    finite = np.where(missing, np.nan, drawable(values))
+    scale = scale_of(finite, bounded=_is_share(name, finite))
     return Field(
         name=name,
         label=label,
@@ -148,6 +172,11 @@ def _field(data: xr.Dataset, name: str, label: str) -> Field:
         evaluated=~missing & (status != ESTIMATED) if ((status == ESTIMATED) & ~missing).any() else None,
         scale=scale,
     )
+
+
+def _is_share(name: str, values: Floats) -> bool:
+    known = values[np.isfinite(values)]
+    return bool(name != "loss" and len(known) and known.min() >= 0 and known.max() <= 1)
 
 
 def _notes(attrs: Any) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ MARKED: dict[str, dict[str, Any]] = {
     "not finite": {"facecolor": "white", "edgecolor": VERMILION, "hatch": "xxxxx"},
     "not scored": {"facecolor": "#ECECEC", "edgecolor": "#8C8C8C", "hatch": "...."},
 }
+EXTENDED = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+"""A bar of colours, by whether values lie below them and above."""
 FINEST = 100
 """More rows or columns than this are thinned out in 3-D."""
 
@@ -71,7 +73,8 @@ def _color_bar(ax: Axes, field: Field) -> None:
     if not len(scale.levels):
         ax.text(0.5, 0.75, "no finite value", transform=ax.transAxes, ha="center", va="center", bbox={"facecolor": "white"}, zorder=5)
         return
-    bar = ax.figure.colorbar(ScalarMappable(scale.norm(), field.color_map), cax=ax.inset_axes((1.03, 0.0, 0.05, 1.0)))
+    place, extended = ax.inset_axes((1.03, 0.0, 0.05, 1.0)), EXTENDED[field.beyond[0] > 0, field.beyond[1] > 0]
+    bar = ax.figure.colorbar(ScalarMappable(scale.norm(), field.color_map), cax=place, extend=extended)
     bar.set_ticks(scale.ticks.tolist(), labels=scale.tick_texts)
     bar.ax.minorticks_off()
     bar.set_label(f"{field.label}{scale.remark}{': all cells equal' if scale.flat else ''}", parse_math=False)

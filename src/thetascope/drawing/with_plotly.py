@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.drawing.legends import wrapped
-from thetascope.drawing.plotly_planes import BUTTONS, field_traces, kind_menu, plane_layout, switched
-from thetascope.drawing.scales import COLOR_MAP, Scale
+from thetascope.drawing.plotly_planes import BUTTONS, bar_ticks, field_traces, kind_menu, plane_layout, switched
+from thetascope.drawing.scales import color_scale, colors_of
 from thetascope.drawing.spec import (
     THIN,
     Bars,
@@ -37,6 +37,8 @@ PIXELS = 96
 """An inch."""
 WIDTH = 130
 """Characters a line of the notes."""
+CHARACTERS = 13
+"""Of the notes, an inch of a page whose width is given."""
 BESIDE, BELOW, BELOW_SHARED, TITLE = 0.07, 84, 22, 26
 """Between panels: of the width, and pixels, also where they share their axis, and for a title."""
 FEW = 8
@@ -49,6 +51,8 @@ SIZE = 1.5
 """Pixels of a marker for each point of its size."""
 HATCHES = {"/": "/", ".": ".", "x": "x", "\\": "\\", "o": "."}
 STOPS = 64
+LOG_FORMAT = ",.3~g"
+"""Numbers along a logarithmic axis: 0.2, 0.5, 1; plotly writes the digit alone."""
 ENTRY, NARROWEST, CHARACTER = 50, 320, 7
 """Pixels of an entry of a legend that changes: beside its text, at least, and of each character."""
 
@@ -57,10 +61,14 @@ def page_of(picture: Picture) -> Figure:
     """The whole picture."""
     from plotly.graph_objects import Figure
 
-    figure, notes = Figure(), wrapped(picture.notes, WIDTH).splitlines()
+    width = min(WIDTH, int(CHARACTERS * picture.width)) if picture.sized else WIDTH
+    figure, notes = Figure(), wrapped(picture.notes, width).splitlines()
     panels = list(_placed(picture.parts, (0.0, 1.0), (0.0, 1.0), PIXELS * picture.height))
     has_menus = any(panel.others or _is_plane(panel) for panel, _, _ in panels)
-    text, top = "<br>".join([html(picture.title), *(f"<sub>{html(note)}</sub>" for note in notes)]), 62 + 18 * len(notes) + 44 * has_menus
+    text, top = (
+        "<br>".join([*map(html, wrapped([picture.title], width).splitlines()), *(f"<sub>{html(note)}</sub>" for note in notes)]),
+        62 + 18 * len(notes) + 44 * has_menus,
+    )
     figure.update_layout(
         title={"text": text, "yref": "container", "y": 1.0, "yanchor": "top", "pad": {"t": 16}}, template="plotly_white", barmode="overlay",
         height=round(PIXELS * picture.height) + top, margin={"t": top},
@@ -86,6 +94,8 @@ def page_of(picture: Picture) -> Figure:
     _share(figure, picture.parts, len(panels))
     _legend(figure, picture)
     figure.update_layout(meta={"panels": "grid"} if picture.grid else None)
+    if picture.sized:
+        figure.update_layout(width=round(PIXELS * picture.width), height=round(PIXELS * picture.height))
     return figure
 
 
@@ -122,6 +132,7 @@ def axes_of(panel: Panel, n: str = "") -> dict[str, Any]:
         key = f"{axis}axis{n}"
         axes |= {f"{key}.title.text": _escaped(label), f"{key}.type": "log" if log else "-"}
         axes[f"{key}.exponentformat"] = "e" if log or panel.small else "B"
+        axes[f"{key}.tickformat"] = LOG_FORMAT if log else None
         if ticks is not None and panel.scale is None:
             axes |= {f"{key}.tickvals": list(ticks[0]), f"{key}.ticktext": _escaped(ticks[1])}
             axes[f"{key}.automargin"] = True
@@ -232,9 +243,11 @@ def _edge(mark: Edge, panel: Panel) -> list[Any]:
     lines = [np.ravel(line.y if mark.upright else line.x) for line in panel.marks if isinstance(line, Line)]
     bars = [np.ravel(np.add(other.base, other.lengths)) for other in panel.marks if isinstance(other, Bars)]
     every = np.concatenate([*lines, *bars, np.empty(0)]).astype(np.float64)
-    far = np.full(len(mark.at), max(every[np.isfinite(every)], default=1.0)).tolist()
+    limits, end = panel.y_range if mark.upright else panel.x_range, min if mark.first else max
+    most = end(every[np.isfinite(every)], default=1.0)
+    far = [most if limits is None else float(np.clip(most, min(limits), max(limits)))] * len(mark.at)
     at = {"x": _plain(mark.at), "y": far} if mark.upright else {"x": far, "y": _plain(mark.at)}
-    marker = {"symbol": mark.marker.removesuffix("-thin"), "color": mark.color, "size": 9}
+    marker = {"symbol": mark.marker.removesuffix("-thin"), "color": mark.color, "size": 2 + mark.size}
     return [Scatter(**at, mode="markers", marker=marker, cliponaxis=False)] if len(mark.at) else []
 
 
@@ -296,7 +309,7 @@ def _image(mark: Image, panel: Panel) -> list[Any]:
 
     zero = next((color for _, color, cells, _ in mark.marked if np.isfinite(mark.values[cells]).any()), "white")
     low_end = {"zmin": 0.0, "zmax": mark.colors[1] if mark.colors else 1.0, "showscale": False, "hoverongaps": False, "showlegend": False}
-    traces = [Heatmap(z=np.asarray(mark.values, np.float32), **_cells(mark), colorscale=_colors(mark.colors, zero), **low_end, name="")]
+    traces = [Heatmap(z=np.asarray(mark.values, np.float32), **_cells(mark), colorscale=_colors(mark, zero), **low_end, name="")]
     for label, color, cells, texts in mark.marked:
         down, across = np.nonzero(cells & ~np.isfinite(mark.values))
         if len(down):
@@ -318,15 +331,12 @@ def _cells(mark: Image) -> dict[str, Any]:
     return found
 
 
-def _colors(ends: tuple[float, float] | None, zero: str) -> list[tuple[float, str]]:
-    """One colour at 0, then the colour map over the logarithm of what is above."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    if ends is None:
+def _colors(mark: Image, zero: str) -> list[tuple[float, str]]:
+    """One colour at 0, then the colour map over what is above, or over its logarithm."""
+    if mark.colors is None:
         return [(0.0, zero), (1.0, zero)]
-    places = np.append(np.geomspace(ends[0] / ends[1], 1.0, STOPS)[:-1], 1.0)
-    colors = [to_hex(colormaps[COLOR_MAP](k / (STOPS - 1))) for k in range(STOPS)]
+    places = np.append((np.geomspace if mark.log else np.linspace)(max(mark.colors[0] / mark.colors[1], 1e-9), 1.0, STOPS)[:-1], 1.0)
+    colors = colors_of(mark.cmap, STOPS)
     return [(0.0, zero), (1e-12 * float(places[0]), colors[0]), *zip(places.tolist(), colors, strict=True)]
 
 
@@ -336,11 +346,9 @@ def _color_bar(mark: ColorBar, panel: Panel) -> list[Any]:
 
     if mark.ends is None:
         return []
-    scale = Scale(np.geomspace(*mark.ends, 3), log=True, even=True)
-    low, high = np.log10(mark.ends).tolist()
-    bar = {"title": {"text": html(mark.label), "side": "right"}, "tickvals": np.log10(scale.ticks).tolist(), "ticktext": scale.tick_texts}
+    bar = {"title": {"text": html(mark.label), "side": "right"}, **bar_ticks(mark.scale, below=False, above=mark.above)}
     bar |= {"len": 0.5, "y": 1.0, "yanchor": "top"}
-    marker = {"color": [low], "cmin": low, "cmax": high, "colorscale": COLOR_MAP.capitalize(), "showscale": True, "colorbar": bar}
+    marker = {"color": [0.0], "cmin": 0.0, "cmax": 1.0, "colorscale": color_scale(mark.cmap), "showscale": True, "colorbar": bar}
     return [Scatter(x=[None], y=[None], mode="markers", marker=marker, showlegend=False, hoverinfo="skip", name="colours")]
 
 
