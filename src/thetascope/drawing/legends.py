@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from thetascope.drawing.scales import text_of
 
 if TYPE_CHECKING:
@@ -82,14 +80,14 @@ def entries(axes: Iterable[Axes], order: Sequence[str] = ()) -> tuple[list[Any],
     return [found[label] for label in labels], labels
 
 
-def legend_on(ax: Axes, order: Sequence[str], *, inches: tuple[float, float], inside: bool = False, note: str = "") -> None:
-    """A legend above axes of that width and height, where it covers nothing; or inside, where it is small beside them."""
+def legend_on(ax: Axes, order: Sequence[str], *, inches: tuple[float, float], inside: float = 0.0, note: str = "") -> None:
+    """A legend above axes of that width and height, where it covers nothing; or inside, where it takes less than that share of them."""
     handles, labels = entries([ax], order)
     texts, ncols = _columns(labels, inches[0], 2)
     rows = sum(text.count("\n") + 1 for text in texts)
-    small = 1.7 * rows * points_of("small") / 72 < 0.6 * inches[1]
+    small = 1.45 * rows * points_of("small") / 72 < inside * inches[1]
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "borderaxespad": 0, "alignment": "left", "frameon": False}
-    style: dict[str, Any] = {"loc": "best", "ncols": 1} if inside and small else {**place, "ncols": ncols}
+    style: dict[str, Any] = {"loc": "best", "ncols": 1} if small else {**place, "ncols": ncols}
     title = fitted([note], inches[0], "small") if note else None
     ax.legend(handles, texts, fontsize="small", title=title, title_fontsize="small", **style)
 
@@ -102,10 +100,17 @@ def legend_below(figure: Figure, axes: Sequence[Axes], order: Sequence[str], mos
 
 
 def _columns(labels: Sequence[str], inches: float, most: int) -> tuple[list[str], int]:
-    """The labels, on lines of their own where they are wide, and in how many columns they go."""
-    beside = HANDLE * inches_of("m", "small")
-    widest = max((inches_of(label, "small") for label in labels), default=0.0) + beside
-    return [fitted([label], inches - beside, "small") for label in labels], int(np.clip(inches // widest, 1, most))
+    """The labels, on lines of their own where they are wide, in as many columns as make the legend lowest."""
+    beside, found = HANDLE * inches_of("m", "small"), list[tuple[int, int, list[str]]]()
+    for ncols in range(1, min(most, max(len(labels), 1)) + 1):
+        room = inches / ncols - beside
+        if ncols > 1 and any(inches_of(label, "small") > 3 * room for label in labels):
+            break
+        texts = [fitted([label], max(room, beside), "small") for label in labels]
+        rows = -(-len(texts) // ncols)
+        lines = [sum(text.count("\n") + 1 for text in texts[at : at + rows]) for at in range(0, len(texts), rows or 1)]
+        found.append((max(lines, default=0), ncols, texts))
+    return min(found)[2], min(found)[1]
 
 
 def legend_rows(labels: Sequence[str], inches: float, most: int = 5) -> int:

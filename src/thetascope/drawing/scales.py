@@ -79,11 +79,8 @@ class Scale:
             return np.asarray(self.levels[shown], np.float64)
         if not self.log:
             return _round_steps(low, high)
-        decades = np.log10(high) - np.log10(low)
-        every = int(np.ceil(decades / 8))
-        powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-        found = np.concatenate([m * 10.0 ** powers[powers % every == 0] for m in ((1, 2, 5) if decades < 2.5 else (1,))])
-        return np.sort(found[(found >= low) & (found <= high)])
+        found = log_ticks(low, high)
+        return found[(found >= low) & (found <= high)]
 
     @property
     def tick_texts(self) -> list[str]:
@@ -101,6 +98,15 @@ class Scale:
         if self.even:
             return LogNorm(low, high) if self.log else Normalize(low, high)
         return FuncNorm((self.position, self.value), low, high)
+
+
+def log_ticks(low: float, high: float) -> Floats:
+    """Round values along a logarithmic axis, from below `low` to above `high`, both above 0."""
+    decades = np.log10(high) - np.log10(low)
+    every = max(int(np.ceil(decades / 8)), 1)
+    powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    found = np.concatenate([m * 10.0 ** powers[powers % every == 0] for m in ((1, 2, 5) if decades < 2.5 else (1,))])
+    return np.asarray(np.sort(found), np.float64)
 
 
 def _round_steps(low: float, high: float) -> Floats:

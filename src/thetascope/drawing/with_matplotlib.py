@@ -70,7 +70,7 @@ def figure_of(picture: Picture) -> Figure:
         figure.draw_without_rendering()
         for axes, panel in drawn:
             if axes.name != "3d":
-                _fit(axes, panel, _inches(axes))
+                _fit(axes, panel, _inches(axes, whole=True))
         as_text(texts_of(figure))
     return figure
 
@@ -94,7 +94,7 @@ def drawn_on(ax: Axes, picture: Picture) -> Axes:
     panel, there = told_apart(panel, ax), ax.get_legend_handles_labels()[1]
     draw_panel(ax, panel, titled=not panel.crowded)
     if ax.get_legend_handles_labels()[1] or (panel.crowded and panel.title):
-        inside, note = not panel.crowded, panel.title if panel.crowded else ""
+        inside, note = 0.0 if panel.crowded else 0.4, panel.title if panel.crowded else ""
         legend_on(ax, [*there, *_order([panel])], inches=_inches(ax), inside=inside, note=note)
     as_text(text for text in texts_of(ax) if text.get_text() != before.get(text))
     return ax
@@ -120,9 +120,9 @@ def told_apart(panel: Panel, ax: Axes) -> Panel:
     return replace(panel, marks=[changed(mark) for mark in panel.marks])
 
 
-def _inches(ax: Axes) -> tuple[float, float]:
-    """How wide and high axes are."""
-    box, dpi = ax.get_window_extent(), ax.figure.dpi
+def _inches(ax: Axes, *, whole: bool = False) -> tuple[float, float]:
+    """How wide and high axes are; or their place is as a `whole`, of which axes true to scale take a part."""
+    box, dpi = ax.get_position(original=True).transformed(ax.figure.transSubfigure) if whole else ax.get_window_extent(), ax.figure.dpi
     return box.width / dpi, box.height / dpi
 
 
@@ -153,7 +153,7 @@ def _laid_out(figure: Any, place: Any, part: Panel | Parts, inches: tuple[float,
         room = max(inches[0] - beside, 1.0), max(inches[1] - BESIDE * font(), 0.8)
         draw_panel(axes, part, inches=room)
         if part.legend and axes.get_legend_handles_labels()[1]:
-            legend_on(axes, _order([part]), inches=room, inside=True)
+            legend_on(axes, _order([part]), inches=room, inside=0.6)
         return [(axes, part)]
     (width, height), count = inches, len(part.parts)
     if part.columns:

@@ -9,7 +9,7 @@ import numpy as np
 
 from thetascope.drawing.legends import wrapped
 from thetascope.drawing.plotly_planes import BUTTONS, bar_ticks, field_traces, kind_menu, plane_layout, switched
-from thetascope.drawing.scales import color_scale, colors_of
+from thetascope.drawing.scales import color_scale, colors_of, log_ticks, text_of
 from thetascope.drawing.spec import (
     THIN,
     Bars,
@@ -26,6 +26,7 @@ from thetascope.drawing.spec import (
     Picture,
     Rule,
     Texts,
+    Ticks,
 )  # fmt: skip
 from thetascope.drawing.style import VERMILION, html
 from thetascope.drawing.thinning import thinned
@@ -51,8 +52,6 @@ SIZE = 1.5
 """Pixels of a marker for each point of its size."""
 HATCHES = {"/": "/", ".": ".", "x": "x", "\\": "\\", "o": "."}
 STOPS = 64
-LOG_FORMAT = ",.3~g"
-"""Numbers along a logarithmic axis: 0.2, 0.5, 1; plotly writes the digit alone."""
 ENTRY, NARROWEST, CHARACTER = 50, 320, 7
 """Pixels of an entry of a legend that changes: beside its text, at least, and of each character."""
 
@@ -95,8 +94,23 @@ def page_of(picture: Picture) -> Figure:
     _legend(figure, picture)
     figure.update_layout(meta={"panels": "grid"} if picture.grid else None)
     if picture.sized:
-        figure.update_layout(width=round(PIXELS * picture.width), height=round(PIXELS * picture.height))
+        _fit(figure, picture)
     return figure
+
+
+def _fit(figure: Figure, picture: Picture) -> None:
+    """A page of the size that was asked for: titles of axes on lines of their own, the legend below all."""
+    wide, names = round(PIXELS * picture.width), [thing.name for thing in (*figure.data, *figure.layout.shapes) if thing.showlegend]
+    for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
+        size = wide if axis.plotly_name.startswith("x") else PIXELS * picture.height / 2
+        share = axis.domain[1] - axis.domain[0] if axis.domain and axis.plotly_name.startswith("x") else 1.0
+        if axis.title.text:
+            lines = wrapped(axis.title.text.split("<br>"), max(int(size * share / CHARACTER), 12)).splitlines()
+            axis.title.text = "<br>".join(lines)
+    rows = -(-sum(CHARACTER * len(name) + ENTRY for name in names) // wide)
+    below = {"orientation": "h", "x": 0, "y": 0.0, "yref": "container", "yanchor": "bottom"} if names else {}
+    room = {"b": 60 + 26 * rows + (130 if picture.moving else 0), "l": 70, "r": 20}
+    figure.update_layout(width=wide, height=round(PIXELS * picture.height), legend=below, margin=room)
 
 
 def _placed(part: Panel | Parts, across: Any, down: Any, height: float) -> Iterator[tuple[Panel, Any, Any]]:
@@ -132,7 +146,8 @@ def axes_of(panel: Panel, n: str = "") -> dict[str, Any]:
         key = f"{axis}axis{n}"
         axes |= {f"{key}.title.text": _escaped(label), f"{key}.type": "log" if log else "-"}
         axes[f"{key}.exponentformat"] = "e" if log or panel.small else "B"
-        axes[f"{key}.tickformat"] = LOG_FORMAT if log else None
+        if log and ticks is None:  # plotly would write the digit alone
+            ticks = _log_ticks(panel, axis, limits)
         if ticks is not None and panel.scale is None:
             axes |= {f"{key}.tickvals": list(ticks[0]), f"{key}.ticktext": _escaped(ticks[1])}
             axes[f"{key}.automargin"] = True
@@ -146,6 +161,16 @@ def axes_of(panel: Panel, n: str = "") -> dict[str, Any]:
     if any(isinstance(mark, Image) for mark in panel.marks):
         axes |= {f"{axis}axis{n}.{what}": False for axis in "xy" for what in ("showgrid", "zeroline")}
     return axes
+
+
+def _log_ticks(panel: Panel, axis: str, limits: tuple[float, float] | None) -> Ticks | None:
+    """Round numbers along a logarithmic axis, some beyond its values."""
+    found = [np.ravel(getattr(mark, axis)) for mark in panel.marks if isinstance(mark, Line)]
+    found += [np.ravel(np.add(mark.base, mark.lengths)) for mark in panel.marks if isinstance(mark, Bars) and mark.across == (axis == "x")]
+    values = np.concatenate([*found, *([limits] if limits else []), np.empty(0)]).astype(np.float64)
+    values = values[np.isfinite(values) & (values > 0)]
+    ticks = log_ticks(float(values.min()), float(values.max())) if len(values) else np.empty(0)
+    return (ticks.tolist(), [text_of(tick) for tick in ticks.tolist()]) if len(ticks) else None
 
 
 def _share(figure: Figure, part: Parts, count: int) -> None:

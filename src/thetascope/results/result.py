@@ -69,10 +69,11 @@ class Result:
 
         Args:
             ax: draw the picture's first panel there.
-            options: of all pictures: ``title`` (a text), ``subtitle=False`` (no notes), ``size`` (inches: width and height, or a width,
-                from which the height follows), ``cmap`` (matplotlib's name), ``levels`` (of contours: how many, or their values), ``vmin`` and
-                ``vmax`` (ends of the colours, or of the values' axis), ``log`` (whether these are logarithmic) and ``label`` (what a legend
-                calls the result, as on `ax` beside another); and those of its own kind of picture, such as ``variable``.
+            options: of all pictures: ``title`` (a text), ``subtitle=False`` (no notes), ``size`` (inches: width and height, or a
+                width, from which the height follows), ``cmap`` (matplotlib's name), ``levels`` (of contours: how many, or their
+                values), ``vmin`` and ``vmax`` (ends of the colours, or of the values' axis), ``log`` (whether these are logarithmic)
+                and ``label`` (what a legend calls the result, as on `ax` beside another); and those of its own kind of picture, such
+                as ``variable``.
 
         Returns:
             What was drawn on.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from thetascope.arrays import Floats
-from thetascope.drawing.narrowing import narrowed
+from thetascope.drawing.narrowing import narrowed, said_height
 from thetascope.drawing.options import PictureOptions
 from thetascope.drawing.scales import text_of
 from thetascope.drawing.spec import Bars, Boxes, ColorBar, Edge, FieldMark, Form, Image, Line, Mark, Panel, Parts, Picture, Rule
@@ -57,9 +57,10 @@ def applied(options: PictureOptions, picture: Picture, form: Form, called: str) 
     if form == "axes" and (options.title is not None or not options.subtitle):
         picture = _mapped(picture, lambda panel: replace(panel, title=options.title or ("" if not options.subtitle else panel.title)))
     title = picture.title if options.title is None else options.title
+    texts = said_height(picture)
     picture = replace(picture, title=title, notes=(*picture.notes, *said) if options.subtitle else ())
     if options.size is None:
-        return picture
+        return replace(picture, height=picture.height + said_height(picture) - texts)
     width, height = options.size if isinstance(options.size, Sequence) else (options.size, None)
     return narrowed(picture, float(width), None if height is None else float(height))
 
@@ -70,7 +71,10 @@ def _scaled(options: PictureOptions, picture: Picture) -> tuple[Picture, list[st
     first = next((panel for panel in shown if _is_main(panel)), shown[0])
     sought = _quantity(first)
 
+    beyond = np.zeros(2, int)
+
     def changed(panel: Panel) -> Panel:
+        nonlocal beyond
         marks: list[Mark] = []
         old = next((mark.field.scale for mark in panel.marks if isinstance(mark, FieldMark)), None)
         is_it = _quantity(panel) in (sought, "") or (picture.grid and _is_main(panel))
@@ -82,6 +86,7 @@ def _scaled(options: PictureOptions, picture: Picture) -> tuple[Picture, list[st
                 mark = replace(mark, field=field)  # noqa: PLW2901
             elif isinstance(mark, Image | ColorBar):
                 mark = _colored(options, mark)  # noqa: PLW2901
+                beyond += _beyond(mark) if isinstance(mark, Image) else (0, 0)
             marks.append(mark)
         new = next((mark.field.scale for mark in marks if isinstance(mark, FieldMark)), None)
         if old is not None and new is not None:
@@ -94,6 +99,9 @@ def _scaled(options: PictureOptions, picture: Picture) -> tuple[Picture, list[st
     if made.moving is not None and (scales := [_field_scale(panel) for panel in (shown[0], next(made.parts.panels))])[0] is not None:
         frames = [(name, [_raised(line, *scales) for line in lines]) for name, lines in made.moving.frames]
         made = replace(made, moving=replace(made.moving, frames=frames))
+    if options.vmin is not None or options.vmax is not None:
+        ends = zip(beyond.tolist(), ("below", "above"), (options.vmin, options.vmax), strict=True)
+        said += [f"{count:,} cells lie {side} {end:.3g}, where the colours end" for count, side, end in ends if count and end is not None]
     return made, list(dict.fromkeys(said))
 
 
@@ -109,6 +117,12 @@ def _colored(options: PictureOptions, mark: Any) -> Any:
         raise ResultError(f"colours go from {ends[0]:.3g} to {ends[1]:.3g} by their logarithm; vmin and vmax leave {low:g} to {high:g}")
     more = {"below": mark.below or low > ends[0], "above": high < ends[1]} if isinstance(mark, ColorBar) else {}
     return replace(mark, **{name: (low, high), **more})
+
+
+def _beyond(mark: Image) -> Floats:
+    """How many cells lie below the colours, and above."""
+    low, high = mark.colors or (-np.inf, np.inf)
+    return np.array([((mark.values > 0) & (mark.values < low)).sum(), (mark.values > high).sum()])
 
 
 def _limited(options: PictureOptions, panel: Panel, said: list[str]) -> Panel:
@@ -136,7 +150,9 @@ def _limited(options: PictureOptions, panel: Panel, said: list[str]) -> Panel:
         )
     beyond = int(((finite < low) | (finite > high)).sum())
     said += [f"{beyond:,} of {finite.size:,} values lie beyond the axis of {_quantity(panel) or panel.name}"] if beyond else []
-    marks = [*panel.marks, *(edge for mark in panel.marks for edge in _edges(mark, low, high, across=across))]
+    bars = any(isinstance(mark, Bars) for mark in panel.marks)
+    shown = [mark for mark in panel.marks if not (bars and isinstance(mark, Line) and not mark.marker)]  # lines beside bars are no values
+    marks = [*panel.marks, *(edge for mark in shown for edge in _edges(mark, low, high, across=across))]
     new[f"{axis}_range"] = (low, high)
     return replace(panel, **new, marks=marks)
 
@@ -216,9 +232,9 @@ def _called(panel: Panel, label: str) -> Panel:
 
 def _values(panel: Panel) -> Floats:
     """All values along the axis of values."""
-    across, found = _lies_across(panel), [np.empty(0)]
+    across, found, bars = _lies_across(panel), [np.empty(0)], any(isinstance(mark, Bars) for mark in panel.marks)
     for mark in panel.marks:
-        if isinstance(mark, Line):
+        if isinstance(mark, Line) and (mark.marker or not bars):
             found.append(np.ravel(mark.x if across else mark.y))
         elif isinstance(mark, Bars) and mark.across == across:
             found.append(np.ravel(np.add(mark.base, mark.lengths)))
