@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_origin
 from cyclopts import Parameter
 
 from thetascope.cli.application import app, examples
-from thetascope.cli.options import FLAG, Checkpoints, ObjectiveSpec, Output, Run, TrainingSpec, home_of, scored_by, trained_by
+from thetascope.cli.options import FLAG, Checkpoints, Drawn, ObjectiveSpec, Output, Run, TrainingSpec, home_of, scored_by, trained_by
 from thetascope.experiments.framework.call_options import Option, options_of, subjects_of
 from thetascope.experiments.framework.catalog import experiments
 from thetascope.experiments.framework.declaration import Call, Declaration, SubjectOption, place_of
@@ -42,8 +42,8 @@ def command_of(experiment: Declaration) -> Callable[..., None]:
     parameters += [_parameter(option) for option in options_of(function).values()]
     parameters += [
         inspect.Parameter(name, keyword, annotation=kind | None, default=None)
-        for name, kind in (("checkpoints", Checkpoints), ("output", Output))
-        if name == "output" or not experiment.trains
+        for name, kind in (("checkpoints", Checkpoints), ("output", Output), ("drawn", Drawn))
+        if name != "checkpoints" or not experiment.trains
     ]
     told: Any = command
     told.__signature__ = inspect.Signature(parameters)
@@ -55,6 +55,8 @@ def command_of(experiment: Declaration) -> Callable[..., None]:
 def carry_out(experiment: Declaration, run: Sequence[Path] | None, **given: Any) -> None:
     """Load what the experiment is about, make the call, print and draw what it found; for a dry run only say what it would do."""
     checkpoints, output = given.pop("checkpoints", None) or Checkpoints(), given.pop("output", None) or Output()
+    drawn = given.pop("drawn", None) or Drawn()
+    drawn.check()
     options = options_of(experiment.function)
     chosen = {name: given[name] for name in experiment.subject_options if given.get(name) is not None}
     trajectory = None if experiment.trains or run is None else checkpoints.trajectory(run)
@@ -69,7 +71,7 @@ def carry_out(experiment: Declaration, run: Sequence[Path] | None, **given: Any)
 
         print_plan(job.plan(), place)
     else:
-        output.finish(job.run(), home, key)
+        output.finish(job.run(), home, key, drawn)
 
 
 def _subject_parameter(name: str, option: SubjectOption) -> inspect.Parameter:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FLAG: dict[str, Any] = {"negative": (), "show_default": False}
 """For options that are off without being named."""
 
-RESULT, FILES = Group("Result", sort_key=10), Group("Checkpoint files", sort_key=20)
+RESULT, PICTURE, FILES = Group("Result", sort_key=10), Group("Picture", sort_key=15), Group("Checkpoint files", sort_key=20)
 Run = Annotated[list[Path], Parameter(help="A run directory, or checkpoint files in the order of the training.")]
 ObjectiveSpec = Annotated[
     list[str],
@@ -77,15 +77,52 @@ class Output:
     progress: Progress = True
     dry_run: DryRun = False
 
-    def finish(self, result: ts.Result, home: Path, key: str) -> None:
+    def finish(self, result: ts.Result, home: Path, key: str, drawn: Drawn) -> None:
         """Print the result and draw it."""
-        from thetascope.experiments.framework.pictures import save_figure
+        from thetascope.experiments.framework.pictures import SUFFIXES, save_figure
 
         print(result)
-        stem = self.out.name if self.out is not None else key  # the picture of one stored result does not replace another's
-        print(save_figure(result.data, self.figure or home / "figures" / f"{stem}.png"))
+        stem, options = self.out.name if self.out is not None else key, drawn.options  # one stored result's picture replaces no other's
+        print(save_figure(result.data, self.figure or home / "figures" / f"{stem}.png", **options))
         for path in self.export or ():
-            print(result.export(path))
+            print(result.export(path, **(options if path.suffix.lower() in SUFFIXES else {})))
+
+
+@Parameter(name="*", group=PICTURE)
+@dataclass
+class Drawn:
+    """How its pictures look."""
+
+    title: Annotated[str | None, Parameter(help="Of the picture, in place of its own.")] = None
+    subtitle: Annotated[bool, Parameter(help="Whether notes stand below the title.", show_default=False)] = True
+    size: Annotated[
+        list[float] | None,
+        Parameter(help="Width and height in inches, or a width, from which the height follows.", consume_multiple=True, negative=()),
+    ] = None
+    cmap: Annotated[str | None, Parameter(help="Matplotlib's name of a colour map.")] = None
+    levels: Annotated[
+        list[float] | None, Parameter(help="Of contours: how many, or the values where they lie.", consume_multiple=True, negative=())
+    ] = None
+    vmin: Annotated[float | None, Parameter(help="The value at the lower end of colours, or of the values' axis.")] = None
+    vmax: Annotated[float | None, Parameter(help="The value at the upper end.")] = None
+    label: Annotated[str | None, Parameter(help="What the legend calls the result.")] = None
+    log: Annotated[bool | None, Parameter(help="Whether colours, heights or the axis are logarithmic.")] = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those that were given, as `Result.plot` takes them."""
+        given = {name: value for name, value in vars(self).items() if value is not None and not (name == "subtitle" and value)}
+        if isinstance(given.get("size"), list):
+            given["size"] = given["size"][0] if len(given["size"]) == 1 else tuple(given["size"])
+        if isinstance(given.get("levels"), list) and len(given["levels"]) == 1 and given["levels"][0].is_integer():
+            given["levels"] = int(given["levels"][0])
+        return given
+
+    def check(self) -> None:
+        """An error for a value that fits no picture, before anything is scored."""
+        from thetascope.experiments.framework.pictures import check_options
+
+        check_options(self.options)
 
 
 def scored_by(specifications: Sequence[str]) -> ts.Objective | dict[str, ts.Objective]:

@@ -45,11 +45,37 @@ class Field:
     evaluated: Bools | None
     scale: Scale
     pooled: Floats | None = None
+    limits: tuple[float, float] = (-np.inf, np.inf)
+    cmap: str = ""
+
+    @property
+    def finite(self) -> Floats:
+        """The values, nan where there is no finite one."""
+        return np.where(self.missing, np.nan, drawable(self.values))
 
     @property
     def shown(self) -> Floats:
-        """The values as drawn, nan where there is no finite one."""
-        return np.where(self.missing, np.nan, drawable(self.values))
+        """The values as drawn: no lower or higher than the ends of the colours."""
+        return np.clip(self.finite, *self.limits)
+
+    @property
+    def beyond(self) -> tuple[int, int]:
+        """How many cells lie below the colours, and above."""
+        return int((self.finite < self.limits[0]).sum()), int((self.finite > self.limits[1]).sum())
+
+    @property
+    def clipped(self) -> list[str]:
+        """What must be said of them."""
+        named, count = zip(self.beyond, ("below", "above"), self.limits, strict=True), f"{self.values.size:,} cells"
+        return [f"{some:,} of {count} lie {side} {end:.3g}, where the colours of {self.label} end" for some, side, end in named if some]
+
+    def scaled(self, cmap: str | None = None, vmin: float | None = None, vmax: float | None = None, **options: Any) -> Field:
+        """The same in other colours: `options` of its scale, and where it ends."""
+        limits = (-np.inf if vmin is None else vmin, np.inf if vmax is None else vmax)
+        is_same = vmin is vmax is None and all(value is None for value in options.values())
+        values = self.finite if self.pooled is None else self.pooled
+        scale = self.scale if is_same else scale_of(values, bounded=_is_share(self.name, values), vmin=vmin, vmax=vmax, **options)
+        return replace(self, cmap=cmap or self.cmap, scale=scale, log=scale.log, limits=limits)
 
     @property
     def marked(self) -> dict[str, Bools]:
@@ -63,7 +89,7 @@ class Field:
     @property
     def color_map(self) -> str:
         """Matplotlib's name of it."""
-        return "viridis" if self.name == "loss" else "cividis"
+        return self.cmap or ("viridis" if self.name == "loss" else "cividis")
 
 
 @dataclass(frozen=True)
@@ -137,7 +163,8 @@ def _field(data: xr.Dataset, name: str, label: str) -> Field:
     values = np.asarray(data[name].transpose("y", "x").values, np.float64)
     status = data[f"{name}_status" if f"{name}_status" in data else "status"].transpose("y", "x").values
     missing = (status == MISSING) | ((status == ESTIMATED) & ~np.isfinite(values))
-    scale = _scale(name, np.where(missing, np.nan, drawable(values)))
+    finite = np.where(missing, np.nan, drawable(values))
+    scale = scale_of(finite, bounded=_is_share(name, finite))
     return Field(
         name=name,
         label=label,
@@ -150,18 +177,17 @@ def _field(data: xr.Dataset, name: str, label: str) -> Field:
     )
 
 
-def _scale(name: str, shown: Floats) -> Scale:
-    """Of a quantity's values as drawn; even for a share."""
-    known = shown[np.isfinite(shown)]
-    return scale_of(shown, bounded=bool(name != "loss" and len(known) and known.min() >= 0 and known.max() <= 1))
-
-
 def on_one_scale(fields: Sequence[Field]) -> list[Field]:
     """Fields of one quantity on the scale of all their values, and called the same."""
-    pooled = np.concatenate([field.shown.ravel() for field in fields])
-    scale = _scale(fields[0].name, pooled)
+    pooled = np.concatenate([field.finite.ravel() for field in fields])
+    scale = scale_of(pooled, bounded=_is_share(fields[0].name, pooled))
     label = fields[0].label if len({field.label for field in fields}) == 1 else fields[0].name
     return [replace(field, scale=scale, log=scale.log, label=label, pooled=pooled) for field in fields]
+
+
+def _is_share(name: str, values: Floats) -> bool:
+    known = values[np.isfinite(values)]
+    return bool(name != "loss" and len(known) and known.min() >= 0 and known.max() <= 1)
 
 
 def _notes(attrs: Any) -> tuple[str, ...]:

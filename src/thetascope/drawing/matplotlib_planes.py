@@ -24,6 +24,8 @@ MARKED: dict[str, dict[str, Any]] = {
 }
 AMBIENT, DIFFUSE, GLOSS = 0.55, 0.55, 0.1
 """Of the light on a surface."""
+EXTENDED = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+"""A bar of colours, by whether values lie below them and above."""
 
 
 def draw_field(ax: Any, mark: FieldMark) -> None:
@@ -77,7 +79,8 @@ def _color_bar(ax: Axes, field: Field) -> None:
     if not len(scale.levels):
         ax.text(0.5, 0.75, "no finite value", transform=ax.transAxes, ha="center", va="center", bbox={"facecolor": "white"}, zorder=5)
         return
-    bar = ax.figure.colorbar(ScalarMappable(scale.norm(), field.color_map), cax=ax.inset_axes((1.03, 0.0, 0.05, 1.0)))
+    place, extended = ax.inset_axes((1.03, 0.0, 0.05, 1.0)), EXTENDED[field.beyond[0] > 0, field.beyond[1] > 0]
+    bar = ax.figure.colorbar(ScalarMappable(scale.norm(), field.color_map), cax=place, extend=extended)
     bar.set_ticks(scale.ticks.tolist(), labels=scale.tick_texts)
     bar.ax.minorticks_off()
     bar.set_label(f"{field.label}{scale.remark}{': all cells equal' if scale.flat else ''}", parse_math=False)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure as PlotlyFigure
+
+FONTS: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
+"""Files of vectors hold TrueType, which publishers ask for, and text as text."""
 
 
 class NotebookFigure(Figure):
@@ -18,11 +23,21 @@ class NotebookFigure(Figure):
     Notebooks show only pyplot's figures by themselves; this one brings its own picture.
     """
 
+    __module__ = "matplotlib.figure"  # trackers such as wandb know a figure by where its class is from
+
+    def savefig(self, fname: Any, **kwargs: Any) -> None:
+        """Write it to a file, as matplotlib's figures do."""
+        with rc_context(FONTS):
+            super().savefig(fname, **kwargs)
+
     def _repr_png_(self) -> bytes:
         """A PNG at the figure's own resolution, as the user's rcParams set it."""
         buffer = BytesIO()
         self.savefig(buffer, format="png", dpi="figure")
         return buffer.getvalue()
+
+    def __reduce__(self) -> Any:
+        return _blank, (), self.__getstate__()
 
 
 class PanelsFigure(NotebookFigure):
@@ -39,3 +54,18 @@ class PanelsFigure(NotebookFigure):
         @property
         def figure(self) -> PanelsFigure:
             """Itself."""
+
+
+def _blank() -> NotebookFigure:
+    return NotebookFigure.__new__(NotebookFigure)
+
+
+def shown_in_html(page: Any) -> Any:
+    """The same plotly figure; a notebook that becomes a page of HTML keeps it, in which plotly's own figures are lost."""
+    page._ipython_display_ = None  # it would go before the rest
+    page._repr_mimebundle_ = partial(_bundle, page, type(page)._repr_mimebundle_)
+    return page
+
+
+def _bundle(page: Any, plain: Any, include: Any = None, exclude: Any = None, **kwargs: Any) -> dict[str, Any]:
+    return {"text/html": page._repr_html_(), **plain(page, include, exclude, **kwargs)}

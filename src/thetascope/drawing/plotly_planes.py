@@ -11,6 +11,7 @@ import numpy as np
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import Field, GridInfo, edges, lonely
 from thetascope.drawing.relief import FLOOR, HAIR, PAGE_FINE, PALE, best_view, relief_of
+from thetascope.drawing.scales import Scale, color_scale, text_of
 from thetascope.drawing.spec import FieldMark, Panel
 from thetascope.drawing.style import GREY, VERMILION, html
 
@@ -28,6 +29,8 @@ FAR = 0.93
 BUTTONS = {"direction": "right", "y": 1.02, "yanchor": "bottom"}
 _SWITCHED = ("x", "y", "z", "text", "customdata", "hovertemplate", "line", "name", "showlegend", "showscale", "marker", "colorscale",
              "colorbar")  # fmt: skip
+NEAR = 0.04
+"""Of a bar of colours: numbers nearer to one that says more are left out."""
 KINDS = {"contour": "contours", "flat": "heat map", "3d": "3-D"}
 """What buttons call what traces have as their `meta`."""
 KIND, SHOWN = "kind of picture", "what is shown"
@@ -161,9 +164,19 @@ def _shown(panel: Panel) -> FieldMark:
 def _scales(field: Field) -> dict[str, Any]:
     """The colours of a field, their bar, and heights, all written as values."""
     scale, name = field.scale, f"{field.label}{field.scale.remark}"
-    ticks = {"tickvals": scale.position(scale.ticks).tolist(), "ticktext": scale.tick_texts}
+    ticks = bar_ticks(scale, *map(bool, field.beyond))
     bar = {"colorbar": {"title": {"text": html(name), "side": "right"}, **ticks}, "showscale": bool(len(scale.levels))}
-    return {"colors": field.color_map.capitalize(), "bar": bar, "ticks": ticks}
+    return {"colors": color_scale(field.color_map), "bar": bar, "ticks": ticks}
+
+
+def bar_ticks(scale: Scale, below: bool, above: bool) -> dict[str, Any]:
+    """Where values are written beside colours; at an end beyond which more lie, it says so."""
+    ticks = dict(zip(scale.position(scale.ticks).tolist(), scale.tick_texts, strict=True))
+    for place, sign, is_beyond in ((0, "≤", below), (1, "≥", above)):
+        if is_beyond:
+            kept = {at: text for at, text in ticks.items() if abs(at - place) > NEAR}
+            ticks = kept | {float(place): f"{sign} {text_of(float(scale.levels[-place]))}"}
+    return {"tickvals": list(ticks), "ticktext": list(ticks.values())}
 
 
 def kind_menu(figure: Figure, panels: Mapping[str, Panel]) -> dict[str, Any]:

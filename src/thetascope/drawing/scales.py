@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.style import wants_log
+from thetascope.errors import ResultError
 
 if TYPE_CHECKING:
     from matplotlib.colors import Normalize
@@ -77,11 +79,8 @@ class Scale:
             return np.asarray(self.levels[shown], np.float64)
         if not self.log:
             return _round_steps(low, high)
-        decades = np.log10(high) - np.log10(low)
-        every = int(np.ceil(decades / 8))
-        powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-        found = np.concatenate([m * 10.0 ** powers[powers % every == 0] for m in ((1, 2, 5) if decades < 2.5 else (1,))])
-        return np.sort(found[(found >= low) & (found <= high)])
+        found = log_ticks(low, high)
+        return found[(found >= low) & (found <= high)]
 
     @property
     def tick_texts(self) -> list[str]:
@@ -99,6 +98,15 @@ class Scale:
         if self.even:
             return LogNorm(low, high) if self.log else Normalize(low, high)
         return FuncNorm((self.position, self.value), low, high)
+
+
+def log_ticks(low: float, high: float) -> Floats:
+    """Round values along a logarithmic axis, from below `low` to above `high`, both above 0."""
+    decades = np.log10(high) - np.log10(low)
+    every = max(int(np.ceil(decades / 8)), 1)
+    powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    found = np.concatenate([m * 10.0 ** powers[powers % every == 0] for m in ((1, 2, 5) if decades < 2.5 else (1,))])
+    return np.asarray(np.sort(found), np.float64)
 
 
 def _round_steps(low: float, high: float) -> Floats:
@@ -141,25 +149,57 @@ def drawable(values: Floats) -> Floats:
     return np.where(np.abs(within) < 1 / EXTREME, 0.0, within)
 
 
-def scale_of(values: Floats, *, bounded: bool = False) -> Scale:
+def scale_of(
+    values: Floats,
+    *,
+    bounded: bool = False,
+    log: bool | None = None,
+    levels: int | Sequence[float] | None = None,
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> Scale:
     """The scale that shows the low values and the high ones: logarithmic where `wants_log` says so, with levels at quantiles
-    besides the even ones where few outliers would take all colours. Even and not logarithmic where values are `bounded`."""
+    besides the even ones where few outliers would take all colours. Even and not logarithmic where values are `bounded`.
+
+    Args:
+        values: of any shape; those that are not finite do not count.
+        bounded: whether they are shares.
+        log: whether it is logarithmic, whatever the values; then it is even.
+        levels: how many steps it has, or the values where they lie.
+        vmin: value at its lower end; what lies below has a position below 0.
+        vmax: value at its upper end; what lies above has a position above 1.
+
+    Raises:
+        ResultError: a logarithmic scale of values that are not above 0, or ends that leave nothing between them.
+    """
     finite = np.unique(values[np.isfinite(values)])
-    if not len(finite) or finite[-1] / 2 - finite[0] / 2 <= 1e-12 * np.abs(finite).max():
+    if not len(finite) or (vmin is vmax is None and finite[-1] / 2 - finite[0] / 2 <= 1e-12 * np.abs(finite).max()):
         return Scale(finite[:1], log=False, even=True)
+    first, last = float(finite[0] if vmin is None else vmin), float(finite[-1] if vmax is None else vmax)
+    if first >= last:
+        raise ResultError(f"vmin and vmax leave a scale from {first:.3g} to {last:.3g}; values go from {finite[0]:.3g} to {finite[-1]:.3g}")
+    every = np.clip(values[np.isfinite(values)], first, last)
+    finite = np.unique(np.append(every, (first, last)))
     with np.errstate(over="ignore"):
-        log = not bounded and wants_log(finite)
+        chosen, log = log, log if log is not None else not bounded and first > 0 and wants_log(finite)
+    if log and first <= 0:
+        raise ResultError(f"log=True needs values above 0; the lowest is {first:.3g}: choose vmin=, or leave log out")
     size = np.abs(finite).max()
-    every = values[np.isfinite(values)]
     straight = np.log10(every) if log else every / size
-    low, tenth, most, high = np.quantile(straight, [0.0, 0.1, 0.9, 1.0])
-    even = bounded or bool(most - tenth >= UNEVEN * (high - low))
-    levels = np.linspace(low, high, LEVELS if even else LEVELS // 2 + 1)
-    levels = np.clip(10.0**levels if log else levels * size, finite[0], finite[-1])
-    levels[[0, -1]] = finite[[0, -1]]
-    if not even:
-        levels, even = _with_quantiles(levels, every), False
-    return Scale(levels, log=log, even=even)
+    low, high = (np.log10([first, last]) if log else np.divide([first, last], size)).tolist()
+    tenth, most = np.quantile(straight, [0.1, 0.9])
+    even = bounded or chosen is not None or levels is not None or bool(most - tenth >= UNEVEN * (high - low))
+    if isinstance(levels, Sequence | np.ndarray):
+        inner = np.asarray([level for level in levels if first < level < last], np.float64)
+        if not len(inner):
+            raise ResultError(f"no level lies between {first:.3g} and {last:.3g}; got {', '.join(f'{level:g}' for level in levels)}")
+        steps = np.concatenate([[first], inner, [last]])
+        widths = np.diff(np.log10(steps) if log else steps)
+        return Scale(steps, log=log, even=bool(np.allclose(widths, widths.mean())))
+    places = np.linspace(low, high, levels + 1 if levels is not None else LEVELS if even else LEVELS // 2 + 1)
+    steps = np.clip(10.0**places if log else places * size, first, last)
+    steps[[0, -1]] = first, last
+    return Scale(steps if even else _with_quantiles(steps, every), log=log, even=even)
 
 
 def _with_quantiles(levels: Floats, values: Floats) -> Floats:
@@ -174,3 +214,17 @@ def _with_quantiles(levels: Floats, values: Floats) -> Floats:
 def written(value: float) -> str:
     """A value in words."""
     return f"{value:.4g}" if np.isfinite(value) else "without a finite value"
+
+
+def colors_of(name: str, stops: int = 64) -> list[str]:
+    """Matplotlib's colours of that name from the lowest to the highest, for plotly."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(color) for color in colormaps[name](np.linspace(0.0, 1.0, stops))]
+
+
+def color_scale(name: str) -> str | list[tuple[float, str]]:
+    """The same as plotly's scale: its own of that name where it is one of this package's, with the same colours."""
+    colors = colors_of(name)
+    return name.capitalize() if name in ("viridis", "cividis") else list(zip(np.linspace(0, 1, len(colors)).tolist(), colors, strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import Field, GridInfo
-from thetascope.drawing.scales import Scale
+from thetascope.drawing.scales import COLOR_MAP, Scale
 from thetascope.drawing.style import BLUE, GREY, VERMILION, Bools
 
 Form = Literal["figure", "axes", "page"]
@@ -79,14 +79,17 @@ class Line(Mark):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Edge(Mark):
-    """Points without a finite value, at the upper edge, so that they are not overlooked; at the right one with `upright` false.
+    """Points without a finite value, or beyond the axis, at the upper edge, so that they are not overlooked; at the right one with
+    `upright` false; at the opposite one where it is the `first`.
 
     `texts` are written beside them.
     """
 
     at: Any
     upright: bool = True
+    first: bool = False
     marker: str = "x"
+    size: float = 7
     texts: Sequence[str] = ()
     color: str = VERMILION
     label: str = "not finite"
@@ -162,10 +165,11 @@ class FieldMark(Mark):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Image(Mark):
-    """Values above 0 as cells between the edges `x` and `y`, by their logarithm; nan is blank.
+    """Values above 0 as cells between the edges `x` and `y`, by their logarithm unless `log` is false; nan is blank.
 
     Attributes:
         colors: the values at both ends of the colours; None where there are none.
+        cmap: matplotlib's name of the colours.
         marked: cells in a colour of their own: what is said of them, the colour, which they are, and texts for hovering.
     """
 
@@ -174,17 +178,28 @@ class Image(Mark):
     values: Floats
     colors: tuple[float, float] | None
     marked: Sequence[tuple[str, str, Bools, Sequence[str]]] = ()
+    cmap: str = COLOR_MAP
+    log: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ColorBar(Mark):
     """What the colours of images mean, called by its label: beside the panel's other marks, or on a panel of its own.
 
-    `ends` are the values at both ends, None where there are none; `below` says whether some values lie below them.
+    `ends` are the values at both ends, None where there are none; `below` and `above` say whether some values lie beyond them.
     """
 
     ends: tuple[float, float] | None
     below: bool = False
+    above: bool = False
+    cmap: str = COLOR_MAP
+    log: bool = True
+
+    @property
+    def scale(self) -> Scale:
+        """How the colours are spread."""
+        low, high = self.ends or (0.0, 1.0)
+        return Scale(np.geomspace(low, high, 3) if self.log else np.linspace(low, high, 3), log=self.log, even=True)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -279,6 +294,8 @@ class Picture:
     """Whether panels form rows that a narrow page takes apart."""
     opens: str = ""
     """The kind of a plane that a report shows first; the plane's own where it is empty."""
+    sized: bool = False
+    """Whether the size was asked for; a page is as wide as its window otherwise."""
 
 
 def stacked(panels: Sequence[Panel | Parts], sizes: Sequence[float] = (), *, shared: bool = True) -> Parts:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.drawing.legends import wrapped
-from thetascope.drawing.plotly_planes import BUTTONS, SHOWN, field_traces, kind_menu, plane_layout, switched
+from thetascope.drawing.plotly_planes import BUTTONS, SHOWN, bar_ticks, field_traces, kind_menu, plane_layout, switched
 from thetascope.drawing.relief import PAGE_FINE, lifted
-from thetascope.drawing.scales import COLOR_MAP, Scale
+from thetascope.drawing.scales import color_scale, colors_of, log_ticks, text_of
 from thetascope.drawing.spec import (
     THIN,
     Bars,
@@ -28,6 +28,7 @@ from thetascope.drawing.spec import (
     Picture,
     Rule,
     Texts,
+    Ticks,
 )  # fmt: skip
 from thetascope.drawing.style import SHADES, VERMILION, html
 from thetascope.drawing.thinning import thinned
@@ -39,6 +40,8 @@ PIXELS = 96
 """An inch."""
 WIDTH = 130
 """Characters a line of the notes."""
+CHARACTERS = 13
+"""Of the notes, an inch of a page whose width is given."""
 BESIDE, BELOW, BELOW_SHARED, TITLE = 0.07, 84, 22, 26
 """Between panels: of the width, and pixels, also where they share their axis, and for a title."""
 FEW = 8
@@ -94,15 +97,19 @@ class Drawn:
 
 def page_of(picture: Picture) -> Figure:
     """A page of its own: with title, notes, buttons and a slider, on light ground."""
-    drawn, notes = drawn_of(picture), wrapped(picture.notes, WIDTH).splitlines()
-    text, top = "<br>".join([html(picture.title), *(f"<sub>{html(note)}</sub>" for note in notes)]), 62 + 18 * len(notes)
+    width = min(WIDTH, int(CHARACTERS * picture.width)) if picture.sized else WIDTH
+    drawn, (title, notes) = drawn_of(picture), [wrapped(texts, width).splitlines() for texts in ([picture.title], picture.notes)]
+    text = "<br>".join([*map(html, title), *(f"<sub>{html(note)}</sub>" for note in notes)])
     slider, player = _controls(picture.moving) if picture.moving else ([], [])
-    top, room = top + 44 * bool(drawn.menus or player), drawn.room + SLIDER * bool(slider)
-    return drawn.figure.update_layout(
+    top, room = 38 + 24 * len(title) + 18 * len(notes) + 44 * bool(drawn.menus or player), drawn.room + SLIDER * bool(slider)
+    figure = drawn.figure.update_layout(
         title={"text": text, "yref": "container", "y": 1.0, "yanchor": "top", "pad": {"t": 16}}, template="plotly_white",
         height=drawn.figure.layout.height + top + max(room - 70, 0), margin={"t": top, "b": room or None},
         updatemenus=[*drawn.menus, *player], sliders=slider,
     )  # fmt: skip
+    if picture.sized:
+        _fit(figure, picture)
+    return figure
 
 
 def drawn_of(picture: Picture, *, webgl: bool = True) -> Drawn:
@@ -136,6 +143,21 @@ def drawn_of(picture: Picture, *, webgl: bool = True) -> Drawn:
     _legend(drawn)
     drawn.narrow = _narrow(figure, picture, panels)
     return drawn
+
+
+def _fit(figure: Figure, picture: Picture) -> None:
+    """A page of the size that was asked for: titles of axes on lines of their own, the legend below all."""
+    wide, names = round(PIXELS * picture.width), [thing.name for thing in (*figure.data, *figure.layout.shapes) if thing.showlegend]
+    for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
+        size = wide if axis.plotly_name.startswith("x") else PIXELS * picture.height / 2
+        share = axis.domain[1] - axis.domain[0] if axis.domain and axis.plotly_name.startswith("x") else 1.0
+        if axis.title.text:
+            lines = wrapped(axis.title.text.split("<br>"), max(int(size * share / CHARACTER), 12)).splitlines()
+            axis.title.text = "<br>".join(lines)
+    rows = -(-sum(CHARACTER * len(name) + ENTRY for name in names) // wide)
+    below = {"orientation": "h", "x": 0, "y": 0.0, "yref": "container", "yanchor": "bottom"} if names else {}
+    room = {"b": 60 + 26 * rows + (130 if picture.moving else 0), "l": 70, "r": 20}
+    figure.update_layout(width=wide, height=round(PIXELS * picture.height), legend=below, margin=room)
 
 
 def _placed(part: Panel | Parts, across: Any, down: Any, height: float) -> Iterator[tuple[Panel, Any, Any]]:
@@ -173,6 +195,8 @@ def axes_of(panel: Panel, n: str = "") -> dict[str, Any]:
         label = label.replace(", ", ",\n", 1) if axis == "y" and len(label) > LONG_TITLE else label
         axes |= {f"{key}.title.text": _escaped(label), f"{key}.type": "log" if log else "-"}
         axes[f"{key}.exponentformat"] = "e" if log or panel.small else "B"
+        if log and ticks is None:  # plotly would write the digit alone
+            ticks = _log_ticks(panel, axis, limits)
         if ticks is not None and panel.scale is None:
             axes |= {f"{key}.tickvals": list(ticks[0]), f"{key}.ticktext": _escaped(ticks[1])}
             axes[f"{key}.automargin"] = True
@@ -186,6 +210,16 @@ def axes_of(panel: Panel, n: str = "") -> dict[str, Any]:
     if any(isinstance(mark, Image) for mark in panel.marks):
         axes |= {f"{axis}axis{n}.{what}": False for axis in "xy" for what in ("showgrid", "zeroline")}
     return axes
+
+
+def _log_ticks(panel: Panel, axis: str, limits: tuple[float, float] | None) -> Ticks | None:
+    """Round numbers along a logarithmic axis, some beyond its values."""
+    found = [np.ravel(getattr(mark, axis)) for mark in panel.marks if isinstance(mark, Line)]
+    found += [np.ravel(np.add(mark.base, mark.lengths)) for mark in panel.marks if isinstance(mark, Bars) and mark.across == (axis == "x")]
+    values = np.concatenate([*found, *([limits] if limits else []), np.empty(0)]).astype(np.float64)
+    values = values[np.isfinite(values) & (values > 0)]
+    ticks = log_ticks(float(values.min()), float(values.max())) if len(values) else np.empty(0)
+    return (ticks.tolist(), [text_of(tick) for tick in ticks.tolist()]) if len(ticks) else None
 
 
 def _share(figure: Figure, part: Parts, count: int) -> None:
@@ -310,9 +344,11 @@ def _edge(mark: Edge, panel: Panel) -> list[Any]:
     lines = [np.ravel(line.y if mark.upright else line.x) for line in panel.marks if isinstance(line, Line)]
     bars = [np.ravel(np.add(other.base, other.lengths)) for other in panel.marks if isinstance(other, Bars)]
     every = np.concatenate([*lines, *bars, np.empty(0)]).astype(np.float64)
-    far = np.full(len(mark.at), max(every[np.isfinite(every)], default=1.0)).tolist()
+    limits, end = panel.y_range if mark.upright else panel.x_range, min if mark.first else max
+    most = end(every[np.isfinite(every)], default=1.0)
+    far = [most if limits is None else float(np.clip(most, min(limits), max(limits)))] * len(mark.at)
     at = {"x": _plain(mark.at), "y": far} if mark.upright else {"x": far, "y": _plain(mark.at)}
-    marker = {"symbol": mark.marker.removesuffix("-thin"), "color": mark.color, "size": 9}
+    marker = {"symbol": mark.marker.removesuffix("-thin"), "color": mark.color, "size": 2 + mark.size}
     return [Scatter(**at, mode="markers", marker=marker, cliponaxis=False)] if len(mark.at) else []
 
 
@@ -374,7 +410,7 @@ def _image(mark: Image, panel: Panel) -> list[Any]:
 
     zero = next((color for _, color, cells, _ in mark.marked if np.isfinite(mark.values[cells]).any()), "white")
     low_end = {"zmin": 0.0, "zmax": mark.colors[1] if mark.colors else 1.0, "showscale": False, "hoverongaps": False, "showlegend": False}
-    traces = [Heatmap(z=np.asarray(mark.values, np.float32), **_cells(mark), colorscale=_colors(mark.colors, zero), **low_end, name="")]
+    traces = [Heatmap(z=np.asarray(mark.values, np.float32), **_cells(mark), colorscale=_colors(mark, zero), **low_end, name="")]
     for label, color, cells, texts in mark.marked:
         down, across = np.nonzero(cells & ~np.isfinite(mark.values))
         if len(down):
@@ -396,15 +432,12 @@ def _cells(mark: Image) -> dict[str, Any]:
     return found
 
 
-def _colors(ends: tuple[float, float] | None, zero: str) -> list[tuple[float, str]]:
-    """One colour at 0, then the colour map over the logarithm of what is above."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    if ends is None:
+def _colors(mark: Image, zero: str) -> list[tuple[float, str]]:
+    """One colour at 0, then the colour map over what is above, or over its logarithm."""
+    if mark.colors is None:
         return [(0.0, zero), (1.0, zero)]
-    places = np.append(np.geomspace(ends[0] / ends[1], 1.0, STOPS)[:-1], 1.0)
-    colors = [to_hex(colormaps[COLOR_MAP](k / (STOPS - 1))) for k in range(STOPS)]
+    places = np.append((np.geomspace if mark.log else np.linspace)(max(mark.colors[0] / mark.colors[1], 1e-9), 1.0, STOPS)[:-1], 1.0)
+    colors = colors_of(mark.cmap, STOPS)
     return [(0.0, zero), (1e-12 * float(places[0]), colors[0]), *zip(places.tolist(), colors, strict=True)]
 
 
@@ -414,11 +447,9 @@ def _color_bar(mark: ColorBar, panel: Panel) -> list[Any]:
 
     if mark.ends is None:
         return []
-    scale = Scale(np.geomspace(*mark.ends, 3), log=True, even=True)
-    low, high = np.log10(mark.ends).tolist()
-    bar = {"title": {"text": html(mark.label), "side": "right"}, "tickvals": np.log10(scale.ticks).tolist(), "ticktext": scale.tick_texts}
+    bar = {"title": {"text": html(mark.label), "side": "right"}, **bar_ticks(mark.scale, below=False, above=mark.above)}
     bar |= {"len": 0.5, "y": 1.0, "yanchor": "top"}
-    marker = {"color": [low], "cmin": low, "cmax": high, "colorscale": COLOR_MAP.capitalize(), "showscale": True, "colorbar": bar}
+    marker = {"color": [0.0], "cmin": 0.0, "cmax": 1.0, "colorscale": color_scale(mark.cmap), "showscale": True, "colorbar": bar}
     return [Scatter(x=[None], y=[None], mode="markers", marker=marker, showlegend=False, hoverinfo="skip", name="colours")]
 
 

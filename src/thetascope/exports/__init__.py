@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thetascope.errors import ResultError
-from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly, png
+from thetascope.experiments.framework.pictures import SUFFIXES, draw_matplotlib, draw_plotly, png
 from thetascope.exports.paraview import image_data, poly_data
 from thetascope.exports.pictures import animation, figure
 from thetascope.exports.tables import arrays, table
@@ -20,18 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "draw_matplotlib", "draw_plotly", "export", "png"]
 
-Content = Callable[["xr.Dataset", str, str | None], bytes]
-"""Makes a file's content from a result's data, the suffix and the variable that was chosen."""
+Content = Callable[..., bytes]
+"""Makes a file's content from a result's data, the suffix and the variable that was chosen, a picture's also from its options."""
 
 FORMATS: dict[str, tuple[str, Content]] = {
     ".vti": ("a grid for ParaView", image_data),
     ".vtp": ("the way of a training for ParaView", poly_data),
     ".csv": ("a table", table),
     ".npz": ("arrays for numpy", arrays),
-    ".png": ("a picture", figure),
-    ".svg": ("a picture", figure),
-    ".pdf": ("a picture", figure),
-    ".html": ("an interactive page", figure),
+    **{suffix: ("an interactive page" if suffix == ".html" else "a picture", figure) for suffix in SUFFIXES},
     ".gif": ("an animation", animation),
     ".mp4": ("an animation", animation),
 }
@@ -41,13 +38,14 @@ OF_ONE = (".vti", ".vtp", ".gif", ".mp4")
 """Formats that hold one objective's values."""
 
 
-def export(data: xr.Dataset, path: str | os.PathLike[str], variable: str | None = None) -> Path:
+def export(data: xr.Dataset, path: str | os.PathLike[str], variable: str | None = None, **options: Any) -> Path:
     """Write a result in the format that the suffix of `path` names, whole or not at all; a file there is replaced.
 
     Args:
         data: of the result; a .vti takes one over (``y``, ``x``), a .vtp one with the way of a training.
         path: ends in one of FORMATS. Its folder is made.
         variable: of the scored variables, write only this one. An animation shows the loss without.
+        options: of a picture or a page.
 
     Returns:
         The path.
@@ -68,7 +66,11 @@ def export(data: xr.Dataset, path: str | os.PathLike[str], variable: str | None 
         raise ResultError(
             f'a {suffix} file shows one objective, and this result is of {", ".join(labels)}: export result.one("{labels[0]}")'
         )
-    content = FORMATS[suffix][1](data, suffix, variable)
+    make = FORMATS[suffix][1]
+    if options and suffix not in SUFFIXES:
+        names = ", ".join(f"{name}=" for name in options)
+        raise ResultError(f"{names}: options of a picture ({' '.join(SUFFIXES)}); a {suffix} file takes none")
+    content = make(data, suffix, variable, **options)
 
     def write(partial: Path) -> None:
         partial.write_bytes(content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thetascope.experiments.framework import pictures
 from thetascope.exports.selection import check_scored
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def figure(data: xr.Dataset, suffix: str, variable: str | None) -> bytes:
+def figure(data: xr.Dataset, suffix: str, variable: str | None, **options: Any) -> bytes:
     """The whole figure, or one variable's; .html is a page."""
-    if variable is None:
-        return _drawn(suffix, lambda path: pictures.save_figure(data, path))
-    check_scored(data, variable)
-    return _drawn(suffix, lambda path: pictures.save_figure(data, path, variable=variable))
+    if variable is not None:
+        check_scored(data, variable)
+        options["variable"] = variable
+    return _drawn(suffix, lambda path: pictures.save_figure(data, path, **options))
 
 
 def animation(data: xr.Dataset, suffix: str, variable: str | None) -> bytes:

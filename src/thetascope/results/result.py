@@ -67,14 +67,29 @@ class Result:
 
         Of a result of several objectives all are drawn, or that of one label with ``data=``; on `ax` only one.
 
+        Args:
+            ax: draw the picture's first panel there.
+            options: of all pictures: ``title`` (a text), ``subtitle=False`` (no notes), ``size`` (inches: width and height, or a
+                width, from which the height follows), ``cmap`` (matplotlib's name), ``levels`` (of contours: how many, or their
+                values), ``vmin`` and ``vmax`` (ends of the colours, or of the values' axis), ``log`` (whether these are logarithmic)
+                and ``label`` (what a legend calls the result, as on `ax` beside another); and those of its own kind of picture, such
+                as ``variable``.
+
         Returns:
             What was drawn on.
+
+        Raises:
+            ResultError: the picture takes no such option, or a value does not fit.
+
+        Example:
+            >>> figure = result.plot(title="A straight line", size=3.25, vmax=2.0, subtitle=False)
+            >>> figure.savefig("column.pdf")
         """
         drawn: Axes | Figure = _exports().draw_matplotlib(self.data, ax, **options)
         return drawn
 
     def figure(self, **options: Any) -> PlotlyFigure:
-        """Draw an interactive plotly figure."""
+        """Draw an interactive plotly figure. It takes the options of `plot`."""
         return _exports().draw_plotly(self.data, **options)
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -93,7 +108,7 @@ class Result:
         self.path = save(self.data, Path(path))
         return self.path
 
-    def export(self, path: str | os.PathLike[str], variable: str | None = None) -> Path:
+    def export(self, path: str | os.PathLike[str], variable: str | None = None, **options: Any) -> Path:
         """Write a file for other programs, in the format that the suffix of `path` names; a file there is replaced.
 
         ``.vti`` (a grid) and ``.vtp`` (a training's way) for ParaView; ``.csv``, ``.npz``; ``.png``, ``.svg``, ``.pdf``,
@@ -102,14 +117,15 @@ class Result:
         Args:
             path: of the file. Its folder is made.
             variable: of the scored variables, write only this one. An animation shows the loss without.
+            options: of a picture or a page, as `plot` takes them.
 
         Returns:
             The path.
 
         Raises:
-            ResultError: no such format or variable, or the result does not fit the format.
+            ResultError: no such format or variable, or the result does not fit the format; or an option does not fit the picture.
         """
-        written: Path = _exports().export(self.data, path, variable)
+        written: Path = _exports().export(self.data, path, variable, **options)
         return written
 
     def one(self, data: str) -> Result:

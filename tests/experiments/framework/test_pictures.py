@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,17 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from matplotlib.axis import Tick, XTick
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import nn
 
 import thetascope as ts
 from thetascope import experiments
+from thetascope.drawing.legends import fitted
 from thetascope.drawing.notebook import NotebookFigure
+from thetascope.drawing.spec import Bars, ColorBar, Line
 from thetascope.errors import ResultError
 from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly, picture, picture_module, png, save_figure
 
@@ -300,3 +306,104 @@ def test_what_is_not_finished_shows_its_table_alone(results: dict[str, ts.Result
     page = ts.Result(data)._repr_html_()
     assert "1 missing" in page
     assert "<img" not in page
+
+
+# --- what every picture keeps, whatever its size and options ---------------------------------------------------------------------------
+
+WIDTHS = (3.25, 5.5, 12.0)
+GIVEN: dict[str, Any] = {
+    "title": HOSTILE, "subtitle": False, "size": (12.0, 12.0), "cmap": "magma", "levels": 5, "vmin": 0.9, "vmax": 1.3, "label": HOSTILE,
+    "log": False,
+}  # fmt: skip
+
+
+def drawn_texts(figure: Figure) -> list[tuple[str, Any]]:
+    """All texts that are seen, with where they are; those of 3-D axes hang in space."""
+    figure.draw_without_rendering()
+    deep = {id(text) for ax in figure.axes if ax.name == "3d" for text in ax.findobj(Text)}
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip() and id(text) not in deep]
+    hidden = {id(label) for ax in figure.axes for tick in ax.findobj(Tick) for label in (tick.label1, tick.label2) if not on_axes(tick)}
+    return [(text.get_text(), text.get_window_extent()) for text in texts if id(text) not in hidden]
+
+
+def on_axes(tick: Any) -> bool:
+    """Whether a tick lies within the limits of its axis: others are not drawn."""
+    axis = tick.axes.xaxis if isinstance(tick, XTick) else tick.axes.yaxis
+    low, high = sorted(axis.get_view_interval())
+    return bool(low <= tick.get_loc() <= high)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_cut_at_any_width(kind: Kind, results: dict[str, ts.Result], width: float) -> None:
+    figure = results[kind.name].plot(size=width)
+    assert isinstance(figure, Figure)
+    texts, box = drawn_texts(figure), figure.bbox
+    assert figure.get_figwidth() == width
+    cut = [text for text, at in texts if at.x0 < -2 or at.y0 < -2 or at.x1 > box.width + 2 or at.y1 > box.height + 2]
+    assert not cut
+    panels = [ax.get_window_extent() for ax in figure.axes]
+    assert min(at.width for at in panels) > 0.1 * figure.dpi
+    for legend in figure.legends:
+        assert not any(legend.get_window_extent().overlaps(at) for at in panels)
+
+
+def test_names_in_options_are_text_in_both(kind: Kind, results: dict[str, ts.Result]) -> None:
+    result, options = results[kind.name], dict[str, Any](title=HOSTILE, label=HOSTILE)
+    figure = result.plot(size=7.0, **options)
+    assert isinstance(figure, Figure)
+    told = [text for text in figure.findobj(Text) if "$" in text.get_text()]
+    assert told
+    assert not any(text.get_parse_math() for text in told)
+    page = result.figure(**options).to_json()
+    assert "img src=x" in page
+    assert not re.search(r"<b>|<img|\\u003cb\\u003e|\\u003cimg", page)
+
+
+def test_every_option_is_taken_or_refused_by_one_clear_error(kind: Kind, results: dict[str, ts.Result]) -> None:
+    result, is_atlas = results[kind.name], kind.name == "parameter_atlas"
+    refused = {"levels"} if is_atlas else set() if kind.name in ("surface", "trajectory_plane") else {"cmap", "levels"}
+    for name in refused:
+        with pytest.raises(
+            ResultError, match=rf'the page of "{kind.name}" takes no {name}=: it has no co.* it takes title, subtitle, size, '
+        ):
+            picture(result.data, "page", **{name: GIVEN[name]})
+    taken = {name: value for name, value in GIVEN.items() if name not in refused} | ({"vmin": 1e-4, "vmax": 1e-2} if is_atlas else {})
+    figure, page = result.plot(**taken), result.figure(**taken)
+    assert isinstance(figure, Figure)
+    assert figure.get_suptitle() == fitted([HOSTILE], 11.8, "large")
+    assert tuple(figure.get_size_inches()) == (12.0, 12.0)
+    assert (page.layout.width, page.layout.height) == (1152, 1152)
+
+
+def lightness(color: Any) -> float:
+    """Of a colour printed in grey, from 0 to 100 (CIE L*)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+    y = float(np.dot((0.2126, 0.7152, 0.0722), linear))
+    return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
+
+
+def test_curves_of_a_legend_are_told_apart_in_grey(kind: Kind, results: dict[str, ts.Result]) -> None:
+    for panel in picture(results[kind.name].data, "figure").parts.panels:
+        lines = [mark for mark in panel.marks if isinstance(mark, Line) and mark.label and mark.listed]
+        for one, other in combinations({line.label: line for line in lines}.values(), 2):
+            alike = (one.dash, one.marker, one.face) == (other.dash, other.marker, other.face)
+            assert not alike or abs(lightness(one.color) - lightness(other.color)) > 5, (one.label, other.label)
+
+
+def test_marks_are_drawn_by_both(kind: Kind, results: dict[str, ts.Result]) -> None:
+    result = results[kind.name]
+    figure = result.plot()
+    assert isinstance(figure, Figure)
+    names = {
+        text.get_text().strip()
+        for legend in [*figure.legends, *(ax.get_legend() for ax in figure.axes)]
+        if legend
+        for text in legend.get_texts()
+    }
+    panels = list(picture(result.data, "figure").parts.panels)
+    assert sum(ax.has_data() for ax in figure.axes) >= sum(not all(isinstance(mark, ColorBar) for mark in panel.marks) for panel in panels)
+    labels = {mark.label for panel in panels for mark in panel.marks if isinstance(mark, Line | Bars) and mark.label and mark.listed}
+    assert {fitted([label], 100.0) for label in labels} <= {name.replace("\n", " ") for name in names} | names
+    shown = [trace for trace in result.figure().data if trace.visible is not False and trace.type not in ("scatter3d", "surface")]
+    assert len(shown) >= 1
+    assert any(trace.type in ("contour", "heatmap") or len(trace.x) for trace in shown)

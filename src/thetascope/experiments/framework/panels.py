@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from thetascope.errors import ResultError
-from thetascope.experiments.framework.pictures import called, has_common_axes, picture
+from thetascope.experiments.framework.pictures import called, described_as, has_common_axes, own_options, picture
 from thetascope.results.labelled import labels_of, only
 
 if TYPE_CHECKING:
@@ -84,13 +84,18 @@ def panels_picture(results: Mapping[str, xr.Dataset], form: Form, **options: Any
         ResultError: it does not take an option.
     """
     from thetascope.drawing.joined import joined
+    from thetascope.drawing.options import taken
+    from thetascope.experiments.framework.picture_options import applied
 
     parts: dict[str, xr.Dataset] = {}
     for label, data in results.items():
         several = labels_of(data) if options.get("data") is None else []
         parts |= {f"{label}, {one}": only(data, one) for one in several} or {label: data}
-    made = {label: _made(data, form, options) for label, data in parts.items()}
-    return joined(made, form, _differences(parts), common=all(map(has_common_axes, parts.values())))
+    first = next(iter(parts.values()))
+    shared, own = taken(options, own_options(first))
+    made = {label: _made(data, form, own) for label, data in parts.items()}
+    whole = joined(made, form, _differences(parts), common=all(map(has_common_axes, parts.values())))
+    return applied(shared, whole, form, described_as(first, form))
 
 
 def _made(data: xr.Dataset, form: Form, options: Mapping[str, Any]) -> Picture:

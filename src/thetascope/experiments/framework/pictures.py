@@ -6,7 +6,7 @@ None loads torch: a result is drawn on a machine that has neither the model nor 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thetascope.drawing.joined import joined
+from thetascope.drawing.options import NAMES, taken
 from thetascope.errors import ResultError
 from thetascope.experiments.framework.phrases import listed
+from thetascope.experiments.framework.picture_options import applied
 from thetascope.files import write_atomically
 from thetascope.results.labelled import labels_of, only
 from thetascope.results.status import status_counts
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from thetascope.drawing.spec import Form, Picture
 
 EXPERIMENTS = "thetascope.experiments"
+SUFFIXES = (".png", ".svg", ".pdf", ".html")
+"""Of the files that `save_figure` writes."""
 
 
 def draw_matplotlib(data: xr.Dataset, /, ax: Axes | None = None, **options: Any) -> Axes | Figure:
@@ -52,9 +56,10 @@ def draw_plotly(data: xr.Dataset, /, **options: Any) -> PlotlyFigure:
     Raises:
         ResultError: the picture has no such option, or the result nothing of the name that it gives.
     """
+    from thetascope.drawing.notebook import shown_in_html
     from thetascope.drawing.with_plotly import page_of
 
-    return page_of(picture(data, "page", **options))
+    return shown_in_html(page_of(picture(data, "page", **options)))
 
 
 def picture(data: xr.Dataset, form: Form, /, **options: Any) -> Picture:
@@ -65,18 +70,22 @@ def picture(data: xr.Dataset, form: Form, /, **options: Any) -> Picture:
             to be drawn on one pair of axes.
     """
     chosen, labels = options.pop("data", None), labels_of(data)
+    shared, own = taken(options, own_options(data))
+    described = described_as(data, form)
     if chosen is not None:
-        one = _picture(only(data, chosen), form, **options)
-        return replace(one, title=f"{one.title}, {chosen} data", notes=(*one.notes, _scored_on([chosen])))
-    if not labels:
-        return _picture(data, form, **options)
-    if form == "axes":
+        one = _picture(only(data, chosen), form, described, **own)
+        made = replace(one, title=f"{one.title}, {chosen} data", notes=(*one.notes, _scored_on([chosen])))
+    elif not labels:
+        made = _picture(data, form, described, **own)
+    elif form == "axes":
         raise ResultError(
             f'axes of your own show one objective, and this result is of {", ".join(labels)}: choose one with data="{labels[0]}", '
             "or leave ax= out"
         )
-    pictures = {label: _picture(only(data, label), form, **options) for label in labels}
-    return joined(pictures, form, [_scored_on(labels)], common=has_common_axes(data), views=True)
+    else:
+        pictures = {label: _picture(only(data, label), form, described, **own) for label in labels}
+        made = joined(pictures, form, [_scored_on(labels)], common=has_common_axes(data), views=True)
+    return applied(shared, made, form, described)
 
 
 def has_common_axes(data: xr.Dataset) -> bool:
@@ -84,21 +93,38 @@ def has_common_axes(data: xr.Dataset) -> bool:
     return getattr(picture_module(data), "COMMON_AXES", False)
 
 
+def check_options(options: Mapping[str, Any]) -> None:
+    """An error for options of all pictures with values that fit none.
+
+    Raises:
+        ResultError: there is one.
+    """
+    taken(options, ())
+
+
+def described_as(data: xr.Dataset, form: Form) -> str:
+    """What errors call a picture."""
+    return f'the {"page" if form == "page" else "figure"} of "{called(data)}"'
+
+
 def _scored_on(labels: Sequence[str]) -> str:
     """What a caption says of the data."""
     return f"scored on {listed(labels)} data; weight decay or another regulariser is not in the loss"
 
 
-def _picture(data: xr.Dataset, form: Form, **options: Any) -> Picture:
-    make = picture_module(data).picture
-    known = list(signature(make).parameters)[1:]
-    if "form" in known:
-        known.remove("form")
+def own_options(data: xr.Dataset) -> list[str]:
+    """What a picture takes besides what all do."""
+    return [name for name in list(signature(picture_module(data).picture).parameters)[1:] if name != "form"]
+
+
+def _picture(data: xr.Dataset, form: Form, described: str, **options: Any) -> Picture:
+    make, known = picture_module(data).picture, own_options(data)
+    if "form" in signature(make).parameters:
         make = partial(make, form=form)
     for name in options.keys() - set(known):
         raise ResultError(
-            f'the {"page" if form == "page" else "figure"} of "{called(data)}" takes no {name}=; it takes '
-            f"{', '.join(f'{option}=' for option in known) or 'no option'}"
+            f"{described} takes no {name}=; it takes {', '.join(f'{option}=' for option in known) or 'no option of its own'}, and all "
+            f"pictures take {', '.join(f'{option}=' for option in NAMES)}"
         )
     made: Picture = make(data, **options)
     return made
