@@ -10,7 +10,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import Field, GridInfo
-from thetascope.drawing.scales import Scale
+from thetascope.drawing.scales import COLOR_MAP, Scale
 from thetascope.drawing.style import BLUE, GREY, VERMILION, Bools
 
 Form = Literal["figure", "axes", "page"]
@@ -159,17 +159,18 @@ class FieldMark(Mark):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Image(Mark):
-    """Values above 0 as cells between the edges `x` and `y`, by their logarithm; nan is blank.
+    """Values ``[ny, nx]`` as cells between the edges `x` and `y`; nan is blank.
 
     Attributes:
-        colors: the values at both ends of the colours; None where there are none.
+        scale: how the values are spread over the colours of `color_map`; None where none has a colour.
         marked: cells in a colour of their own: what is said of them, the colour, which they are, and texts for hovering.
     """
 
     x: Floats
     y: Floats
     values: Floats
-    colors: tuple[float, float] | None
+    scale: Scale | None
+    color_map: str = COLOR_MAP
     marked: Sequence[tuple[str, str, Bools, Sequence[str]]] = ()
 
 
@@ -177,10 +178,11 @@ class Image(Mark):
 class ColorBar(Mark):
     """What the colours of images mean, called by its label: beside the panel's other marks, or on a panel of its own.
 
-    `ends` are the values at both ends, None where there are none; `below` says whether some values lie below them.
+    `scale` and `color_map` are those of the images; `below` says whether some values lie below the lowest level.
     """
 
-    ends: tuple[float, float] | None
+    scale: Scale | None
+    color_map: str = COLOR_MAP
     below: bool = False
 
 

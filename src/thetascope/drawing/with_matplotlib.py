@@ -9,7 +9,6 @@ import numpy as np
 
 from thetascope.drawing.legends import legend_below, legend_on, legend_text, log_y, wrapped
 from thetascope.drawing.matplotlib_planes import draw_field
-from thetascope.drawing.scales import COLOR_MAP
 from thetascope.drawing.spec import INK, THIN, Bars, Boxes, ColorBar, Edge, FieldMark, Image, Line, Mark, Panel, Parts, Picture, Rule, Texts
 from thetascope.drawing.style import GREY, ink
 from thetascope.errors import ResultError
@@ -264,14 +263,15 @@ def _texts(ax: Any, mark: Texts) -> None:
 
 
 def _image(ax: Any, mark: Image) -> None:
-    from matplotlib.colors import ListedColormap, LogNorm
+    from matplotlib.colors import ListedColormap
     from matplotlib.patches import Rectangle
 
     style: dict[str, Any] = {"rasterized": True, "linewidth": 0, "edgecolors": "none"}
     shown = np.ma.masked_invalid(mark.values)
     for _, _, cells, _ in mark.marked:
         shown = np.ma.masked_where(cells, shown)
-    ax.pcolormesh(mark.x, mark.y, shown, norm=LogNorm(*(mark.colors or (0.1, 1.0))), cmap=COLOR_MAP, **style)
+    norm = None if mark.scale is None else mark.scale.norm()
+    ax.pcolormesh(mark.x, mark.y, shown, norm=norm, cmap=mark.color_map, **style)
     for label, color, cells, _ in mark.marked:
         if cells.any():
             ax.pcolormesh(mark.x, mark.y, np.ma.masked_where(~cells, cells), cmap=ListedColormap([color]), **style)
@@ -281,14 +281,16 @@ def _image(ax: Any, mark: Image) -> None:
 def _color_bar(ax: Any, mark: ColorBar) -> None:
     """On its own axes, or beside what is drawn on them; it says so where there is no colour."""
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import LogNorm
 
     place = ax.inset_axes((1.03, 0.0, 0.03, 1.0)) if ax.has_data() else ax
-    if mark.ends is None:
+    if mark.scale is None:
         place.set_axis_off()
         place.text(0, 0.5, f"no {mark.label.partition(':')[0]} above 0", rotation=90, va="center", fontsize="small")
         return
-    bar = ax.figure.colorbar(ScalarMappable(LogNorm(*mark.ends), COLOR_MAP), cax=place, extend="min" if mark.below else "neither")
+    shown = ScalarMappable(mark.scale.norm(), mark.color_map)
+    bar = ax.figure.colorbar(shown, cax=place, extend="min" if mark.below else "neither")
+    bar.set_ticks(mark.scale.ticks.tolist(), labels=mark.scale.tick_texts)
+    bar.ax.minorticks_off()
     bar.ax.tick_params(labelsize="x-small")
     bar.set_label(mark.label, fontsize="small", parse_math=False)
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from thetascope.drawing.legends import wrapped
 from thetascope.drawing.plotly_planes import BUTTONS, field_traces, kind_menu, plane_layout, switched
-from thetascope.drawing.scales import COLOR_MAP, Scale
 from thetascope.drawing.spec import (
     THIN,
     Bars,
@@ -295,8 +294,8 @@ def _image(mark: Image, panel: Panel) -> list[Any]:
     from plotly.graph_objects import Heatmap, Scatter
 
     zero = next((color for _, color, cells, _ in mark.marked if np.isfinite(mark.values[cells]).any()), "white")
-    low_end = {"zmin": 0.0, "zmax": mark.colors[1] if mark.colors else 1.0, "showscale": False, "hoverongaps": False, "showlegend": False}
-    traces = [Heatmap(z=np.asarray(mark.values, np.float32), **_cells(mark), colorscale=_colors(mark.colors, zero), **low_end, name="")]
+    style = {**_colors(mark, zero), "showscale": False, "hoverongaps": False, "showlegend": False, "name": ""}
+    traces = [Heatmap(z=np.asarray(mark.values, np.float32), **_cells(mark), **style)]
     for label, color, cells, texts in mark.marked:
         down, across = np.nonzero(cells & ~np.isfinite(mark.values))
         if len(down):
@@ -318,29 +317,33 @@ def _cells(mark: Image) -> dict[str, Any]:
     return found
 
 
-def _colors(ends: tuple[float, float] | None, zero: str) -> list[tuple[float, str]]:
-    """One colour at 0, then the colour map over the logarithm of what is above."""
+def _colors(mark: Image, zero: str) -> dict[str, Any]:
+    """The colour map over the values, as its scale spreads them; on a logarithmic one 0 has a colour of its own."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    if ends is None:
-        return [(0.0, zero), (1.0, zero)]
-    places = np.append(np.geomspace(ends[0] / ends[1], 1.0, STOPS)[:-1], 1.0)
-    colors = [to_hex(colormaps[COLOR_MAP](k / (STOPS - 1))) for k in range(STOPS)]
-    return [(0.0, zero), (1e-12 * float(places[0]), colors[0]), *zip(places.tolist(), colors, strict=True)]
+    if mark.scale is None:
+        return {"zmin": 0.0, "zmax": 1.0, "colorscale": [(0.0, zero), (1.0, zero)]}
+    colors = [to_hex(colormaps[mark.color_map](k / (STOPS - 1))) for k in range(STOPS)]
+    if mark.scale.flat:
+        level = mark.scale.levels.tolist()[0]
+        return {"zmin": level - 1, "zmax": level + 1, "colorscale": list(zip((0.0, 1.0), colors[STOPS // 2 :][:1] * 2, strict=True))}
+    values = mark.scale.value(np.linspace(0.0, 1.0, STOPS))
+    low, high = 0.0 if mark.scale.log else float(values[0]), float(mark.scale.levels[-1])
+    places = np.append((values[:-1] - low) / (high - low), 1.0)
+    below = [(0.0, zero), (1e-12 * float(places[0]), colors[0])] if mark.scale.log else []
+    return {"zmin": low, "zmax": high, "colorscale": [*below, *zip(places.tolist(), colors, strict=True)]}
 
 
 def _color_bar(mark: ColorBar, panel: Panel) -> list[Any]:
     """A trace of nothing that carries the bar: that of the images would be even."""
     from plotly.graph_objects import Scatter
 
-    if mark.ends is None:
+    if mark.scale is None:
         return []
-    scale = Scale(np.geomspace(*mark.ends, 3), log=True, even=True)
-    low, high = np.log10(mark.ends).tolist()
-    bar = {"title": {"text": html(mark.label), "side": "right"}, "tickvals": np.log10(scale.ticks).tolist(), "ticktext": scale.tick_texts}
-    bar |= {"len": 0.5, "y": 1.0, "yanchor": "top"}
-    marker = {"color": [low], "cmin": low, "cmax": high, "colorscale": COLOR_MAP.capitalize(), "showscale": True, "colorbar": bar}
+    ticks = {"tickvals": mark.scale.position(mark.scale.ticks).tolist(), "ticktext": mark.scale.tick_texts}
+    bar = {"title": {"text": html(mark.label), "side": "right"}, **ticks, "len": 0.5, "y": 1.0, "yanchor": "top"}
+    marker = {"color": [0.0], "cmin": 0.0, "cmax": 1.0, "colorscale": mark.color_map.capitalize(), "showscale": True, "colorbar": bar}
     return [Scatter(x=[None], y=[None], mode="markers", marker=marker, showlegend=False, hoverinfo="skip", name="colours")]
 
 
