@@ -43,7 +43,7 @@ def field_traces(mark: FieldMark, panel: Panel) -> list[Any]:
         flat, deep = _cell_marks(found, field, kind), {"symbol": "diamond" if symbol == "x" else symbol, "color": color, "size": 3}
         traces.append(Scatter(**flat, marker={"symbol": symbol, "color": color, "size": 7}, cliponaxis=False, meta="flat"))
         traces.append(Scatter3d(**flat, z=[0.0] * len(flat["x"]), marker=deep, visible=False, meta="3d"))
-    y, x = np.nonzero(field.evaluated if field.evaluated is not None else np.zeros(field.values.shape, bool))
+    y, x = np.nonzero(field.evaluated if field.evaluated is not None and mark.cells else np.zeros(field.values.shape, bool))
     dots: dict[str, Any] = {"mode": "markers", "marker": {"color": "black", "size": 2.5}, "hoverinfo": "skip", "name": "evaluated cell"}
     traces.append(Scatter(x=found.x[x].tolist(), y=found.y[y].tolist(), **dots, showlegend=bool(len(x)), meta="flat"))
     y, x = np.nonzero(lonely(heights))

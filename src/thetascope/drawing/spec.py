@@ -75,6 +75,37 @@ class Line(Mark):
     spread_label: str = "± 2 standard errors"
     halo: bool = False
 
+    def bands(self, log: bool = False) -> list[Area]:
+        """The band around the line, in pieces where it has gaps; on a `log` axis it ends at half of the lowest value that is drawn."""
+        if self.spread is None:
+            return []
+        x, y, spread = (np.asarray(values, np.float64) for values in (self.x, self.y, self.spread))
+        known = np.flatnonzero(np.isfinite(x) & np.isfinite(y) & np.isfinite(spread) & ~(log & (y <= 0)))
+        pieces = [piece for piece in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1) if len(piece) > 1]
+        floor = 0.5 * float(y[known].min()) if log and len(known) else -np.inf
+        named: dict[str, Any] = {"color": self.color, "label": self.spread_label, "group": self.label, "layer": self.layer}
+        around = [(x[at], np.maximum(y - spread, floor)[at], (y + spread)[at]) for at in pieces]
+        return [
+            Area(x=np.concatenate([at, at[::-1]]), y=np.concatenate([low, high[::-1]]), **named, level=self.level - 0.5)
+            for at, low, high in around
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Area(Mark):
+    """What lies within a closed line through points.
+
+    Attributes:
+        group: the label of the mark with which a page hides it; its own where there is none.
+        edge: the colour of its outline, if it has one.
+    """
+
+    x: Any
+    y: Any
+    opacity: float = 0.2
+    group: str = ""
+    edge: str = ""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Edge(Mark):
@@ -155,6 +186,8 @@ class FieldMark(Mark):
     kind: str = "contour"
     opacity: float = 1.0
     """Of the surface, below which something may lie."""
+    cells: bool = False
+    """Whether cells that were evaluated have dots, where others are estimated."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

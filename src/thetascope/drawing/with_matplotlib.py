@@ -9,7 +9,24 @@ import numpy as np
 
 from thetascope.drawing.legends import legend_below, legend_on, legend_text, log_y, wrapped
 from thetascope.drawing.matplotlib_planes import draw_field
-from thetascope.drawing.spec import INK, THIN, Bars, Boxes, ColorBar, Edge, FieldMark, Image, Line, Mark, Panel, Parts, Picture, Rule, Texts
+from thetascope.drawing.spec import (
+    INK,
+    THIN,
+    Area,
+    Bars,
+    Boxes,
+    ColorBar,
+    Edge,
+    FieldMark,
+    Image,
+    Line,
+    Mark,
+    Panel,
+    Parts,
+    Picture,
+    Rule,
+    Texts,
+)  # fmt: skip
 from thetascope.drawing.style import GREY, ink
 from thetascope.errors import ResultError
 
@@ -124,6 +141,8 @@ def draw_panel(ax: Any, panel: Panel, *, titled: bool = True) -> None:
     if panel.scale is not None:
         ax.set_yscale("function", functions=(panel.scale.position, panel.scale.value))
     for mark in panel.marks:
+        for band in mark.bands(panel.y_log) if isinstance(mark, Line) else ():
+            _area(ax, band)
         _DRAW[type(mark)](ax, mark)
     if panel.y_log:
         log_y(ax)
@@ -197,11 +216,15 @@ def draw_line(ax: Any, mark: Line) -> Any:
         from matplotlib.patheffects import Normal, withStroke
 
         line.set_path_effects([withStroke(linewidth=mark.width + 1.6, foreground="white"), Normal()])
-    if mark.spread is not None:
-        low, high = mark.y - mark.spread, mark.y + mark.spread
-        low = np.where(low > 0, low, mark.y) if ax.get_yscale() == "log" else low
-        ax.fill_between(mark.x, low, high, color=mark.color, alpha=0.2, linewidth=0, label=mark.spread_label)
     return line
+
+
+def _area(ax: Any, mark: Area) -> None:
+    from matplotlib.colors import to_rgba
+
+    named, edge = _named(mark), ink() if mark.edge == INK else mark.edge or "none"
+    named["facecolor"] = to_rgba(named.pop("color"), mark.opacity)
+    ax.fill(mark.x, mark.y, edgecolor=edge, linewidth=0.8 if mark.edge else 0, **named)
 
 
 def _edge(ax: Any, mark: Edge) -> None:
@@ -296,6 +319,6 @@ def _color_bar(ax: Any, mark: ColorBar) -> None:
 
 
 _DRAW: dict[type[Mark], Callable[[Any, Any], None]] = {
-    Line: draw_line, Edge: _edge, Bars: _bars, Rule: _rule, Boxes: _boxes, Texts: _texts, FieldMark: draw_field, Image: _image,
+    Line: draw_line, Area: _area, Edge: _edge, Bars: _bars, Rule: _rule, Boxes: _boxes, Texts: _texts, FieldMark: draw_field, Image: _image,
     ColorBar: _color_bar,
 }  # fmt: skip

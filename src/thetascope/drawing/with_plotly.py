@@ -11,6 +11,7 @@ from thetascope.drawing.legends import wrapped
 from thetascope.drawing.plotly_planes import BUTTONS, field_traces, kind_menu, plane_layout, switched
 from thetascope.drawing.spec import (
     THIN,
+    Area,
     Bars,
     Boxes,
     ColorBar,
@@ -26,7 +27,7 @@ from thetascope.drawing.spec import (
     Rule,
     Texts,
 )  # fmt: skip
-from thetascope.drawing.style import VERMILION, html
+from thetascope.drawing.style import GREY, VERMILION, html
 from thetascope.drawing.thinning import thinned
 
 if TYPE_CHECKING:
@@ -154,7 +155,10 @@ def _draw(figure: Figure, panel: Panel, n: str, told: set[str], moving: Sequence
             _rule(figure, mark, n, told)
         else:
             seen = thinned(mark, panel) if isinstance(mark, Line) else mark
-            figure.add_traces([_dressed(trace, seen, panel, n, told, moves=place in moving) for trace in _MADE[type(seen)](seen, panel)])
+            for part in (seen, *(seen.bands(panel.y_log) if isinstance(seen, Line) else ())):
+                made = _MADE[type(part)](part, panel)
+                made = made[:1] if isinstance(part, Area) and html(part.label) in told else made
+                figure.add_traces([_dressed(trace, part, panel, n, told, moves=place in moving) for trace in made])
     return starts
 
 
@@ -177,15 +181,17 @@ def _dressed(trace: Any, mark: Mark, panel: Panel, n: str, told: set[str], *, mo
         trace.update(xaxis=f"x{n}", yaxis=f"y{n}")
     if isinstance(mark, FieldMark):
         return trace
-    values = panel.hover if mark.hover is None else mark.hover
+    values, data = panel.hover if mark.hover is None else mark.hover, mark.data
+    if isinstance(mark, Line) and mark.spread is not None and data is None and values:
+        values, data = f"{values} ± %{{customdata:.2g}}", _plain(mark.spread)
     lines = ["%{text}"] * ("%{text}" not in values) if len(mark.told) else [html(mark.about)] if mark.about else []
     if trace.hoverinfo is None:
         shown = "<br>".join([*lines, *([values] if values else [])])
         trace.update({"hovertemplate": f"{shown}<extra></extra>"} if shown else {"hoverinfo": "skip"})
     if len(mark.told) and trace.text is None:
         trace.update(text=_escaped(mark.told))
-    if mark.data is not None and trace.customdata is None and trace.hoverinfo is None:
-        trace.update(customdata=mark.data)
+    if data is not None and trace.customdata is None and trace.hoverinfo is None:
+        trace.update(customdata=data)
     if trace.name is None:
         name = html(mark.label)
         known = f"{name} in 3-D" if deep else name
@@ -212,11 +218,23 @@ def _line(mark: Line, panel: Panel) -> list[Any]:
     style: dict[str, Any] = {"x": _plain(mark.x), "y": _plain(mark.y), "mode": "+".join(kinds), "marker": dots, "opacity": mark.opacity}
     if mark.dash:
         style["line"] = {"color": mark.color, "dash": mark.dash, "width": 1.35 * mark.width}
-    if mark.spread is not None:
-        style["error_y"] = {"type": "data", "array": _plain(mark.spread), "visible": True, "thickness": 1, "width": 0}
     if mark.z is not None:
         return [Scatter3d(**{**style, "z": _plain(mark.z), "marker": {**dots, "size": 0.65 * mark.size, "symbol": "circle"}})]
     return [(Scattergl if len(mark.x) > MANY and not mark.dash else Scatter)(**style)]
+
+
+def _area(mark: Area, panel: Panel) -> list[Any]:
+    """What is filled, and the entry of the legend of an area that is hidden with another mark."""
+    from plotly.graph_objects import Scatter
+
+    style: dict[str, Any] = {"fill": "toself", "fillcolor": mark.color, "opacity": mark.opacity, "hoverinfo": "skip"}
+    style |= {"mode": "lines", "line": {"color": mark.edge, "width": 1}} if mark.edge else {"mode": "none"}
+    area = Scatter(x=_plain(mark.x), y=_plain(mark.y), **style)
+    if not mark.group:
+        return [area]
+    key = {"symbol": "square", "size": 12, "color": GREY, "opacity": 2 * mark.opacity}
+    area.update(name=html(mark.label), legendgroup=html(mark.group), showlegend=False)
+    return [area, Scatter(x=[None], y=[None], mode="markers", marker=key, hoverinfo="skip")]
 
 
 def _plain(values: Any) -> Any:
@@ -295,7 +313,8 @@ def _image(mark: Image, panel: Panel) -> list[Any]:
 
     zero = next((color for _, color, cells, _ in mark.marked if np.isfinite(mark.values[cells]).any()), "white")
     style = {**_colors(mark, zero), "showscale": False, "hoverongaps": False, "showlegend": False, "name": ""}
-    traces = [Heatmap(z=np.asarray(mark.values, np.float32), **_cells(mark), **style)]
+    values = np.asarray(mark.values, np.float32) if not mark.layers else mark.values.tolist()  # packed, or rows that a page takes apart
+    traces = [Heatmap(z=values, **_cells(mark), **style)]
     for label, color, cells, texts in mark.marked:
         down, across = np.nonzero(cells & ~np.isfinite(mark.values))
         if len(down):
@@ -342,13 +361,14 @@ def _color_bar(mark: ColorBar, panel: Panel) -> list[Any]:
     if mark.scale is None:
         return []
     ticks = {"tickvals": mark.scale.position(mark.scale.ticks).tolist(), "ticktext": mark.scale.tick_texts}
-    bar = {"title": {"text": html(mark.label), "side": "right"}, **ticks, "len": 0.5, "y": 1.0, "yanchor": "top"}
+    bar = {"title": {"text": html(mark.label), "side": "right"}, **ticks, "len": 0.5, "y": 1.0, "yanchor": "top", "thickness": 16}
     marker = {"color": [0.0], "cmin": 0.0, "cmax": 1.0, "colorscale": mark.color_map.capitalize(), "showscale": True, "colorbar": bar}
     return [Scatter(x=[None], y=[None], mode="markers", marker=marker, showlegend=False, hoverinfo="skip", name="colours")]
 
 
 _MADE: dict[type[Mark], Callable[[Any, Panel], list[Any]]] = {
-    Line: _line, Edge: _edge, Bars: _bars, Boxes: _boxes, Texts: _texts, Image: _image, ColorBar: _color_bar, FieldMark: field_traces,
+    Line: _line, Area: _area, Edge: _edge, Bars: _bars, Boxes: _boxes, Texts: _texts, Image: _image, ColorBar: _color_bar,
+    FieldMark: field_traces,
 }  # fmt: skip
 
 

@@ -26,21 +26,21 @@ LONGEST = 150
 """So many states at most are walked through on a page."""
 
 
-def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Picture:
+def picture(data: xr.Dataset, form: Form, variable: str | None = None, cells: bool = False) -> Picture:
     """The plane with the path; in a figure with the explained variance, the states' own values and distances beside it.
 
-    On a page the optimizer walks, over contours or in 3-D.
+    On a page the optimizer walks, over contours or in 3-D. With `cells` those that were evaluated are dotted, where the rest is estimated.
     """
     found = info(data)
     grid, field = found.grid, found.grid.field(variable)
     note = found.note(field.name)
     said: dict[str, Any] = {"title": grid.title, "notes": (*grid.notes, note)}
     if form == "page":
-        panel, moving = _walked(found, field)
+        panel, moving = _walked(found, field, cells=cells)
         return Picture(**said, parts=Parts(parts=[panel]), width=10, height=6.2, moving=moving)
     told = [found.correlated] if found.correlated and form == "figure" else []
     said["notes"] = (*grid.notes, *told, note)
-    main = plane_of(found, field)
+    main = plane_of(found, field, cells=cells)
     main = replace(main, marks=[*main.marks, *_paths(found), *_states(found)])
     if form == "axes":
         return Picture(**said, parts=Parts(parts=[replace(main, title=wrapped([note], 64))]), width=6.4, height=5.4)
@@ -51,12 +51,12 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
     return Picture(**said, parts=stacked([main, Parts(parts=sides)], (low, 3.0), shared=False), width=12, height=low + 4.8)
 
 
-def plane_of(found: PlaneInfo, field: Field, form: Form = "figure") -> Panel:
+def plane_of(found: PlaneInfo, field: Field, form: Form = "figure", *, cells: bool = False) -> Panel:
     """The field below, as wide as the paths need."""
     grid = found.grid
     ends = (edges(grid.x, grid.y), edges(grid.y, grid.x)) if grid.is_line or field.scale.flat else (grid.x, grid.y)
     x, y = (np.concatenate([at, *(getattr(walk, name) for walk in found.walks)]) for name, at in zip("xy", ends, strict=True))
-    panel = plane_panel(grid, field, "contour", form, opacity=0.85)  # paths may lie below the surface
+    panel = plane_panel(grid, field, "contour", form, opacity=0.85, cells=cells)  # paths may lie below the surface
     # the axes are often wide and low
     return replace(panel, y_label=wrapped([grid.y_label], 32), x_range=(x.min(), x.max()), y_range=(y.min(), y.max()))
 
@@ -134,9 +134,9 @@ def _over_time(found: PlaneInfo, marks: Sequence[Mark], y_label: str, **axes: An
     return Panel(marks=marks, x_label=found.clock_label, x_whole=found.by_epoch, y_label=y_label, grid=True, legend=True, **axes)
 
 
-def _walked(found: PlaneInfo, field: Field) -> tuple[Panel, Moving]:
+def _walked(found: PlaneInfo, field: Field, *, cells: bool) -> tuple[Panel, Moving]:
     """The plane of a page, and what moves on it: of each training the path so far, and the optimizer from above and in 3-D."""
-    main = plane_of(found, field, "page")
+    main = plane_of(found, field, "page", cells=cells)
     marks, places = list(main.marks), list[int]()
     for i, walk in enumerate(found.walks):
         told, style = [_told(walk, k, field) for k in range(len(walk.x))], _style(i)
