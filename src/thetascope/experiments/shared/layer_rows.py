@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 NAMES = 32
 """So many rows, or blocks, are called by their names."""
-CLOSEST = 0.7
-"""Of the room that each of so many would have: names closer than this run into each other."""
+LINE = 0.12
+"""Inches: names closer than this run into each other."""
 LONGEST = 24
 """Characters of a name."""
 ROWS_NOTE = "rows: layers in the network's order, called by their blocks"
@@ -43,7 +43,7 @@ def row_names(names: Sequence[str], blocks: Sequence[str]) -> tuple[Ticks, list[
         labels = [label.rpartition(".")[0] or label for label in labels]
         runs = _runs(labels)
         ends = [stop for _, _, stop in runs[:-1]]
-    places, apart = [(start + stop) / 2 for _, start, stop in runs], CLOSEST * len(names) / NAMES
+    places, apart = [(start + stop) / 2 for _, start, stop in runs], LINE * len(names) / inches(len(names), len(runs))
     shown = [0] * (len(runs) > 1)
     for place in range(1, len(runs) - 1):
         if places[place] - places[shown[-1]] >= apart <= places[-1] - places[place]:
@@ -51,6 +51,11 @@ def row_names(names: Sequence[str], blocks: Sequence[str]) -> tuple[Ticks, list[
     shown.append(len(runs) - 1)
     texts = told_apart([runs[place][0] for place in shown], LONGEST)
     return ([places[place] for place in shown], texts), ends
+
+
+def inches(rows: int, names: int) -> float:
+    """How high so many rows are drawn, with so many names beside them."""
+    return max(2.4, 0.18 * min(names, NAMES), min(0.035 * rows, 9.0))
 
 
 def _runs(labels: Sequence[str]) -> list[tuple[str, int, int]]:
@@ -105,5 +110,5 @@ def rows_picture(panels: Sequence[Panel], form: Form, title: str, notes: tuple[s
         one = Parts(parts=[replace(panels[0], others=[(panel.name, panel) for panel in panels[1:]])])
         return Picture(title=title, notes=notes, parts=one, width=9, height=max(4.5, 0.09 * rows))
     width = 0.5 + 0.075 * max(map(len, texts), default=0) + across * len(panels)
-    height = 1.6 + 0.2 * len(notes) + max(2.4, 0.18 * len(texts), 0.035 * rows)
+    height = 1.6 + 0.2 * len(notes) + inches(rows, len(texts))
     return Picture(title=title, notes=notes, parts=Parts(parts=panels, shared=True), width=width, height=height)
