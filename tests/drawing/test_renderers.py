@@ -8,10 +8,30 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_rgb
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
 
-from thetascope.drawing.spec import INK, Bars, Edge, Line, Mark, Panel, Parts, Picture, Rule, even_epochs, stacked, unbounded
+from thetascope.drawing.scales import even_scale
+from thetascope.drawing.spec import (
+    INK,
+    Area,
+    Bars,
+    ColorBar,
+    Edge,
+    Image,
+    Line,
+    Mark,
+    Panel,
+    Parts,
+    Picture,
+    Rule,
+    even_epochs,
+    stacked,
+    unbounded,
+)
 from thetascope.drawing.style import BLUE, SHADES, ink
 from thetascope.drawing.with_matplotlib import drawn_on, figure_of
 from thetascope.drawing.with_plotly import drawn_of, page_of
@@ -150,3 +170,78 @@ def test_epochs_that_rise_unevenly_have_no_axis() -> None:
     assert even_epochs(np.array([0.0, 0.5, 1.0]), np.array([2.0, 3.0, 4.0])) == (2.0, 4.0)
     assert even_epochs(np.array([0.0, 0.5, 1.0]), np.array([2.0, 2.2, 4.0])) is None
     assert even_epochs(np.array([0.0, 1.0]), np.array([np.nan, np.nan])) is None
+
+
+def banded(y: list[float], spread: list[float], **axes: Any) -> Panel:
+    line = Line(x=np.arange(float(len(y))), y=np.array(y), spread=np.array(spread), spread_label="band", label="curve", layer="a")
+    return Panel(marks=[line, replace(line, label="other", layer="b")], **axes)
+
+
+def test_bands_are_the_same_areas_in_both_with_gaps_where_nothing_is_known() -> None:
+    drawn = picture(banded([1, 2, 3, 4, 5, 6], [0.5, 0.5, np.nan, 0.5, 0.25, 0.25]))
+    figure, page = figure_of(drawn), page_of(drawn)
+    areas = [patch for patch in figure.axes[0].patches if isinstance(patch, Polygon)]
+    bands = [trace for trace in page.data if trace.fill == "toself"]
+    assert len(areas) == len(bands) == 4
+    for area, band in zip(areas, bands, strict=True):
+        np.testing.assert_allclose(np.asarray(area.get_xy())[:-1], np.stack([band.x, band.y], axis=1))
+    assert list(bands[0].x) == [0, 1, 1, 0]
+    assert list(bands[0].y) == [0.5, 1.5, 2.5, 1.5]
+    assert [(band.legendgroup, band.meta["layer"], band.mode, band.hoverinfo) for band in bands[::2]] == [
+        ("curve", "a", "none", "skip"),
+        ("other", "b", "none", "skip"),
+    ]  # choosing a curve chooses its band, and no band is taken for a curve
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["curve", "other", "band"]
+    assert sorted(trace.name for trace in page.data if trace.showlegend) == ["band", "curve", "other"]
+    curve = page.data[0]
+    assert curve.error_y.array is None
+    assert "± %{customdata" in curve.hovertemplate
+    np.testing.assert_array_equal(curve.customdata, [0.5, 0.5, np.nan, 0.5, 0.25, 0.25])
+
+
+def test_a_band_below_0_ends_within_a_logarithmic_axis() -> None:
+    drawn = picture(banded([1.0, 0.2], [0.5, 0.5], y_log=True))
+    (area, _), band = figure_of(drawn).axes[0].patches, next(trace for trace in page_of(drawn).data if trace.fill)
+    assert min(band.y) == np.asarray(area.get_xy())[:, 1].min() == 0.1  # type: ignore[attr-defined]
+
+
+def test_any_area_is_drawn_by_both() -> None:
+    drawn = picture(Panel(marks=[Area(x=[0, 1, 0.5], y=[0, 0, 1], label="hill", color="#112233", edge=INK, opacity=0.5)]))
+    (patch,), (trace, *rest) = figure_of(drawn).axes[0].patches, page_of(drawn).data
+    assert not rest
+    assert patch.get_facecolor() == (0x11 / 255, 0x22 / 255, 0x33 / 255, 0.5)
+    assert (trace.fillcolor, trace.opacity, trace.name, trace.showlegend) == ("#112233", 0.5, "hill", True)
+
+
+@pytest.mark.parametrize(
+    ("values", "log"), [([[0.5, 0.6], [0.9, np.nan]], False), ([[1e-3, 1e-2], [10.0, np.nan]], True), ([[2.0, 2.0]] * 2, False)]
+)
+def test_images_have_the_colours_of_their_scale_in_both(values: list[list[float]], log: bool) -> None:
+    at, scale = np.arange(3.0), even_scale(np.array(values))
+    assert scale.log is log
+    marks = [
+        Image(x=at, y=at, values=np.array(values), scale=scale, color_map="cividis"),
+        ColorBar(scale=scale, color_map="cividis", label="v"),
+    ]
+    figure, page = figure_of(picture(Panel(marks=marks))), page_of(picture(Panel(marks=marks)))
+    (mesh,) = (mesh for mesh in figure.axes[0].collections if isinstance(mesh, QuadMesh))
+    image, bar = page.data
+    assert mesh.cmap.name == "cividis"
+    places, colors = zip(*image.colorscale, strict=True)
+    for value in np.array(values)[np.isfinite(values)]:
+        share = (value - image.zmin) / (image.zmax - image.zmin)
+        ours = to_rgb(colors[int(np.abs(np.array(places) - share).argmin())])
+        np.testing.assert_allclose(ours, mesh.cmap(mesh.norm(value))[:3], atol=0.03)
+    assert list(bar.marker.colorbar.ticktext) == scale.tick_texts
+    assert [text.get_text() for text in figure.axes[0].child_axes[0].get_yticklabels()] == scale.tick_texts
+    assert image.z[1][1] != image.z[1][1] or values[1][1] == 2.0  # nan stays blank
+
+
+def test_an_image_without_colours_draws_what_is_marked() -> None:
+    cells = np.ones((1, 1), bool)
+    image = Image(
+        x=np.arange(2.0), y=np.arange(2.0), values=np.full((1, 1), np.nan), scale=None, marked=[("bad", "#D55E00", cells, ["why"])]
+    )
+    drawn = picture(Panel(marks=[image, ColorBar(scale=None, label="loss")]))
+    assert [text.get_text() for text in figure_of(drawn).legends[0].get_texts()] == ["bad"]
+    assert [list(trace.text) for trace in page_of(drawn).data if trace.name == "bad"] == [["why"]]

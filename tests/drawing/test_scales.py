@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from thetascope.arrays import Floats
-from thetascope.drawing.scales import scale_of, text_of, texts_of
+from thetascope.drawing.scales import even_scale, least_range, scale_of, text_of, texts_of
 
 
 def test_wide_positive_values_get_a_logarithmic_scale_with_levels_in_equal_ratios() -> None:
@@ -52,3 +52,24 @@ def test_numbers_are_written_so_that_they_differ() -> None:
     assert texts_of(np.array([1.00001, 1.00002])) == ["1.00001", "1.00002"]
     assert [text_of(value) for value in (2e10, 0.1234567, -3.0)] == ["2·10¹⁰", "0.123", "−3"]
     assert texts_of(np.array([-0.25, 0.0])) == ["−0.25", "0"]
+
+
+def test_an_even_scale_spreads_values_alike_wherever_they_lie() -> None:
+    scale = even_scale(np.append(np.full(400, 0.5) + np.linspace(0, 1e-3, 400), [9.0]))
+    assert (scale.even, scale.log) == (True, False)
+    np.testing.assert_allclose(np.diff(scale.levels), np.diff(scale.levels)[0])
+    far = even_scale(np.append(np.geomspace(1e-3, 2e-3, 400), [9.0]))
+    assert far.log
+    np.testing.assert_allclose(np.diff(np.log(far.levels)), np.diff(np.log(far.levels))[0])
+    assert (far.levels[0], far.levels[-1]) == pytest.approx((1e-3, 9.0))
+    assert even_scale(np.array([np.nan])).levels.size == 0
+
+
+def test_what_hardly_differs_has_a_range_of_a_hundredth_to_each_side() -> None:
+    assert least_range(np.array([0.98, 0.98]), np.array([np.nan])) == pytest.approx((0.97, 0.99))
+    assert least_range(np.array([0.0, 0.0])) == (-0.01, 0.01)
+    assert least_range(np.array([200.0, 201.0])) == pytest.approx((198.495, 202.505))
+    assert least_range(np.array([0.5, 0.53])) is None
+    assert least_range(np.array([np.nan])) is None
+    bounded = even_scale(np.array([0.9999, 1.0]), bounded=True)
+    assert bounded.levels[0] < 0.991 < 1.009 < bounded.levels[-1]

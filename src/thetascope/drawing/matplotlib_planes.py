@@ -29,7 +29,7 @@ EXTENDED = {(False, False): "neither", (True, False): "min", (False, True): "max
 
 
 def draw_field(ax: Any, mark: FieldMark) -> None:
-    """Contours or a heat map with its colour bar; cells without a finite value are hatched, evaluated ones dotted. Or in 3-D."""
+    """Contours or a heat map with its colour bar; cells without a finite value are hatched. Or in 3-D."""
     grid, field = mark.grid, mark.field
     if mark.kind == "3d":
         _draw_3d(ax, mark)
@@ -50,9 +50,9 @@ def draw_field(ax: Any, mark: FieldMark) -> None:
         ax.set_aspect("equal")
         ax.locator_params(nbins=6)
     _hatch(ax, grid, field)
-    if field.evaluated is not None:
+    if field.evaluated is not None and mark.cells:
         y, x = np.nonzero(field.evaluated)
-        ax.plot(grid.x[x], grid.y[y], ".", color="black", markersize=1.6, alpha=0.6, zorder=1.5, label="evaluated cell")
+        ax.plot(grid.x[x], grid.y[y], ".", color="black", markersize=1.2, alpha=0.6, zorder=1.5, label="evaluated cell")
     if mark.bar is not False:
         _color_bar(ax, field)
 

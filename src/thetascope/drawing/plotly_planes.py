@@ -56,7 +56,7 @@ def field_traces(mark: FieldMark, panel: Panel) -> list[Any]:
     for kind, symbol, color in MARKS:
         flat = _cell_marks(found, field, kind)
         traces.append(Scatter(**flat, marker={"symbol": symbol, "color": color, "size": 7}, cliponaxis=False, meta="flat"))
-    y, x = np.nonzero(field.evaluated if field.evaluated is not None else np.zeros(field.values.shape, bool))
+    y, x = np.nonzero(field.evaluated if field.evaluated is not None and mark.cells else np.zeros(field.values.shape, bool))
     dots: dict[str, Any] = {
         "mode": "markers",
         "marker": {"color": "black", "size": 2.5, "line": {"color": "white", "width": 0.5}},

@@ -228,3 +228,29 @@ def color_scale(name: str) -> str | list[tuple[float, str]]:
     """The same as plotly's scale: its own of that name where it is one of this package's, with the same colours."""
     colors = colors_of(name)
     return name.capitalize() if name in ("viridis", "cividis") else list(zip(np.linspace(0, 1, len(colors)).tolist(), colors, strict=True))
+
+
+def even_scale(values: Floats, *, bounded: bool = False) -> Scale:
+    """As `scale_of`, but even whatever lies where; `bounded` values, as accuracies, take at least two hundredths."""
+    found = scale_of(values, bounded=bounded)
+    if not len(found.levels):
+        return found
+    low, high = (least_range(values) if bounded else None) or found.levels[[0, -1]].tolist()
+    if low == high:
+        return found
+    levels = np.geomspace(low, high, LEVELS) if found.log else np.linspace(low, high, LEVELS)
+    return Scale(np.asarray(levels, np.float64), log=found.log, even=True)
+
+
+def least_range(*series: Floats) -> tuple[float, float] | None:
+    """A range around values that hardly differ, one hundredth to each side; None where they take more by themselves, or there are none.
+
+    An axis of its own would show an accuracy that moves by a ten-thousandth as if it jumped.
+    """
+    values = np.concatenate([np.ravel(part) for part in series])
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    middle = float(finite.max() + finite.min()) / 2
+    room = 0.01 * max(abs(middle), 1.0)
+    return None if np.ptp(finite) >= 2 * room else (middle - room, middle + room)

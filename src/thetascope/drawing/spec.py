@@ -76,6 +76,37 @@ class Line(Mark):
     spread_label: str = "± 2 standard errors"
     halo: bool = False
 
+    def bands(self, log: bool = False) -> list[Area]:
+        """The band around the line, in pieces where it has gaps; on a `log` axis it ends at half of the lowest value that is drawn."""
+        if self.spread is None:
+            return []
+        x, y, spread = (np.asarray(values, np.float64) for values in (self.x, self.y, self.spread))
+        known = np.flatnonzero(np.isfinite(x) & np.isfinite(y) & np.isfinite(spread) & ~(log & (y <= 0)))
+        pieces = [piece for piece in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1) if len(piece) > 1]
+        floor = 0.5 * float(y[known].min()) if log and len(known) else -np.inf
+        named: dict[str, Any] = {"color": self.color, "label": self.spread_label, "group": self.label, "layer": self.layer}
+        around = [(x[at], np.maximum(y - spread, floor)[at], (y + spread)[at]) for at in pieces]
+        return [
+            Area(x=np.concatenate([at, at[::-1]]), y=np.concatenate([low, high[::-1]]), **named, level=self.level - 0.5)
+            for at, low, high in around
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Area(Mark):
+    """What lies within a closed line through points.
+
+    Attributes:
+        group: the label of the mark with which a page hides it; its own where there is none.
+        edge: the colour of its outline, if it has one.
+    """
+
+    x: Any
+    y: Any
+    opacity: float = 0.2
+    group: str = ""
+    edge: str = ""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Edge(Mark):
@@ -161,45 +192,38 @@ class FieldMark(Mark):
     """From where it is seen in 3-D: degrees above the plane and about the upright axis; by default from where most of it is seen."""
     bar: bool | None = None
     """Whether a bar of its colours stands beside it; by default where it is flat."""
+    cells: bool = False
+    """Whether cells that were evaluated have dots, where others are estimated."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Image(Mark):
-    """Values above 0 as cells between the edges `x` and `y`, by their logarithm unless `log` is false; nan is blank.
+    """Values ``[ny, nx]`` as cells between the edges `x` and `y`; nan is blank.
 
     Attributes:
-        colors: the values at both ends of the colours; None where there are none.
-        cmap: matplotlib's name of the colours.
+        scale: how the values are spread over the colours of `color_map`; None where none has a colour.
         marked: cells in a colour of their own: what is said of them, the colour, which they are, and texts for hovering.
     """
 
     x: Floats
     y: Floats
     values: Floats
-    colors: tuple[float, float] | None
+    scale: Scale | None
+    color_map: str = COLOR_MAP
     marked: Sequence[tuple[str, str, Bools, Sequence[str]]] = ()
-    cmap: str = COLOR_MAP
-    log: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ColorBar(Mark):
     """What the colours of images mean, called by its label: beside the panel's other marks, or on a panel of its own.
 
-    `ends` are the values at both ends, None where there are none; `below` and `above` say whether some values lie beyond them.
+    `scale` and `color_map` are those of the images; `below` and `above` say whether some values lie beyond its levels.
     """
 
-    ends: tuple[float, float] | None
+    scale: Scale | None
+    color_map: str = COLOR_MAP
     below: bool = False
     above: bool = False
-    cmap: str = COLOR_MAP
-    log: bool = True
-
-    @property
-    def scale(self) -> Scale:
-        """How the colours are spread."""
-        low, high = self.ends or (0.0, 1.0)
-        return Scale(np.geomspace(low, high, 3) if self.log else np.linspace(low, high, 3), log=self.log, even=True)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -31,6 +31,8 @@ SHADES = {
 
 LOSSES = {"cross_entropy": "loss (cross-entropy, nats)", "nll": "loss (NLL, nats)", "mse": "loss (mean squared error)"}
 """What an axis calls those that have units."""
+PAIRED_BAND = "± 2 standard errors, paired with the final state"
+"""What a legend calls a band by the errors of differences."""
 LOG_RATIO = 30.0
 """A positive quantity that spans more than this is drawn on a logarithmic axis."""
 
@@ -62,6 +64,25 @@ def quantities(attrs: Mapping[str, Any], variable: str | None = None) -> dict[st
     """
     labels = {name: quantity_label(name, attrs["loss_name"]) for name in attrs["scored"] if not is_error(name)}
     return labels if variable is None else {known_variable(variable, labels): labels[variable]}
+
+
+def spread_of(data: xr.Dataset, name: str, where: Any = ..., *, prefix: str = "", paired: bool = False) -> dict[str, Any]:
+    """The band around the curve of a variable, as a line takes it; nothing where its error is not known.
+
+    Args:
+        data: of which ``{prefix}{name}`` is the curve.
+        name: the variable.
+        where: the curve's place in the variable.
+        prefix: of the variables.
+        paired: take the error of the difference from the final state, which is less, also where the variable's own is known.
+    """
+    own = (f"{prefix}{name}_standard_error", "± 2 standard errors")
+    called = PAIRED_BAND if paired else f"{name.replace('_', ' ')}: {PAIRED_BAND}"
+    difference = (f"{prefix}{'' if name == 'loss' else f'{name}_'}excess_se", called)
+    for variable, label in (difference, own) if paired else (own, difference):
+        if variable in data:
+            return {"spread": 2 * np.asarray(data[variable].values[where], np.float64), "spread_label": label}
+    return {}
 
 
 def known_variable(variable: str, there: Iterable[str]) -> str:

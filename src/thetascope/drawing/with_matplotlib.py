@@ -16,6 +16,7 @@ from thetascope.drawing.spec import (
     CYCLE,
     INK,
     THIN,
+    Area,
     Bars,
     Boxes,
     ColorBar,
@@ -189,6 +190,8 @@ def draw_panel(ax: Any, panel: Panel, *, titled: bool = True, inches: tuple[floa
         ax.set_yscale("function", functions=(panel.scale.position, panel.scale.value))
     for mark in panel.marks:
         seen = lifted(mark, panel) if isinstance(mark, Line) else mark
+        for band in mark.bands(panel.y_log) if isinstance(mark, Line) else ():
+            _area(ax, band)
         _DRAW[type(seen)](ax, seen)
     if ax.name != "3d":
         _label(ax, panel)
@@ -284,11 +287,15 @@ def draw_line(ax: Any, mark: Line) -> Any:
         from matplotlib.patheffects import Normal, withStroke
 
         line.set_path_effects([withStroke(linewidth=mark.width + 1.6, foreground="white"), Normal()])
-    if mark.spread is not None:
-        low, high = mark.y - mark.spread, mark.y + mark.spread
-        low = np.where(low > 0, low, mark.y) if ax.get_yscale() == "log" else low
-        ax.fill_between(mark.x, low, high, color=mark.color, alpha=0.2, linewidth=0, label=mark.spread_label)
     return line
+
+
+def _area(ax: Any, mark: Area) -> None:
+    from matplotlib.colors import to_rgba
+
+    named, edge = _named(mark), ink() if mark.edge == INK else mark.edge or "none"
+    named["facecolor"] = to_rgba(named.pop("color"), mark.opacity)
+    ax.fill(mark.x, mark.y, edgecolor=edge, linewidth=0.8 if mark.edge else 0, **named)
 
 
 def _edge(ax: Any, mark: Edge) -> None:
@@ -350,15 +357,15 @@ def _texts(ax: Any, mark: Texts) -> None:
 
 
 def _image(ax: Any, mark: Image) -> None:
-    from matplotlib.colors import ListedColormap, LogNorm, Normalize
+    from matplotlib.colors import ListedColormap
     from matplotlib.patches import Rectangle
 
     style: dict[str, Any] = {"rasterized": True, "linewidth": 0, "edgecolors": "none"}
     shown = np.ma.masked_invalid(mark.values)
     for _, _, cells, _ in mark.marked:
         shown = np.ma.masked_where(cells, shown)
-    norm = (LogNorm if mark.log else Normalize)(*(mark.colors or (0.1, 1.0)))
-    ax.pcolormesh(mark.x, mark.y, shown, norm=norm, cmap=mark.cmap, **style)
+    norm = None if mark.scale is None else mark.scale.norm()
+    ax.pcolormesh(mark.x, mark.y, shown, norm=norm, cmap=mark.color_map, **style)
     for label, color, cells, _ in mark.marked:
         if cells.any():
             ax.pcolormesh(mark.x, mark.y, np.ma.masked_where(~cells, cells), cmap=ListedColormap([color]), **style)
@@ -370,11 +377,12 @@ def _color_bar(ax: Any, mark: ColorBar) -> None:
     from matplotlib.cm import ScalarMappable
 
     place = ax.inset_axes((1.03, 0.0, 0.03, 1.0)) if ax.has_data() else ax
-    if mark.ends is None:
+    if mark.scale is None:
         place.set_axis_off()
         place.text(0, 0.5, f"no {mark.label.partition(':')[0]} above 0", rotation=90, va="center", fontsize="small")
         return
-    bar = ax.figure.colorbar(ScalarMappable(mark.scale.norm(), mark.cmap), cax=place, extend=EXTENDED[mark.below, mark.above])
+    shown = ScalarMappable(mark.scale.norm(), mark.color_map)
+    bar = ax.figure.colorbar(shown, cax=place, extend=EXTENDED[mark.below, mark.above])
     bar.set_ticks(mark.scale.ticks.tolist(), labels=mark.scale.tick_texts)
     bar.ax.minorticks_off()
     bar.ax.tick_params(labelsize="x-small")
@@ -382,6 +390,6 @@ def _color_bar(ax: Any, mark: ColorBar) -> None:
 
 
 _DRAW: dict[type[Mark], Callable[[Any, Any], None]] = {
-    Line: draw_line, Edge: _edge, Bars: _bars, Rule: _rule, Boxes: _boxes, Texts: _texts, FieldMark: draw_field, Image: _image,
+    Line: draw_line, Area: _area, Edge: _edge, Bars: _bars, Rule: _rule, Boxes: _boxes, Texts: _texts, FieldMark: draw_field, Image: _image,
     ColorBar: _color_bar,
 }  # fmt: skip

@@ -14,6 +14,7 @@ from thetascope.drawing.relief import PAGE_FINE, lifted
 from thetascope.drawing.scales import color_scale, colors_of, log_ticks, text_of
 from thetascope.drawing.spec import (
     THIN,
+    Area,
     Bars,
     Boxes,
     ColorBar,
@@ -30,7 +31,7 @@ from thetascope.drawing.spec import (
     Texts,
     Ticks,
 )  # fmt: skip
-from thetascope.drawing.style import SHADES, VERMILION, html
+from thetascope.drawing.style import GREY, SHADES, VERMILION, html
 from thetascope.drawing.thinning import thinned
 
 if TYPE_CHECKING:
@@ -241,10 +242,12 @@ def _draw(drawn: Drawn, panel: Panel, n: str, moving: Sequence[int] = ()) -> lis
             continue
         seen = thinned(lifted(mark, panel, PAGE_FINE), panel) if isinstance(mark, Line) else mark
         curves += [len(figure.data)] if isinstance(mark, Line) and mark.dash else []
-        for made in _MADE[type(seen)](seen, panel):
-            trace = _dressed(_plainer(made, drawn.webgl, moves=place in moving), seen, panel, n, drawn.told)
-            drawn.inks += [] if _is_plane(panel) else [(len(figure.data), *ink) for ink in _inks(trace, mark)]
-            figure.add_trace(trace)
+        for part in (seen, *(seen.bands(panel.y_log) if isinstance(seen, Line) else ())):
+            made = _MADE[type(part)](part, panel)
+            for one in made[:1] if isinstance(part, Area) and html(part.label) in drawn.told else made:
+                trace = _dressed(_plainer(one, drawn.webgl, moves=place in moving), part, panel, n, drawn.told)
+                drawn.inks += [] if _is_plane(panel) else [(len(figure.data), *ink) for ink in _inks(trace, part)]
+                figure.add_trace(trace)
     if panel.over_alpha and curves:
         drawn.cursors.append({"axes": [f"x{n}", f"y{n}"], "name": _escaped(panel.y_label or panel.title), "curves": curves})
     return starts
@@ -289,15 +292,17 @@ def _dressed(trace: Any, mark: Mark, panel: Panel, n: str, told: set[str]) -> An
             trace.update(showlegend=trace.name not in told, legendgroup=trace.name)
             told.add(trace.name)
         return trace
-    values = panel.hover if mark.hover is None else mark.hover
+    values, data = panel.hover if mark.hover is None else mark.hover, mark.data
+    if isinstance(mark, Line) and mark.spread is not None and data is None and values:
+        values, data = f"{values} ± %{{customdata:.2g}}", _plain(mark.spread)
     lines = ["%{text}"] * ("%{text}" not in values) if len(mark.told) else [html(mark.about)] if mark.about else []
     if trace.hoverinfo is None:
         shown = "<br>".join([*lines, *([values] if values else [])])
         trace.update({"hovertemplate": f"{shown}<extra></extra>"} if shown else {"hoverinfo": "skip"})
     if len(mark.told) and trace.text is None:
         trace.update(text=_escaped(mark.told))
-    if mark.data is not None and trace.customdata is None and trace.hoverinfo is None:
-        trace.update(customdata=mark.data)
+    if data is not None and trace.customdata is None and trace.hoverinfo is None:
+        trace.update(customdata=data)
     if trace.name is None:
         name = html(mark.label)
         known = f"{name} in 3-D" if deep else name
@@ -324,12 +329,24 @@ def _line(mark: Line, panel: Panel) -> list[Any]:
     style: dict[str, Any] = {"x": _plain(mark.x), "y": _plain(mark.y), "mode": "+".join(kinds), "marker": dots, "opacity": mark.opacity}
     if mark.dash:
         style["line"] = {"color": mark.color, "dash": mark.dash, "width": 1.35 * mark.width}
-    if mark.spread is not None:
-        style["error_y"] = {"type": "data", "array": _plain(mark.spread), "visible": True, "thickness": 1, "width": 0}
     if mark.z is not None:
         z = np.asarray(mark.z) + (0.0 if mark.dash else ABOVE * mark.size)
         return [Scatter3d(**{**style, "z": _plain(z), "marker": {**dots, "size": 0.5 * mark.size, "symbol": "circle"}})]
     return [(Scattergl if len(mark.x) > MANY and not mark.dash else Scatter)(**style)]
+
+
+def _area(mark: Area, panel: Panel) -> list[Any]:
+    """What is filled, and the entry of the legend of an area that is hidden with another mark."""
+    from plotly.graph_objects import Scatter
+
+    style: dict[str, Any] = {"fill": "toself", "fillcolor": mark.color, "opacity": mark.opacity, "hoverinfo": "skip"}
+    style |= {"mode": "lines", "line": {"color": mark.edge, "width": 1}} if mark.edge else {"mode": "none"}
+    area = Scatter(x=_plain(mark.x), y=_plain(mark.y), **style)
+    if not mark.group:
+        return [area]
+    key = {"symbol": "square", "size": 12, "color": GREY, "opacity": 2 * mark.opacity}
+    area.update(name=html(mark.label), legendgroup=html(mark.group), showlegend=False)
+    return [area, Scatter(x=[None], y=[None], mode="markers", marker=key, hoverinfo="skip")]
 
 
 def _plain(values: Any) -> Any:
@@ -409,8 +426,9 @@ def _image(mark: Image, panel: Panel) -> list[Any]:
     from plotly.graph_objects import Heatmap, Scatter
 
     zero = next((color for _, color, cells, _ in mark.marked if np.isfinite(mark.values[cells]).any()), "white")
-    low_end = {"zmin": 0.0, "zmax": mark.colors[1] if mark.colors else 1.0, "showscale": False, "hoverongaps": False, "showlegend": False}
-    traces = [Heatmap(z=np.asarray(mark.values, np.float32), **_cells(mark), colorscale=_colors(mark, zero), **low_end, name="")]
+    style = {**_colors(mark, zero), "showscale": False, "hoverongaps": False, "showlegend": False, "name": ""}
+    values = np.asarray(mark.values, np.float32) if not mark.layers else mark.values.tolist()  # packed, or rows that a page takes apart
+    traces = [Heatmap(z=values, **_cells(mark), **style)]
     for label, color, cells, texts in mark.marked:
         down, across = np.nonzero(cells & ~np.isfinite(mark.values))
         if len(down):
@@ -432,29 +450,36 @@ def _cells(mark: Image) -> dict[str, Any]:
     return found
 
 
-def _colors(mark: Image, zero: str) -> list[tuple[float, str]]:
-    """One colour at 0, then the colour map over what is above, or over its logarithm."""
-    if mark.colors is None:
-        return [(0.0, zero), (1.0, zero)]
-    places = np.append((np.geomspace if mark.log else np.linspace)(max(mark.colors[0] / mark.colors[1], 1e-9), 1.0, STOPS)[:-1], 1.0)
-    colors = colors_of(mark.cmap, STOPS)
-    return [(0.0, zero), (1e-12 * float(places[0]), colors[0]), *zip(places.tolist(), colors, strict=True)]
+def _colors(mark: Image, zero: str) -> dict[str, Any]:
+    """The colour map over the values, as its scale spreads them; on a logarithmic one 0 has a colour of its own."""
+    if mark.scale is None:
+        return {"zmin": 0.0, "zmax": 1.0, "colorscale": [(0.0, zero), (1.0, zero)]}
+    colors = colors_of(mark.color_map, STOPS)
+    if mark.scale.flat:
+        level = mark.scale.levels.tolist()[0]
+        return {"zmin": level - 1, "zmax": level + 1, "colorscale": list(zip((0.0, 1.0), colors[STOPS // 2 :][:1] * 2, strict=True))}
+    values = mark.scale.value(np.linspace(0.0, 1.0, STOPS))
+    low, high = 0.0 if mark.scale.log else float(values[0]), float(mark.scale.levels[-1])
+    places = np.append((values[:-1] - low) / (high - low), 1.0)
+    below = [(0.0, zero), (1e-12 * float(places[0]), colors[0])] if mark.scale.log else []
+    return {"zmin": low, "zmax": high, "colorscale": [*below, *zip(places.tolist(), colors, strict=True)]}
 
 
 def _color_bar(mark: ColorBar, panel: Panel) -> list[Any]:
     """A trace of nothing that carries the bar: that of the images would be even."""
     from plotly.graph_objects import Scatter
 
-    if mark.ends is None:
+    if mark.scale is None:
         return []
     bar = {"title": {"text": html(mark.label), "side": "right"}, **bar_ticks(mark.scale, below=False, above=mark.above)}
-    bar |= {"len": 0.5, "y": 1.0, "yanchor": "top"}
-    marker = {"color": [0.0], "cmin": 0.0, "cmax": 1.0, "colorscale": color_scale(mark.cmap), "showscale": True, "colorbar": bar}
+    bar |= {"len": 0.5, "y": 1.0, "yanchor": "top", "thickness": 16}
+    marker = {"color": [0.0], "cmin": 0.0, "cmax": 1.0, "colorscale": color_scale(mark.color_map), "showscale": True, "colorbar": bar}
     return [Scatter(x=[None], y=[None], mode="markers", marker=marker, showlegend=False, hoverinfo="skip", name="colours")]
 
 
 _MADE: dict[type[Mark], Callable[[Any, Panel], list[Any]]] = {
-    Line: _line, Edge: _edge, Bars: _bars, Boxes: _boxes, Texts: _texts, Image: _image, ColorBar: _color_bar, FieldMark: field_traces,
+    Line: _line, Area: _area, Edge: _edge, Bars: _bars, Boxes: _boxes, Texts: _texts, Image: _image, ColorBar: _color_bar,
+    FieldMark: field_traces,
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from thetascope.drawing.fields import Field, GridInfo
 from thetascope.drawing.options import PictureOptions
-from thetascope.drawing.scales import scale_of
+from thetascope.drawing.scales import Scale, scale_of
 from thetascope.drawing.spec import Bars, ColorBar, Edge, FieldMark, Form, Image, Line, Moving, Panel, Parts, Picture
 from thetascope.drawing.with_matplotlib import drawn_on, figure_of
 from thetascope.drawing.with_plotly import page_of
@@ -46,7 +46,8 @@ def plane(kind: str = "contour", **moving: Any) -> Picture:
 
 def image() -> Picture:
     values = np.array([[1e-3, 1e-2], [1e-1, 1.0]])
-    marks = [Image(x=np.arange(3.0), y=np.arange(3.0), values=values, colors=(1e-3, 1.0)), ColorBar(ends=(1e-3, 1.0), label="impact")]
+    scale = Scale(np.geomspace(1e-3, 1.0, 4), log=True, even=True)
+    marks = [Image(x=np.arange(3.0), y=np.arange(3.0), values=values, scale=scale), ColorBar(scale=scale, label="impact")]
     return Picture(title="image", notes=("note",), parts=Parts(parts=[Panel(marks=marks)]), width=5, height=4)
 
 
@@ -192,11 +193,16 @@ def test_images_and_their_bar_have_the_same_colours() -> None:
     picture, bar = panels(made)[0].marks
     assert isinstance(picture, Image)
     assert isinstance(bar, ColorBar)
-    assert picture.cmap == bar.cmap == "magma"
-    assert picture.colors == bar.ends == (5e-3, 0.5)
+    assert picture.color_map == bar.color_map == "magma"
+    for mark in (picture, bar):
+        assert mark.scale is not None
+        np.testing.assert_allclose(mark.scale.levels[[0, -1]], (5e-3, 0.5))
     assert (bar.below, bar.above) == (True, True)
     assert made.notes[1:] == ("1 cells lie below 0.005, where the colours end", "1 cells lie above 0.5, where the colours end")
-    assert not any(mark.log for mark in panels(given(image(), log=False))[0].marks if isinstance(mark, Image | ColorBar))
+    for even in panels(given(image(), log=False))[0].marks:
+        assert isinstance(even, Image | ColorBar)
+        assert even.scale is not None
+        assert not even.scale.log
     for options in ({"log": False}, {"cmap": "magma", "vmax": 0.5}):
         figure_of(given(image(), **options)).draw_without_rendering()
         page_of(given(image(), **options)).to_json()

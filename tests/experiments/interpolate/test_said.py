@@ -10,12 +10,12 @@ import xarray as xr
 
 import thetascope as ts
 from thetascope.drawing.spec import Line
+from thetascope.drawing.style import PAIRED_BAND
 from thetascope.experiments.compare_paths.model.picture import picture as compared
 from thetascope.experiments.framework.catalog import declaration
 from thetascope.experiments.framework.declaration import words_of
 from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly
 from thetascope.experiments.framework.words import Words
-from thetascope.experiments.interpolate.layer.picture import BAND
 from thetascope.experiments.interpolate.layer.picture import picture as layered
 from thetascope.experiments.interpolate.model.picture import picture
 from thetascope.testing.models import case
@@ -104,14 +104,16 @@ def test_curves_have_bands_of_twice_their_errors(both: ts.Result) -> None:
         errors = both.data[f"{kind}_loss_standard_error"].values
         assert (errors > 0).all()
         np.testing.assert_array_equal(drawn[f"{kind} path"].spread, 2 * errors)
-    assert lines(compared(both.data, "figure", "accuracy"))["linear path"].spread is None
+    accuracy = lines(compared(both.data, "figure", "accuracy"))["linear path"]
+    np.testing.assert_array_equal(accuracy.spread, 2 * both.data["linear_accuracy_excess_se"].values)
+    assert accuracy.spread_label == f"accuracy: {PAIRED_BAND}"
     layers = ts.interpolate(objective_of("linear"), trajectory_of("linear"), level="layer", alphas=3, progress=False).data
     for panel, name in enumerate(("excess_se", "accuracy_excess_se")):
         curves = list(lines(layered(layers, "figure"), panel).values())
         for i, curve in enumerate(curves):
             assert curve.spread is not None
             np.testing.assert_array_equal(curve.spread, 2 * layers[name].values[i])
-            assert curve.spread_label == BAND
+            assert curve.spread_label == PAIRED_BAND
             assert curve.spread[-1] == 0.0  # all of them end in the final state
 
 
@@ -186,3 +188,13 @@ def test_words_of_single_parameters_say_tails_and_buffers_too(experiment: Any) -
 def result_notes(data: xr.Dataset) -> list[str]:
     title: str = draw_plotly(data).layout.title.text
     return title.split("<br>")
+
+
+@pytest.mark.parametrize("draw", [picture, lambda data: compared(data, "figure")])
+def test_a_constant_accuracy_has_an_axis_of_a_hundredth_to_each_side(path: ts.Result, both: ts.Result, draw: Any) -> None:
+    data = (path if draw is picture else both).data.copy(deep=True)
+    for name in data.data_vars:
+        if str(name).endswith(("accuracy", "accuracy_recorded")):
+            data[name][:] = 0.5
+    ranges = [panel.y_range for panel in draw(data).parts.panels if panel.name == "accuracy"]
+    assert ranges == [(0.49, 0.51)]

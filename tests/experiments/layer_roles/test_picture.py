@@ -10,6 +10,7 @@ import pytest
 import torch
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -19,7 +20,7 @@ import thetascope as ts
 from thetascope.drawing.spec import Bars, Line, Panel
 from thetascope.errors import ResultError
 from thetascope.experiments.framework.pictures import draw_matplotlib, draw_plotly
-from thetascope.experiments.layer_roles.picture import BAR, picture
+from thetascope.experiments.layer_roles.picture import BAR, BARS, picture
 from thetascope.experiments.layer_roles.ranking import ranked
 from thetascope.experiments.layer_roles.words import WORDS
 from thetascope.testing.models import case
@@ -177,16 +178,47 @@ def test_names_that_would_become_the_same_are_not_shortened(data: xr.Dataset) ->
     assert sorted(labels) == names
 
 
-def test_the_height_grows_with_the_layers_so_that_none_overlap() -> None:
-    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(60)))
+def of_layers(count: int, draws: int) -> xr.Dataset:
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(count)))
     states = [{name: tensor + shift for name, tensor in model.state_dict().items()} for shift in (0.0, 0.01)]
     objective = ts.Objective(model, (torch.randn(5, 4), torch.randint(4, (5,))))
-    figure = drawn(ts.layer_roles(objective, ts.Trajectory.from_states(states), draws=1, progress=False).data)
+    return ts.layer_roles(objective, ts.Trajectory.from_states(states), draws=draws, progress=False).data
+
+
+def test_the_height_grows_with_the_layers_so_that_none_overlap() -> None:
+    figure = drawn(of_layers(BARS, 1))
     extents = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
-    assert len(extents) == 60
+    assert len(extents) == BARS
     for upper, lower in pairwise(extents):
         assert upper.y0 > lower.y1
     assert not figure.legends[0].get_window_extent().overlaps(figure.axes[0].get_window_extent())
+
+
+def test_more_layers_are_rows_of_an_image_with_every_draw_and_the_roles_as_marks() -> None:
+    data = of_layers(BARS + 6, 3).copy(deep=True)
+    roles = ["critical", *["ambient"] * (BARS + 4), "undecided"]
+    data["role"] = ("layer", roles)
+    data["share"] = ("layer", np.linspace(0.9, 0.1, BARS + 6)[::-1])  # ranked, the last would come first
+    figure = drawn(data)
+    axis = figure.axes[0]
+    mesh = next(mesh for mesh in axis.collections if isinstance(mesh, QuadMesh))
+    values: Any = np.ma.filled(np.ma.asarray(mesh.get_array()), np.nan)
+    np.testing.assert_allclose(values[:, 0], data["reinit_loss"])
+    np.testing.assert_allclose(values[:, 2:], data["rerandom_loss"])
+    assert np.isnan(values[:, 1]).all()  # a gap
+    marks = {str(line.get_label()): line for line in axis.lines if str(line.get_label()).startswith(("crit", "amb", "und"))}
+    told = {name.partition(":")[0]: (line.get_marker(), np.asarray(line.get_ydata()).tolist()) for name, line in marks.items()}
+    assert told["critical"] == ("o", [0.5])
+    assert told["undecided"] == ("x", [BARS + 5.5])
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == set(marks)
+    extents = [label.get_window_extent() for label in axis.get_yticklabels()]
+    for upper, lower in pairwise(extents):
+        assert upper.y0 > lower.y1
+    image, *rest = draw_plotly(data).data
+    np.testing.assert_allclose(np.asarray(image.z)[:, 2:], data["rerandom_loss"], rtol=1e-6)
+    assert image.meta["layers"] == data["layer"].values.tolist()
+    assert image.text[0][3] == f"{data['layer'].values[0]}<br>● critical  10 %<br>draw 1 of 3"
+    assert any(trace.name == f"critical: 1 of {BARS + 6} layers" for trace in rest)
 
 
 def test_values_that_are_not_finite_are_marked_and_not_averaged_away(data: xr.Dataset) -> None:

@@ -285,7 +285,7 @@ def test_a_picture_has_the_impacts_at_their_places() -> None:
     weights, biases = (mesh for mesh in axis.collections if isinstance(mesh, QuadMesh))
     np.testing.assert_allclose(np.asarray(weights.get_array()), found.impact[26:50].reshape(3, 8))
     np.testing.assert_allclose(np.asarray(biases.get_array()), found.impact[50:53].reshape(3, 1))
-    assert weights.norm.vmin == found.color_range[0] if found.color_range else False
+    assert weights.norm.vmin == found.colors.levels[0] if found.colors else False
     assert axis.get_ylim() == (3, 0)  # the first row on top
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("second index", "first index")
 
@@ -402,7 +402,7 @@ def test_a_result_that_is_no_atlas_or_not_whole() -> None:
 def test_nothing_to_show_still_draws() -> None:
     data = atlas()
     zero = altered(data, impact=np.zeros(53), loss_change=np.zeros((53, 11)))
-    assert info(zero).color_range is None
+    assert info(zero).colors is None
     assert "no impact above 0" in texts(drawn(zero))
     nothing = altered(data, impact=np.full(53, np.nan), loss_change=np.full((53, 11), np.nan), status=np.full((53, 11), 2))
     assert "not finite: 53" in texts(drawn(nothing))

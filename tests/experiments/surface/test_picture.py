@@ -164,8 +164,11 @@ def test_estimated_cells_are_told_apart() -> None:
     assert found.fields[0].evaluated.sum() == 20
     assert found.fields[1].missing.sum() == 43  # an estimate without a value is none
     assert not found.fields[1].not_finite.any()
-    assert "evaluated cell" in legend_of(drawn(data))
-    assert "evaluated cell" in [trace.name for trace in draw_plotly(data).data]
+    assert "evaluated cell" not in legend_of(drawn(data))
+    assert "evaluated cell" in legend_of(drawn(data, cells=True))
+    for cells in (False, True):
+        dots = next(trace for trace in draw_plotly(data, cells=cells).data if trace.name == "evaluated cell")
+        assert len(dots.x) == 20 * cells
     assert "(estimated)" in draw_plotly(data).data[0].text[0][1]
     own = info(
         surface(loss, status, metrics={"accuracy": metric}, extra={"accuracy_status": np.where(status == 1, 1, 0)}, estimate=estimate)

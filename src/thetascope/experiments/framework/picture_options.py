@@ -11,7 +11,7 @@ import numpy as np
 from thetascope.arrays import Floats
 from thetascope.drawing.narrowing import narrowed, said_height
 from thetascope.drawing.options import PictureOptions
-from thetascope.drawing.scales import text_of
+from thetascope.drawing.scales import Scale, text_of
 from thetascope.drawing.spec import Bars, Boxes, ColorBar, Edge, FieldMark, Form, Image, Line, Mark, Panel, Parts, Picture, Rule
 from thetascope.errors import ResultError
 
@@ -107,22 +107,26 @@ def _scaled(options: PictureOptions, picture: Picture) -> tuple[Picture, list[st
 
 def _colored(options: PictureOptions, mark: Any) -> Any:
     """Images, and what their colours mean."""
-    name = "ends" if isinstance(mark, ColorBar) else "colors"
-    mark = replace(mark, cmap=options.cmap or mark.cmap, log=mark.log if options.log is None else options.log)
-    ends = getattr(mark, name)
-    if ends is None or options.vmin is options.vmax is None:
+    mark = replace(mark, color_map=options.cmap or mark.color_map)
+    if mark.scale is None or mark.scale.flat or options.vmin is options.vmax is options.log is None:
         return mark
+    log, ends = mark.scale.log if options.log is None else options.log, mark.scale.levels[[0, -1]].tolist()
     low, high = (end if given is None else given for end, given in zip(ends, (options.vmin, options.vmax), strict=True))
-    if not (low > 0 or not mark.log) or low >= high:
-        raise ResultError(f"colours go from {ends[0]:.3g} to {ends[1]:.3g} by their logarithm; vmin and vmax leave {low:g} to {high:g}")
+    if not (low > 0 or not log) or low >= high:
+        by = "by their logarithm" if log else "evenly"
+        raise ResultError(f"colours go {by} from {ends[0]:.3g} to {ends[1]:.3g}; vmin and vmax leave {low:g} to {high:g}")
+    levels = (np.geomspace if log else np.linspace)(low, high, len(mark.scale.levels))
     more = {"below": mark.below or low > ends[0], "above": high < ends[1]} if isinstance(mark, ColorBar) else {}
-    return replace(mark, **{name: (low, high), **more})
+    return replace(mark, scale=Scale(np.asarray(levels, np.float64), log=log, even=True), **more)
 
 
 def _beyond(mark: Image) -> Floats:
     """How many cells lie below the colours, and above."""
-    low, high = mark.colors or (-np.inf, np.inf)
-    return np.array([((mark.values > 0) & (mark.values < low)).sum(), (mark.values > high).sum()])
+    if mark.scale is None or mark.scale.flat:
+        return np.zeros(2, int)
+    low, high = mark.scale.levels[[0, -1]]
+    counted = mark.values[(mark.values > 0) | (not mark.scale.log)]
+    return np.array([(counted < low).sum(), (counted > high).sum()])
 
 
 def _limited(options: PictureOptions, panel: Panel, said: list[str]) -> Panel:

@@ -68,7 +68,7 @@ def image_panel(
             marked.append((counts[kind], MARKED[kind], cells, texts))
         values = np.where(blank, np.nan, found.impact[shown.index])
         told = _hover(found, shown) if form == "page" else {}
-        marks.append(Image(x=x, y=y, values=values, colors=found.color_range, marked=marked, **told))
+        marks.append(Image(x=x, y=y, values=values, scale=found.colors, marked=marked, **told))
     remark = "" if together == (1, 1) or form == "page" else f"a cell: the largest of {together[0]} × {together[1]}"
     picture, (width, height) = layer.picture, layer.picture.size
     across, down = (len(among) == 1 and is_index for is_index in picture.indexed)
@@ -115,8 +115,8 @@ def _hover(found: AtlasInfo, block: ImageBlock) -> dict[str, Any]:
 
 def color_bar(found: AtlasInfo) -> ColorBar:
     """What the colours mean."""
-    below = found.color_range is not None and bool((found.impact[found.impact > 0] < found.color_range[0]).any())
-    return ColorBar(ends=found.color_range, label=found.impact_label, below=below)
+    below = found.colors is not None and bool((found.impact[found.impact > 0] < found.colors.levels[0]).any())
+    return ColorBar(scale=found.colors, label=found.impact_label, below=below)
 
 
 def aspect_of(layer: AtlasLayer) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from thetascope.arrays import Floats
 from thetascope.drawing.legends import told_apart
-from thetascope.drawing.scales import text_of
+from thetascope.drawing.scales import Scale, text_of
 from thetascope.drawing.style import Bools, Ints, check_holds, quantity_label, title_of
 from thetascope.errors import ResultError
 from thetascope.experiments.parameter_atlas.tensor_images import LayerImage, picture_of
@@ -80,14 +80,14 @@ class AtlasInfo:
     tensors: Tensors
 
     @cached_property
-    def color_range(self) -> tuple[float, float] | None:
-        """The impacts at both ends of the colours, few of them below; None where none is above 0."""
+    def colors(self) -> Scale | None:
+        """The colours of impacts by their logarithm, few of which lie below; None where none is above 0."""
         positive = self.impact[self.impact > 0]
         if not len(positive):
             return None
         high = float(positive.max())
         low = max(float(np.quantile(positive, LOWEST)), high * FAINTEST)
-        return (low, high) if low < high / 2 else (high / 10, high)
+        return Scale(np.geomspace(low if low < high / 2 else high / 10, high, 3), log=True, even=True)
 
     @cached_property
     def short_names(self) -> dict[str, str]:

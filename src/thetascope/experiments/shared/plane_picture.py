@@ -10,15 +10,16 @@ import numpy as np
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import Field, GridInfo
 from thetascope.drawing.relief import pieces_of
+from thetascope.drawing.scales import least_range
 from thetascope.drawing.spec import Edge, FieldMark, Form, Line, Mark, Panel, Rule
 from thetascope.drawing.style import BLUE, GREY, VERMILION
 
 MARKERS = ("star", "circle", "square", "triangle-up", "diamond", "triangle-down")
 
 
-def plane_panel(found: GridInfo, field: Field, kind: str, form: Form) -> Panel:
+def plane_panel(found: GridInfo, field: Field, kind: str, form: Form, *, cells: bool = False) -> Panel:
     """The quantity over the plane, with the stored states that lie in it; a page has it flat and in 3-D."""
-    marks: list[Mark] = [FieldMark(grid=found, field=field, kind=kind)]
+    marks: list[Mark] = [FieldMark(grid=found, field=field, kind=kind, cells=cells)]
     marks += [] if kind == "3d" else stored_states(found)
     marks += stored_states(found, "surface") if kind == "3d" or form == "page" else []
     return Panel(name=field.name.replace("_", " "), marks=marks, x_label=found.x_label, y_label=found.y_label, crowded=True)
@@ -61,6 +62,7 @@ def curve_panel(field: Field, marks: Sequence[Mark], x_label: str) -> Panel:
         marks=marks,
         x_label=x_label,
         y_label=field.label if field.log else f"{field.label}{scale.remark}",
+        y_range=None if field.name == "loss" else least_range(field.shown),
         y_log=field.log,
         scale=uneven,
         y_ticks=(scale.ticks.tolist(), scale.tick_texts) if uneven else None,

@@ -33,6 +33,19 @@ def recorded_marks(x: Any, values: Floats, told: Sequence[str], **style: Any) ->
     return [line, *([] if np.isfinite(values).all() else [unbounded(x, values, f"{RECORDED}: not finite", "cross-thin")])]
 
 
+def final_value(data: xr.Dataset, name: str, curves: str) -> float:
+    """What the final state scores: where curves over α reach it, or as the reference; 0 where it is not known, so that changes are values.
+
+    Args:
+        data: over ``parameter`` and ``alpha``.
+        name: what was scored.
+        curves: the variable that holds it.
+    """
+    there = data[curves].values[:, data["alpha"].values == 1.0].ravel()
+    known = [*there.tolist(), *([(data.attrs.get("reference") or {}).get("loss", np.nan)] if name == "loss" else [])]
+    return float(next((value for value in known if np.isfinite(value)), 0.0))
+
+
 def recorded_sentences(data: xr.Dataset, own_name: str) -> list[str]:
     """How far the buffers that were recorded are from those of the policy, in the loss."""
     if "loss_recorded" not in data:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.arrays import Floats
+from thetascope.drawing.scales import least_range
 from thetascope.drawing.spec import Boxes, Edge, Line, Mark, Panel, Picture, Rule, stacked
 from thetascope.drawing.style import BLUE, GREY, ORANGE, SKY, VERMILION, Ints, quantities, wants_log
 from thetascope.errors import ResultError
@@ -46,6 +47,7 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
             x_label=UNITS[study] + {"study_epochs": " of training", "study_test_size": " in a subset (not to scale)"}.get(study, ""),
             y_label=label_,
             x_log=sizes and not has_boxes,
+            y_range=None if name == "loss" else least_range(data[name].values),
             y_log=name == "loss" and not has_boxes and wants_log(data[name].values, ratio=LOG_RATIO),
             x_ticks=(places.tolist(), tick_labels(x, every=has_boxes)) if sizes else None,
             x_whole=not sizes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
 KINDS = ("contour", "heatmap", "3d", "cuts")
 
 
-def picture(data: xr.Dataset, form: Form, kind: str | None = None, variable: str | None = None) -> Picture:
+def picture(data: xr.Dataset, form: Form, kind: str | None = None, variable: str | None = None, cells: bool = False) -> Picture:
     """All kinds; or one `kind` (contour, heatmap, 3d or cuts) of one `variable`. A page switches between kinds, and between variables.
 
-    A surface of one row or column is a line. For 3d, axes must be three-dimensional, else flat.
+    A surface of one row or column is a line. For 3d, axes must be three-dimensional, else flat. With `cells` those that were evaluated are
+    dotted, where the rest is estimated.
     """
     found = grid_info(data)
     if kind is not None and kind not in KINDS:
         raise ResultError(f'there is no kind "{kind}" of surface figure; there are: {", ".join(KINDS)}')
     field, every = found.field(variable), kind is None and variable is None
+    panel_of = partial(plane_panel, found, form=form, cells=cells)
     shown = list(found.fields) if variable is None else [field]
     size = (6.4, found.height(5.0) + 1.4 if kind != "3d" else 5.6)
     if found.is_line:
@@ -38,13 +41,16 @@ def picture(data: xr.Dataset, form: Form, kind: str | None = None, variable: str
     elif kind == "cuts":
         parts, size = Parts(parts=[_cuts(found, field)]), (6.4, 5.4)
     elif form == "page":
-        parts, size = Parts(parts=[_switching([plane_panel(found, of_one, kind or "contour", form) for of_one in shown])]), (10, 6.2)
+        parts, size = (
+            Parts(parts=[_switching([panel_of(of_one, kind or "contour") for of_one in shown])]),
+            (10, 6.2),
+        )
     elif every and form == "figure":
         other = next((of_one for of_one in found.fields if of_one.name != "loss"), field)
-        panels = [plane_panel(found, of_one, of, form) for of, of_one in (("contour", field), ("3d", field), ("heatmap", other))]
+        panels = [panel_of(of_one, of) for of, of_one in (("contour", field), ("3d", field), ("heatmap", other))]
         parts, size = Parts(parts=[*panels, _cuts(found, field)], columns=2), (11, 9.4)
     else:
-        parts = Parts(parts=[plane_panel(found, field, kind or "contour", form)])
+        parts = Parts(parts=[panel_of(field, kind or "contour")])
     opens = "3d" if kind is None else ""
     smooth = smooth_note(found) if kind == "3d" or (form == "page" and kind != "cuts") or (every and form == "figure") else ()
     notes = (*found.notes, *smooth)

@@ -30,11 +30,11 @@ LONGEST = 150
 KINDS = ("contour", "heatmap", "3d")
 
 
-def picture(data: xr.Dataset, form: Form, kind: str | None = None, variable: str | None = None) -> Picture:
+def picture(data: xr.Dataset, form: Form, kind: str | None = None, variable: str | None = None, cells: bool = False) -> Picture:
     """The plane with the path; in a figure with the explained variance, the states' own values and distances beside it.
 
     With a `kind` (contour, heatmap or 3d) a figure is the plane alone. On a page the optimizer walks, over contours or in 3-D. For 3d,
-    axes must be three-dimensional, else flat.
+    axes must be three-dimensional, else flat. With `cells` those that were evaluated are dotted, where the rest is estimated.
     """
     found = info(data)
     grid, field = found.grid, found.grid.field(variable)
@@ -45,9 +45,9 @@ def picture(data: xr.Dataset, form: Form, kind: str | None = None, variable: str
     smooth = smooth_note(grid) if shown == "3d" or form == "page" else ()
     said: dict[str, Any] = {"title": grid.title, "notes": (*grid.notes, note, *smooth)}
     if form == "page":
-        panel, moving = _walked(found, field, shown)
+        panel, moving = _walked(found, field, shown, cells=cells)
         return Picture(**said, parts=Parts(parts=[panel]), width=10, height=6.2, moving=moving)
-    main = plane_of(found, field, kind=shown)
+    main = plane_of(found, field, kind=shown, cells=cells)
     main = replace(main, marks=[*main.marks, *(_in_space(found, field) if shown == "3d" else [*_paths(found), *_states(found)])])
     if form == "figure" and kind is not None:
         return Picture(**said, parts=Parts(parts=[main]), width=6.4, height=5.8 if shown == "3d" else grid.height(5.0) + 1.6)
@@ -62,12 +62,12 @@ def picture(data: xr.Dataset, form: Form, kind: str | None = None, variable: str
     return Picture(**said, parts=stacked([main, Parts(parts=sides)], (low, 3.0), shared=False), width=12, height=low + 4.8)
 
 
-def plane_of(found: PlaneInfo, field: Field, form: Form = "figure", kind: str = "contour") -> Panel:
+def plane_of(found: PlaneInfo, field: Field, form: Form = "figure", kind: str = "contour", *, cells: bool = False) -> Panel:
     """The field below, as wide as the paths need."""
     grid = found.grid
     ends = (edges(grid.x, grid.y), edges(grid.y, grid.x)) if grid.is_line or field.scale.flat else (grid.x, grid.y)
     x, y = (np.concatenate([at, *(getattr(walk, name) for walk in found.walks)]) for name, at in zip("xy", ends, strict=True))
-    panel = plane_panel(grid, field, kind, form)
+    panel = plane_panel(grid, field, kind, form, cells=cells)
     # the axes are often wide and low
     return replace(panel, y_label=wrapped([grid.y_label], 32), x_range=(x.min(), x.max()), y_range=(y.min(), y.max()))
 
@@ -169,9 +169,9 @@ def _over_time(found: PlaneInfo, marks: Sequence[Mark], y_label: str, **axes: An
     return Panel(marks=marks, x_label=found.clock_label, x_whole=found.by_epoch, y_label=y_label, grid=True, legend=True, **axes)
 
 
-def _walked(found: PlaneInfo, field: Field, kind: str) -> tuple[Panel, Moving]:
+def _walked(found: PlaneInfo, field: Field, kind: str, *, cells: bool) -> tuple[Panel, Moving]:
     """The plane of a page, and what moves on it: of each training the path so far, and the optimizer from above and in 3-D."""
-    main = plane_of(found, field, "page", kind)
+    main = plane_of(found, field, "page", kind, cells=cells)
     marks, places = list(main.marks), list[int]()
     for i, walk in enumerate(found.walks):
         told, style = [_told(walk, k, field) for k in range(len(walk.x))], _style(i)

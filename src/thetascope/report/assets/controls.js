@@ -70,6 +70,12 @@
         const x = chosen === "" ? picture.shares : (shares[chosen] ?? picture.shares.map(() => 0));
         const text = chosen === "" ? picture.texts : x.map((share) => `${(100 * share).toFixed(1)}%`);
         Plotly.restyle(picture.plot, { x: [x], text: [text] }, [i]);
+      } else if (trace.meta?.layers && trace.type === "heatmap") {
+        picture.rows ??= new Map();
+        if (!picture.rows.has(i)) picture.rows.set(i, trace.z);
+        const isShown = (place) => chosen === "" || trace.meta.layers[place] === chosen;
+        const z = picture.rows.get(i).map((row, place) => (isShown(place) ? row : row.map(() => null)));
+        Plotly.restyle(picture.plot, { z: [z] }, [i]);
       } else if (trace.meta?.layers) {
         const places = trace.meta.layers.flatMap((id, place) => (id === chosen ? [place] : []));
         Plotly.restyle(picture.plot, { selectedpoints: [chosen === "" ? null : places] }, [i]);

@@ -26,6 +26,6 @@ def test_crossings_are_marked(result: ts.Result) -> None:
 
 def test_crossings_are_in_the_legend_of_the_page(result: ts.Result) -> None:
     found = [c for of_one in result.data.attrs["crossings"].values() for c in of_one]
-    marked = {trace.name: trace.x for trace in result.figure().data if trace.mode == "markers"}
+    marked = {trace.name: trace.x for trace in result.figure().data if trace.mode == "markers" and trace.x[0] is not None}
     assert sum(map(len, marked.values())) == len(found) > 0
     assert set(marked) <= {"crosses what was measured", "meets it by construction"}

@@ -88,7 +88,7 @@ def test_not_finite_points_are_marked() -> None:
 
 def test_plotly_draws_the_same_values(result: ts.Result) -> None:
     figure, found = draw_plotly(result.data), lines(result)
-    path, actual = figure.data[0], figure.data[1]
+    path, actual = (next(trace for trace in figure.data if trace.name == found[place].label) for place in (0, 1))
     assert list(path.y) == found[0].y.tolist()
     assert list(actual.y) == found[1].y.tolist()
     assert "<extra></extra>" in actual.hovertemplate

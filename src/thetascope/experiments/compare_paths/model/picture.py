@@ -8,8 +8,9 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.captions import knots_note, scored_notes
+from thetascope.drawing.scales import least_range
 from thetascope.drawing.spec import INK, Form, Line, Mark, Panel, Parts, Picture, even_epochs
-from thetascope.drawing.style import BLUE, ORANGE, VERMILION, quantities, wants_log
+from thetascope.drawing.style import BLUE, ORANGE, VERMILION, quantities, spread_of, wants_log
 from thetascope.experiments.shared.recorded import recorded_marks, recorded_of
 
 if TYPE_CHECKING:
@@ -31,24 +32,22 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
     panels = []
     for name, label in sorted(quantities(attrs, variable).items(), key=lambda named: named[0] != "loss"):
         paths, measured = {kind: data[f"{kind}_{name}"].values for kind in STYLES}, data[f"actual_{name}"].values
-        recorded, errors = recorded_of(data, name), {kind: _error(data, kind, name) for kind in STYLES}
+        recorded = recorded_of(data, name)
         marks: list[Mark] = [
-            Line(x=alphas, y=path, label=f"{kind} path", spread=errors[kind], **STYLES[kind]) for kind, path in paths.items()
+            Line(x=alphas, y=path, label=f"{kind} path", **STYLES[kind], **spread_of(data, name, prefix=f"{kind}_"))
+            for kind, path in paths.items()
         ]
-        marks.append(Line(x=progress, y=measured, label="measured", color=VERMILION, dash="dot", width=1, marker="diamond"))
+        style: dict[str, Any] = {"color": VERMILION, "dash": "dot", "width": 1, "marker": "diamond"}
+        marks.append(Line(x=progress, y=measured, label="measured", **style, **spread_of(data, name, prefix="actual_")))
         marks += recorded_marks(progress, recorded, steps, marker="diamond", color=VERMILION)
-        shared: dict[str, Any] = {
-            "x_label": "α, share of the steps for measured",
-            "y_label": label,
-            "hover": "%{x:.3f}<br>%{y:.5g}",
-            "over_alpha": True,
-        }
+        shared: dict[str, Any] = {"x_label": "α, share of the steps for measured", "y_label": label, "hover": "%{x:.3f}<br>%{y:.5g}"}
+        shared |= {"y_range": None if name == "loss" else least_range(*paths.values(), measured, recorded), "over_alpha": True}
         marks += _crossings(attrs["crossings"]) if name == "loss" else []
         log = name == "loss" and wants_log(*paths.values(), measured, recorded)
         panels.append(Panel(name=name, marks=marks, y_log=log, epochs=even_epochs(progress, data["epoch"].values), **shared))
         if name == "loss" and form != "page":
             x_range, y_range = _detail(alphas, progress, paths, measured)
-            panels.append(Panel(marks=marks, title="detail where they meet", x_range=x_range, y_range=y_range, **shared))
+            panels.append(Panel(marks=marks, title="detail where they meet", x_range=x_range, **{**shared, "y_range": y_range}))
     told = ", ".join(f"{kind} {gaps[kind]:.2f}" for kind in STYLES)
     return Picture(
         title="Linear and quadratic path against what was measured",
@@ -57,12 +56,6 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
         width=4.3 * max(len(panels), 2),
         height=4.8,
     )
-
-
-def _error(data: xr.Dataset, kind: str, name: str) -> Floats | None:
-    """Twice the standard error of a path's loss, where there is one."""
-    errors = data.get(f"{kind}_{name}_standard_error")
-    return None if errors is None else np.asarray(2 * errors.values, np.float64)
 
 
 def _crossings(found: Any) -> list[Mark]:

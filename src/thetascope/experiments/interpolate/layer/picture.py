@@ -4,47 +4,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from thetascope.drawing.captions import knots_note, scored_notes
+from thetascope.drawing.fields import edges
+from thetascope.drawing.scales import least_range
 from thetascope.drawing.spec import Form, Line, Mark, Panel, Parts, Picture, ends_of, style_of, unbounded
-from thetascope.drawing.style import GREY, one_of, quantities, title_of
+from thetascope.drawing.style import one_of, quantities, spread_of, title_of
+from thetascope.experiments.shared.layer_rows import rows_panel, rows_picture
 
 if TYPE_CHECKING:
     import xarray as xr
 
-NAMED = 12
-"""So many layers are named in a figure's legend, those whose curves vary most; more are drawn thin and grey."""
-FAINT: dict[str, Any] = {"color": GREY, "width": 0.6, "listed": False, "level": 1}
+CURVES = 12
+"""So many layers at most are drawn as curves, in colours and dashes that tell them apart; more as the rows of an image."""
 X_LABEL = "α of the layer (0: its first values, 1: its last)"
-BAND = "± 2 standard errors, paired with the final state"
 TOLD = "in brackets: the distance that a layer travelled"
 
 
 def picture(data: xr.Dataset, form: Form, variable: str | None = None, layer: str | None = None) -> Picture:
-    """All layers, or only `layer`: all variables side by side, or only `variable`."""
+    """All layers, or only `layer`: all variables side by side, or only `variable`; many layers as an image."""
     data = data.sortby("alpha") if layer is None else one_of(data.sortby("alpha"), "layer", layer)
-    names, alphas, shown = data["layer"].values.astype(str).tolist(), data["alpha"].values, quantities(data.attrs, variable)
-    called = [f"{name} ({distance:.3g})" for name, distance in zip(names, data["distance"].values, strict=True)]
-    finite = [curve[np.isfinite(curve)] for curve in data[next(iter(shown))].values]
-    named = np.sort(np.argsort([np.ptp(curve) if len(curve) else np.inf for curve in finite])[::-1][:NAMED]).tolist()
-    styles = [style_of(named.index(i)) if i in named else FAINT for i in range(len(names))]
-    title = TOLD if form == "axes" else ""
-    panels = []
-    for name, label in shown.items():
-        curves, errors = data[name].values, data.get("excess_se" if name == "loss" else f"{name}_excess_se")
-        bands = [
-            {} if errors is None or i not in named else {"spread": 2 * errors.values[i], "spread_label": BAND} for i in range(len(names))
-        ]
-        marks: list[Mark] = [
-            Line(x=alphas, y=curve, label=called[i], about=names[i], layer=names[i], **styles[i], **bands[i])
-            for i, curve in enumerate(curves)
-        ]
-        marks += [*(unbounded(alphas, curves[i]) for i in named), *ends_of(alphas)]
-        said: dict[str, Any] = {"name": name, "title": title, "x_label": X_LABEL, "y_label": label, "hover": "α = %{x:.3f}<br>%{y:.5g}"}
-        panels.append(Panel(marks=marks, over_alpha=True, **said))
-    notes, called_ = (
-        (f"the rest stays final; {knots_note(data.attrs)}", *scored_notes(data.attrs), TOLD),
-        f": {layer}" if layer is not None else "",
-    )
-    return Picture(title=title_of(data.attrs) + called_, notes=notes, parts=Parts(parts=panels), width=5.2 * len(panels), height=4.8)
+    many, shown = data.sizes["layer"] > CURVES, quantities(data.attrs, variable)
+    title = title_of(data.attrs) + (f": {layer}" if layer is not None else "")
+    notes = (f"the rest stays final; {knots_note(data.attrs)}", *scored_notes(data.attrs))
+    if many:
+        return rows_picture([_rows(data, name, label) for name, label in shown.items()], form, title, notes, 4.4)
+    panels = [_curves(data, name, label, TOLD if form == "axes" else "") for name, label in shown.items()]
+    return Picture(title=title, notes=(*notes, TOLD), parts=Parts(parts=panels), width=5.2 * len(panels), height=4.8)
+
+
+def _curves(data: xr.Dataset, name: str, label: str, title: str) -> Panel:
+    """A curve a layer."""
+    alphas, values, marks = data["alpha"].values, data[name].values, list[Mark]()
+    for i, (layer, distance) in enumerate(zip(data["layer"].values.astype(str).tolist(), data["distance"].values, strict=True)):
+        said = {"label": f"{layer} ({distance:.3g})", "about": layer, "layer": layer}
+        marks.append(Line(x=alphas, y=values[i], **said, **style_of(i), **spread_of(data, name, i, paired=True)))
+    marks += [*(unbounded(alphas, curve) for curve in values), *ends_of(alphas)]
+    y_range = None if name == "loss" else least_range(values)
+    hover = "α = %{x:.3f}<br>%{y:.5g}"
+    return Panel(name=name, marks=marks, title=title, x_label=X_LABEL, y_label=label, y_range=y_range, hover=hover, over_alpha=True)
+
+
+def _rows(data: xr.Dataset, name: str, label: str) -> Panel:
+    """A row a layer."""
+    alphas, layers = data["alpha"].values, data["layer"].values.astype(str)
+    told = [[f"{layer}, distance {distance:.3g}"] * len(alphas) for layer, distance in zip(layers, data["distance"].values, strict=True)]
+    x, hover = edges(alphas, alphas), "α = %{x:.3f}<br>%{z:.5g}"
+    axes: dict[str, Any] = {"x_label": X_LABEL, "x_range": (float(x[0]), float(x[-1]))}
+    return rows_panel(data, data[name].values, data["status"].values, x, label, name=name, hover=hover, told=told, **axes)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thetascope.drawing.captions import knots_note, scored_notes
+from thetascope.drawing.scales import least_range
 from thetascope.drawing.spec import Line, Panel, Picture, Rule, even_epochs, stacked, unbounded
-from thetascope.drawing.style import ORANGE, quantities, wants_log
+from thetascope.drawing.style import ORANGE, quantities, spread_of, wants_log
 from thetascope.experiments.shared.barrier_words import barrier_note
 from thetascope.experiments.shared.recorded import recorded_marks, recorded_of
 
@@ -25,16 +26,15 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
     panels: list[Panel] = []
     for name, label in quantities(attrs, variable).items():
         path, actual, recorded = data[name].values, data[f"actual_{name}"].values, recorded_of(data, name)
-        error = 2 * data["loss_standard_error"].values if name == "loss" and "loss_standard_error" in data else None
         measured = Line(
             x=progress, y=actual, label="measured at recorded states", told=told, hover="%{y:.5g}", color=ORANGE, dash="dot", width=1,
-            marker="diamond",
+            marker="diamond", **spread_of(data, name, prefix="actual_"),
         )  # fmt: skip
         panels.append(
             Panel(
                 name=name,
                 marks=[
-                    Line(x=alphas, y=path, label=f"{attrs['kind']} path", marker="circle", size=2, spread=error),
+                    Line(x=alphas, y=path, label=f"{attrs['kind']} path", marker="circle", size=2, **spread_of(data, name)),
                     measured,
                     *recorded_marks(progress, recorded, told, marker="diamond", color=ORANGE),
                     unbounded(alphas, path, "path not finite", "x-thin"),
@@ -43,6 +43,7 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
                 ],
                 x_label="α for the path, share of the training's steps for measured states",
                 y_label=label,
+                y_range=None if name == "loss" else least_range(path, actual, recorded),
                 y_log=name == "loss" and wants_log(path, actual, recorded),
                 hover="α = %{x:.3f}<br>%{y:.5g}",
                 over_alpha=True,
