@@ -31,7 +31,7 @@ def test_trackers_take_a_figure_as_matplotlib_s(picture: Picture) -> None:
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     assert buffer.getvalue().startswith(b"\x89PNG")
-    canvas = FigureCanvasAgg(figure)  # as TensorBoard's add_figure draws it
+    canvas: Any = FigureCanvasAgg(figure)  # as TensorBoard's add_figure draws it
     canvas.draw()
     assert len(memoryview(canvas.buffer_rgba())) == canvas.get_width_height()[1]
     again = pickle.loads(pickle.dumps(figure))

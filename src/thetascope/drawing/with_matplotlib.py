@@ -221,7 +221,7 @@ def _few_numbers(ax: Any, panel: Panel) -> None:
 
 def _fit(ax: Any, panel: Panel, inches: tuple[float, float], *, titled: bool = True) -> None:
     """Titles and labels on lines of their own where they are longer than the axes."""
-    inches = max(inches[0], SHORTEST * font()), max(inches[1], SHORTEST * font())
+    above, inches = max(inches[0], 0.8 * font()), (max(inches[0], SHORTEST * font()), max(inches[1], SHORTEST * font()))
     said = [(ax.xaxis.label, panel.x_label, inches[0]), (ax.yaxis.label, panel.y_label, inches[1])]
     for one in ax.child_axes:
         said += [(label, label.get_text(), length) for label, length in zip((one.xaxis.label, one.yaxis.label), inches, strict=True)]
@@ -229,7 +229,7 @@ def _fit(ax: Any, panel: Panel, inches: tuple[float, float], *, titled: bool = T
         if text.get_text():
             text.set_text(fitted([whole], length, text.get_fontsize()))
     if panel.title and titled:
-        ax.set_title(fitted([panel.title], inches[0], "small"), fontsize="small", loc="left")
+        ax.set_title(fitted([panel.title], above, "small"), fontsize="small", loc="left")
 
 
 def _label(ax: Axes, panel: Panel) -> None:
