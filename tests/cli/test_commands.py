@@ -47,6 +47,19 @@ def test_interpolate_scores_checkpoint_files(folder: Path, capsys: pytest.Captur
     assert ts.load_result("results/interpolate-alphas=5").data["loss"].shape == (5,)
 
 
+def test_pictures_look_as_the_options_say(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    looks = ["--title", "A line of mine", "--no-subtitle", "--size", "3.25", "--vmin", "0.5", "--figure", "line.svg"]
+    assert main(["interpolate", *FILES, *SPECIFIED, "--alphas", "3", *looks, "--export", "a.csv", "a.html"]) == 0
+    drawn = Path("line.svg").read_text(encoding="utf-8")
+    assert ">A line of mine</text>" in drawn
+    assert 'width="234pt"' in drawn
+    assert Path("a.csv").exists()
+    assert "A line of mine" in Path("a.html").read_text(encoding="utf-8")
+    assert main(["interpolate", *FILES, *SPECIFIED, "--alphas", "4", "--cmap", "virids"]) == 1
+    assert 'matplotlib knows no colour map "virids"' in capsys.readouterr().err
+    assert not Path("results/interpolate-alphas=4").exists()  # told before anything is scored
+
+
 def test_every_option_reaches_the_function(folder: Path) -> None:
     arguments = ["interpolate", "c0.pt", "c1.pt", "c2.pt", "--objective", "mine.py:objective", "--kind", "quadratic", "--key", "model"]
     arguments += ["--alphas", "0", "0.5", "1.5", "--out", "here", "--figure", "there.html", "--engine", "eager", "--no-progress"]

@@ -427,3 +427,11 @@ def test_a_figure_that_fails_half_way_leaves_the_old_file(path_result: ts.Result
         path_result.export(tmp_path / "a.png")
     assert (tmp_path / "a.png").read_text() == "old"
     assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_a_picture_takes_its_options_and_a_table_none(path_result: ts.Result, tmp_path: Path) -> None:
+    drawn = path_result.export(tmp_path / "a.svg", title="mine", subtitle=False, size=(3.25, 4.0)).read_text(encoding="utf-8")
+    assert ">mine</text>" in drawn
+    assert 'width="234pt" height="288pt"' in drawn
+    with pytest.raises(ResultError, match=r"title=: options of a picture \(.png .svg .pdf .html\); a .csv file takes none"):
+        path_result.export(tmp_path / "a.csv", title="mine")

@@ -53,6 +53,10 @@ def _lines(text: str, inches: float, size: str | float) -> list[str]:
     return wrap(text, 1)
 
 
+def _plain(value: float, _: Any) -> str:
+    return text_of(value)
+
+
 def log_axis(ax: Axes, name: str) -> None:
     """The x or the y axis of what is drawn made logarithmic, with plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -60,7 +64,7 @@ def log_axis(ax: Axes, name: str) -> None:
     ax.set(**{f"{name}scale": "log"})
     (low, high), axis = getattr(ax, f"get_{name}lim")(), getattr(ax, f"{name}axis")
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if max(low, high) < 300 * min(low, high) else (1.0,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: text_of(value)))
+    axis.set_major_formatter(FuncFormatter(_plain))
     axis.set_minor_formatter(NullFormatter())
 
 

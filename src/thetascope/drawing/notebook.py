@@ -63,9 +63,12 @@ def _blank() -> NotebookFigure:
 def shown_in_html(page: Any) -> Any:
     """The same plotly figure; a notebook that becomes a page of HTML keeps it, in which plotly's own figures are lost."""
     page._ipython_display_ = None  # it would go before the rest
-    page._repr_mimebundle_ = partial(_bundle, page, type(page)._repr_mimebundle_)
+    page._repr_mimebundle_ = partial(_bundle, page)
     return page
 
 
-def _bundle(page: Any, plain: Any, include: Any = None, exclude: Any = None, **kwargs: Any) -> dict[str, Any]:
-    return {"text/html": page._repr_html_(), **plain(page, include, exclude, **kwargs)}
+def _bundle(page: Any, include: Any = None, exclude: Any = None, **kwargs: Any) -> dict[str, Any]:
+    from plotly.io import to_html
+
+    own = type(page)._repr_mimebundle_(page, include, exclude, **kwargs)
+    return {"text/html": to_html(page, full_html=False, include_plotlyjs="cdn"), **own}

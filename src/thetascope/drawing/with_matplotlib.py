@@ -189,10 +189,8 @@ def draw_panel(ax: Any, panel: Panel, *, titled: bool = True, inches: tuple[floa
     if panel.scale is not None:
         ax.set_yscale("function", functions=(panel.scale.position, panel.scale.value))
     for mark in panel.marks:
-        seen = lifted(mark, panel) if isinstance(mark, Line) else mark
-        for band in mark.bands(panel.y_log) if isinstance(mark, Line) else ():
-            _area(ax, band)
-        _DRAW[type(seen)](ax, seen)
+        for part in (*mark.bands(panel.y_log), lifted(mark, panel)) if isinstance(mark, Line) else (mark,):
+            _DRAW[type(part)](ax, part)
     if ax.name != "3d":
         _label(ax, panel)
     if panel.x_whole:
@@ -226,7 +224,7 @@ def _few_numbers(ax: Any, panel: Panel) -> None:
 
 def _fit(ax: Any, panel: Panel, inches: tuple[float, float], *, titled: bool = True) -> None:
     """Titles and labels on lines of their own where they are longer than the axes."""
-    inches = max(inches[0], SHORTEST * font()), max(inches[1], SHORTEST * font())
+    above, inches = max(inches[0], 0.8 * font()), (max(inches[0], SHORTEST * font()), max(inches[1], SHORTEST * font()))
     said = [(ax.xaxis.label, panel.x_label, inches[0]), (ax.yaxis.label, panel.y_label, inches[1])]
     for one in ax.child_axes:
         said += [(label, label.get_text(), length) for label, length in zip((one.xaxis.label, one.yaxis.label), inches, strict=True)]
@@ -234,7 +232,7 @@ def _fit(ax: Any, panel: Panel, inches: tuple[float, float], *, titled: bool = T
         if text.get_text():
             text.set_text(fitted([whole], length, text.get_fontsize()))
     if panel.title and titled:
-        ax.set_title(fitted([panel.title], inches[0], "small"), fontsize="small", loc="left")
+        ax.set_title(fitted([panel.title], above, "small"), fontsize="small", loc="left")
 
 
 def _label(ax: Axes, panel: Panel) -> None:

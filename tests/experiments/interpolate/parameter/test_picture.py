@@ -10,6 +10,7 @@ import thetascope as ts
 from thetascope.drawing.spec import Line
 from thetascope.drawing.style import GREY
 from thetascope.errors import ResultError
+from thetascope.experiments.framework.pictures import picture as picture_of
 from thetascope.experiments.interpolate.parameter.picture import NAMED, picture
 from thetascope.testing.models import case
 
@@ -31,7 +32,7 @@ def test_those_that_vary_most_have_names_and_colours_and_all_are_changes_from_th
         np.testing.assert_allclose(np.asarray(line.get_ydata()), curve - final)
     assert drawn.get_ylabel() == "change of loss (cross-entropy, nats)"
     assert len({(line.get_color(), str(line.get_linestyle())) for line in drawn.lines[:3]}) == 3
-    assert f"final state's loss {final:.3g}" in " ".join(drawn(result.data, "page").notes)
+    assert f"final state's loss {final:.3g}" in " ".join(picture_of(result.data, "page").notes)
     many = xr.concat([data.assign(loss=data["loss"] * scale) for scale in (1, 2, 3)], "parameter", data_vars="minimal")
     many.attrs = dict(data.attrs)
     (panel,) = picture(many, "figure").parts.panels
