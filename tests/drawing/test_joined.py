@@ -236,6 +236,8 @@ def test_a_title_says_what_all_show(titles: tuple[str, str], title: str) -> None
 def test_notes_that_all_share_stand_once() -> None:
     pair = {"a": of(plane(1.0), notes=("10 samples", "oblique")), "b": of(plane(1.0), notes=("10 samples", "straight"))}
     assert joined(pair, "figure", ["at last"]).notes[1:] == ("10 samples", "a: oblique", "b: straight", "at last")
+    pair["b"] = replace(pair["b"], notes=("straight", "10 samples"))  # in another place
+    assert joined(pair, "figure").notes[1:] == ("10 samples", "b: straight", "a: oblique")
 
 
 def test_texts_and_what_is_no_curve_stay_as_they_are() -> None:

@@ -87,12 +87,14 @@ def _plane(panel: Panel) -> FieldMark | None:
 
 def _notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
     """What all say once, the rest with the label of who says it, notes of one place together."""
-    told: list[str] = []
-    for row in zip_longest(*notes.values()):
-        said = [note for note in row if note is not None]
-        alike = len(said) == len(notes) and len(set(said)) == 1
-        told += said[:1] if alike else [f"{label}: {note}" for label, note in zip(notes, row, strict=True) if note is not None]
-    return told
+    shared = set.intersection(*map(set, notes.values()))
+    told = [
+        note if note in shared else f"{label}: {note}"
+        for row in zip_longest(*notes.values())
+        for label, note in zip(notes, row, strict=True)
+        if note is not None
+    ]
+    return list(dict.fromkeys(told))
 
 
 def _title(titles: Sequence[str]) -> str:
