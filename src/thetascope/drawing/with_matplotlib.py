@@ -183,9 +183,7 @@ def _share(found: Sequence[list[tuple[Any, Panel]]], *, down: bool) -> None:
 
 def draw_panel(ax: Any, panel: Panel, *, titled: bool = True, inches: tuple[float, float] | None = None) -> None:
     """The marks, then the axes around them, whose texts go into so many inches."""
-    for axis in "xy":
-        if getattr(panel, f"{axis}_log"):
-            ax.set(**{f"{axis}scale": "log"})
+    ax.set(**{f"{axis}scale": "log" for axis in "xy" if getattr(panel, f"{axis}_log")})
     if panel.scale is not None:
         ax.set_yscale("function", functions=(panel.scale.position, panel.scale.value))
     for mark in panel.marks:
