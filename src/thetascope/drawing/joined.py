@@ -12,6 +12,8 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import Field, edges, on_one_scale
+from thetascope.drawing.relief import best_view, relief_of
+from thetascope.drawing.scales import around
 from thetascope.drawing.spec import (
     CYCLE,
     DASHES,
@@ -27,13 +29,12 @@ from thetascope.drawing.spec import (
     Parts,
     Picture,
     Rule,
+    changed,
     stacked,
 )  # fmt: skip
 
 WIDEST = 14.0
 """Inches that pictures may take side by side; wider ones stand below one another, and panels become narrower."""
-ROOM = 0.05
-"""Of the values' range: between them and the end of a common axis."""
 
 
 def joined(pictures: Mapping[str, Picture], form: Form, notes: Sequence[str] = (), *, common: bool = False, views: bool = False) -> Picture:
@@ -69,13 +70,6 @@ def joined(pictures: Mapping[str, Picture], form: Form, notes: Sequence[str] = (
 def has_plane(picture: Picture) -> bool:
     """Whether it shows a quantity over a plane first."""
     return _plane(next(picture.parts.panels)) is not None
-
-
-def _changed(part: Any, change: Callable[[Panel], Panel]) -> Any:
-    """The part with each of its panels changed; empty ones stay."""
-    if isinstance(part, Parts):
-        return replace(part, parts=[_changed(inner, change) for inner in part.parts])
-    return change(part) if part.marks else part
 
 
 def _plane(panel: Panel) -> FieldMark | None:
@@ -116,7 +110,7 @@ def _called(pictures: Mapping[str, Picture]) -> dict[str, Picture]:
         others = [(name, called(other, label)) for name, other in panel.others]
         return replace(panel, marks=marks, title=f"{label}: {panel.title}" if panel.title else label, others=others)
 
-    return {label: replace(p, parts=_changed(p.parts, partial(called, label=label))) for label, p in pictures.items()}
+    return {label: replace(p, parts=changed(p.parts, partial(called, label=label))) for label, p in pictures.items()}
 
 
 def _with_the_same_panels(pictures: Mapping[str, Picture]) -> dict[str, Picture]:
@@ -127,7 +121,7 @@ def _with_the_same_panels(pictures: Mapping[str, Picture]) -> dict[str, Picture]
     def kept(panel: Panel) -> Panel:
         return replace(panel, others=[(name, other) for name, other in panel.others if name in shared])
 
-    return {label: replace(picture, parts=_changed(picture.parts, kept)) for label, picture in pictures.items()}
+    return {label: replace(picture, parts=changed(picture.parts, kept)) for label, picture in pictures.items()}
 
 
 # --- one scale, common axes -----------------------------------------------------------------------------------
@@ -148,7 +142,7 @@ def _on_one_scale(pictures: Mapping[str, Picture]) -> tuple[dict[str, Picture], 
         marks = [replace(mark, field=new[id(mark.field)]) if isinstance(mark, FieldMark) else mark for mark in panel.marks]
         return replace(panel, marks=marks, others=[(name, scaled(other)) for name, other in panel.others])
 
-    made = {label: replace(picture, parts=_changed(picture.parts, scaled)) for label, picture in pictures.items()}
+    made = {label: replace(picture, parts=changed(picture.parts, scaled)) for label, picture in pictures.items()}
     return made, ["one scale of colours and heights for all"] if fields and len(pictures) > 1 else []
 
 
@@ -161,7 +155,7 @@ def _with_common_axes(pictures: dict[str, Picture]) -> dict[str, Picture]:
     found = {}
     for place, (label, picture) in enumerate(pictures.items()):
         own = iter([row[place] for row in rows if row[place].marks])
-        found[label] = replace(picture, parts=_changed(picture.parts, lambda _, own=own: next(own)))  # type: ignore[misc]
+        found[label] = replace(picture, parts=changed(picture.parts, lambda _, own=own: next(own)))  # type: ignore[misc]
     return found
 
 
@@ -185,7 +179,7 @@ def _on_common_axes(panels: Sequence[Panel]) -> list[Panel]:
             ends = float(values.min()), float(values.max())
             new[f"{axis}_range"] = ends[::-1] if own[0] is not None and own[0][0] > own[0][1] else ends
         else:
-            new |= {f"{axis}_log": log, f"{axis}_range": _around(values, log=log)}
+            new |= {f"{axis}_log": log, f"{axis}_range": around(values, log=log)}
     return [replace(panel, **new) for panel in panels]
 
 
@@ -214,13 +208,6 @@ def _reach(panel: Panel, axis: str) -> Floats:
     return np.concatenate(found).astype(np.float64)
 
 
-def _around(values: Floats, *, log: bool) -> tuple[float, float]:
-    at = np.log10(values) if log else values
-    room = ROOM * float(np.ptp(at)) or 0.01 * abs(float(at[0])) or 0.01
-    low, high = float(at.min()) - room, float(at.max()) + room
-    return (10**low, 10**high) if log else (low, high)
-
-
 # --- beside one another ---------------------------------------------------------------------------------------
 
 
@@ -230,12 +217,14 @@ def _beside(first: Picture, pictures: Mapping[str, Picture], form: Form) -> Pict
     columns = 2 if len(panels) == 4 else min(len(panels), 3 if len(panels) <= 9 else 4)
     if len({(panel.y_label, panel.y_range) for panel in panels}) == 1:  # what an axis says stands once a row
         panels = [replace(panel, y_label=panel.y_label if place % columns == 0 else "") for place, panel in enumerate(panels)]
-    panels = [_changed(panel, _barred(place == columns - 1)) for place, panel in enumerate(panels)]
+    plane = _plane(panels[0])
+    view = None if plane is None else plane.view or best_view(relief_of(plane.grid, plane.field))
+    panels = [changed(panel, _barred(view, has_bar=place == columns - 1)) for place, panel in enumerate(panels)]
     rows = -(-len(panels) // columns)
     wide = min(first.width, WIDEST / columns)
     if form == "page":
         high = max(first.height * (1 if columns == 1 else 0.9 if columns == 2 else 0.7), 3.6)
-    elif (plane := _plane(panels[0])) is not None:
+    elif plane is not None:
         high = max(_plane_height(panel, wide - 0.9) for panel in panels) + (0.5 if plane.kind == "3d" else 0.7)
     else:
         high = max(picture.height for picture in pictures.values()) * max(wide / first.width, 0.75)
@@ -248,11 +237,11 @@ def _plane_height(panel: Panel, width: float) -> float:
     return 0.0 if plane is None else 0.9 * width if plane.kind == "3d" else plane.grid.height(width)
 
 
-def _barred(has_bar: bool) -> Callable[[Panel], Panel]:
-    """A panel with or without a bar of its plane's colours."""
+def _barred(view: tuple[float, float] | None, *, has_bar: bool) -> Callable[[Panel], Panel]:
+    """A panel with or without a bar of its plane's colours, its plane seen from there."""
 
     def barred(panel: Panel) -> Panel:
-        marks = [replace(mark, bar=has_bar) if isinstance(mark, FieldMark) else mark for mark in panel.marks]
+        marks = [replace(mark, bar=has_bar, view=view) if isinstance(mark, FieldMark) else mark for mark in panel.marks]
         return replace(panel, marks=marks, others=[(name, barred(other)) for name, other in panel.others])
 
     return barred

@@ -37,7 +37,7 @@ class NotebookFigure(Figure):
         return buffer.getvalue()
 
     def __reduce__(self) -> Any:
-        return _blank, (), self.__getstate__()
+        return _blank, (type(self),), self.__getstate__()
 
 
 class PanelsFigure(NotebookFigure):
@@ -56,8 +56,8 @@ class PanelsFigure(NotebookFigure):
             """Itself."""
 
 
-def _blank() -> NotebookFigure:
-    return NotebookFigure.__new__(NotebookFigure)
+def _blank(kind: type[NotebookFigure]) -> NotebookFigure:
+    return kind.__new__(kind)
 
 
 def shown_in_html(page: Any) -> Any:

@@ -21,6 +21,8 @@ COLOR_MAP = "viridis"
 LEVELS = 17
 UNEVEN = 0.2
 """Where the middle 80 % of the values take less than this of their range, colours follow quantiles too."""
+ROOM = 0.05
+"""Of the values' range: between them and the end of an axis."""
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 EXTREME = 1e250
 
@@ -209,6 +211,14 @@ def _with_quantiles(levels: Floats, values: Floats) -> Floats:
         if all(abs(level - other) > 1e-3 * max(abs(level), abs(other)) for other in kept):
             kept.append(level)
     return np.sort(np.asarray(kept, np.float64))
+
+
+def around(values: Floats, *, log: bool) -> tuple[float, float]:
+    """The ends of an axis around finite values, with some room."""
+    at = np.log10(values) if log else values
+    room = ROOM * float(np.ptp(at)) or 0.01 * abs(float(at[0])) or 0.01
+    low, high = float(at.min()) - room, float(at.max()) + room
+    return (10**low, 10**high) if log else (low, high)
 
 
 def written(value: float) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -320,6 +320,13 @@ class Picture:
     """The kind of a plane that a report shows first; the plane's own where it is empty."""
     sized: bool = False
     """Whether the size was asked for; a page is as wide as its window otherwise."""
+
+
+def changed(part: Any, change: Callable[[Panel], Panel]) -> Any:
+    """A part with each of its panels changed; empty ones stay."""
+    if isinstance(part, Parts):
+        return replace(part, parts=[changed(inner, change) for inner in part.parts])
+    return change(part) if part.marks else part
 
 
 def stacked(panels: Sequence[Panel | Parts], sizes: Sequence[float] = (), *, shared: bool = True) -> Parts:

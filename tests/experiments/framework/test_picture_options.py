@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from thetascope.drawing.fields import Field, GridInfo
 from thetascope.drawing.options import PictureOptions
+from thetascope.drawing.relief import lifted
 from thetascope.drawing.scales import Scale, scale_of
 from thetascope.drawing.spec import Bars, ColorBar, Edge, FieldMark, Form, Image, Line, Moving, Panel, Parts, Picture
 from thetascope.drawing.with_matplotlib import drawn_on, figure_of
@@ -38,7 +39,7 @@ def plane(kind: str = "contour", **moving: Any) -> Picture:
     grid = GridInfo("plane", (), X, X[:4], "x", "y", (field,), None, ())
     marks = [
         FieldMark(grid=grid, field=field, kind=kind),
-        Line(x=[0.5], y=[0.5], z=field.scale.position(np.array([3.0])) if moving else None, label="state"),
+        Line(x=[0.5], y=[0.5], z=np.array([3.0]) if moving else None, label="state"),
     ]
     parts = Parts(parts=[Panel(marks=marks, x_label="x", y_label="y", crowded=True)])
     return Picture(title="plane", notes=("note",), parts=parts, width=6.4, height=6.4, **moving)
@@ -178,14 +179,14 @@ def test_levels_lie_where_they_are_given() -> None:
 
 
 def test_what_lies_above_a_plane_stays_at_its_value_on_another_scale() -> None:
-    line = Line(x=[0.5], y=[0.5], z=[0.25])
-    made = given(plane(moving=Moving(places=[1], frames=[("0", [line])], prefix="")), log=True, vmax=9.0)
-    mark, state = panels(made)[0].marks
+    made = given(plane(moving=Moving(places=[1], frames=[("0", [Line(x=[0.5], y=[0.5], z=[3.0])])], prefix="")), log=True, vmax=9.0)
+    (panel,) = panels(made)
+    mark, state = panel.marks
     assert isinstance(mark, FieldMark)
-    assert isinstance(state, Line)
-    np.testing.assert_allclose(state.z, mark.field.scale.position(np.array([3.0])))
     assert made.moving is not None
-    np.testing.assert_allclose(made.moving.frames[0][1][0].z, mark.field.scale.position(np.array([3.0])))
+    for line in (state, made.moving.frames[0][1][0]):
+        assert isinstance(line, Line)
+        np.testing.assert_allclose(lifted(line, panel).z, mark.field.scale.position(np.array([3.0])))
 
 
 def test_images_and_their_bar_have_the_same_colours() -> None:

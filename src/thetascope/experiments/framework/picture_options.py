@@ -11,8 +11,8 @@ import numpy as np
 from thetascope.arrays import Floats
 from thetascope.drawing.narrowing import narrowed, said_height
 from thetascope.drawing.options import PictureOptions
-from thetascope.drawing.scales import Scale, text_of
-from thetascope.drawing.spec import Bars, Boxes, ColorBar, Edge, FieldMark, Form, Image, Line, Mark, Panel, Parts, Picture, Rule
+from thetascope.drawing.scales import Scale, around, text_of
+from thetascope.drawing.spec import Bars, Boxes, ColorBar, Edge, FieldMark, Form, Image, Line, Mark, Panel, Parts, Picture, Rule, changed
 from thetascope.errors import ResultError
 
 NEEDS = {
@@ -27,8 +27,6 @@ NEEDS = {
 """Why an option does not apply."""
 MOST = 40
 """So many points of a curve at most are marked at the edge of its axes."""
-ROOM = 0.05
-"""Of the values' range: between them and an axis's end that is not given."""
 
 
 def applied(options: PictureOptions, picture: Picture, form: Form, called: str) -> Picture:
@@ -73,10 +71,9 @@ def _scaled(options: PictureOptions, picture: Picture) -> tuple[Picture, list[st
 
     beyond = np.zeros(2, int)
 
-    def changed(panel: Panel) -> Panel:
+    def scaled(panel: Panel) -> Panel:
         nonlocal beyond
         marks: list[Mark] = []
-        old = next((mark.field.scale for mark in panel.marks if isinstance(mark, FieldMark)), None)
         is_it = _quantity(panel) in (sought, "") or (picture.grid and _is_main(panel))
         chosen = {name: getattr(options, name) for name in ("levels", "vmin", "vmax", "log")} if is_it else {}
         for mark in panel.marks:
@@ -88,17 +85,11 @@ def _scaled(options: PictureOptions, picture: Picture) -> tuple[Picture, list[st
                 mark = _colored(options, mark)  # noqa: PLW2901
                 beyond += _beyond(mark) if isinstance(mark, Image) else (0, 0)
             marks.append(mark)
-        new = next((mark.field.scale for mark in marks if isinstance(mark, FieldMark)), None)
-        if old is not None and new is not None:
-            marks = [_raised(mark, old, new) for mark in marks]
-        elif is_it and not any(isinstance(mark, Image | ColorBar) for mark in marks):
+        if is_it and not any(isinstance(mark, FieldMark | Image | ColorBar) for mark in marks):
             return _limited(options, replace(panel, marks=marks), said)
         return replace(panel, marks=marks)
 
-    made = _mapped(picture, changed)
-    if made.moving is not None and (scales := [_field_scale(panel) for panel in (shown[0], next(made.parts.panels))])[0] is not None:
-        frames = [(name, [_raised(line, *scales) for line in lines]) for name, lines in made.moving.frames]
-        made = replace(made, moving=replace(made.moving, frames=frames))
+    made = _mapped(picture, scaled)
     if options.vmin is not None or options.vmax is not None:
         ends = zip(beyond.tolist(), ("below", "above"), (options.vmin, options.vmax), strict=True)
         said += [f"{count:,} cells lie {side} {end:.3g}, where the colours end" for count, side, end in ends if count and end is not None]
@@ -146,7 +137,7 @@ def _limited(options: PictureOptions, panel: Panel, said: list[str]) -> Panel:
         return replace(panel, **new)
     if log and options.vmin is not None and options.vmin <= 0:
         raise ResultError(f"vmin must be above 0 on a logarithmic axis; got {options.vmin:g}: choose another, or log=False")
-    low, high = limits or _around(finite, log=log)
+    low, high = limits or around(finite, log=log)
     low, high = low if options.vmin is None else options.vmin, high if options.vmax is None else options.vmax
     if low >= high:
         raise ResultError(
@@ -180,12 +171,10 @@ def applicable(picture: Picture, form: Form) -> list[str]:
 def _mapped(picture: Picture, change: Callable[[Panel], Panel]) -> Picture:
     """The picture with each panel changed, those too that a page switches to."""
 
-    def one(part: Any) -> Any:
-        if isinstance(part, Parts):
-            return replace(part, parts=[one(inner) for inner in part.parts])
-        return replace(change(part), others=[(name, change(other)) for name, other in part.others]) if part.marks else part
+    def one(panel: Panel) -> Panel:
+        return replace(change(panel), others=[(name, change(other)) for name, other in panel.others])
 
-    return replace(picture, parts=one(picture.parts))
+    return replace(picture, parts=changed(picture.parts, one))
 
 
 def _is_main(panel: Panel) -> bool:
@@ -207,17 +196,6 @@ def _quantity(panel: Panel) -> str:
     return label.split("\n", maxsplit=1)[0].removesuffix(", log scale").removesuffix(", uneven scale")
 
 
-def _field_scale(panel: Panel) -> Any:
-    return next((mark.field.scale for mark in panel.marks if isinstance(mark, FieldMark)), None)
-
-
-def _raised(mark: Any, old: Any, new: Any) -> Any:
-    """Heights of a line above a plane whose scale is another now."""
-    if not isinstance(mark, Line) or mark.z is None or old.flat or old is new:
-        return mark
-    return replace(mark, z=np.clip(new.position(old.value(np.asarray(mark.z, np.float64))), 0.0, 1.02))
-
-
 def _called(panel: Panel, label: str) -> Panel:
     """Its marks by that label; where a legend would have none of them, the first."""
     kinds = Line | Bars | Boxes
@@ -227,6 +205,8 @@ def _called(panel: Panel, label: str) -> Panel:
     def one(mark: Mark) -> Mark:
         if mark is first:
             return replace(mark, label=label, listed=True)
+        if isinstance(mark, Line) and mark.spread is not None and mark.label:
+            mark = replace(mark, spread_label=f"{label}: {mark.spread_label}")
         if not mark.label or not isinstance(mark, kinds | Edge | Rule):
             return mark
         return replace(mark, label=label if names == {mark.label} else f"{label}: {mark.label}")
@@ -245,14 +225,6 @@ def _values(panel: Panel) -> Floats:
         elif isinstance(mark, Boxes):
             found.append(mark.values.ravel())
     return np.concatenate(found).astype(np.float64)
-
-
-def _around(finite: Floats, *, log: bool) -> tuple[float, float]:
-    """The ends of an axis around values."""
-    at = np.log10(finite) if log else finite
-    room = ROOM * float(np.ptp(at)) or 0.01
-    low, high = float(at.min()) - room, float(at.max()) + room
-    return (10**low, 10**high) if log else (low, high)
 
 
 def _edges(mark: Mark, low: float, high: float, *, across: bool) -> Iterator[Edge]:
