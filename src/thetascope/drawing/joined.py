@@ -225,7 +225,7 @@ def _beside(first: Picture, pictures: Mapping[str, Picture], form: Form) -> Pict
     if form == "page":
         high = max(first.height * (1 if columns == 1 else 0.9 if columns == 2 else 0.7), 3.6)
     elif plane is not None:
-        high = max(_plane_height(panel, wide - 0.9) for panel in panels) + (0.5 if plane.kind == "3d" else 0.7)
+        high = max(_plane_height(panel, wide - 0.9) for panel in panels) + (1.1 if plane.kind == "3d" else 0.7)
     else:
         high = max(picture.height for picture in pictures.values()) * max(wide / first.width, 0.75)
     above = 0.0 if form == "page" else 0.7 + 0.17 * len(first.notes)
