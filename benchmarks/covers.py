@@ -1,6 +1,6 @@
 """Pictures in 3-D at the front of the docs, drawn from recorded numbers, without a model, data or states.
 
-python covers.py                     draws each recorded result into docs/pictures/NAME.png
+python covers.py                     draws each recorded result into docs/pictures/NAME.png, those of `TOGETHER` side by side
 python covers.py NAME=RESULT …       records stored results of surface or trajectory_plane first, five digits of each number
 """
 
@@ -19,6 +19,8 @@ from thetascope.quantities import is_error
 
 RECORDED = Path(__file__).parent / "recorded" / "covers"
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+TOGETHER = {"resnets": {"ResNet-20": "resnet20", "ResNet-56": "resnet56"}}
+"""Pictures of several results, by label."""
 LEFT_OUT = ("fingerprint", "platform", "thetascope_seal", "specification", "states", "run", "command")
 """Of the attributes: what is of one machine, or long."""
 
@@ -45,11 +47,14 @@ def main() -> None:
     """Record what is named, then draw all."""
     for one in sys.argv[1:]:
         record(*one.split("=", 1))
-    for file in sorted(RECORDED.glob("*.json")):
-        figure = recorded(file.stem).plot(kind="3d")
+    together = {name for some in TOGETHER.values() for name in some.values()}
+    drawn = {file.stem: recorded(file.stem).plot(kind="3d") for file in sorted(RECORDED.glob("*.json")) if file.stem not in together}
+    for name, some in TOGETHER.items():
+        drawn[name] = ts.panels({label: recorded(one) for label, one in some.items()}, kind="3d", title=" and ".join(some))
+    for name, figure in drawn.items():
         assert isinstance(figure, Figure)
-        figure.savefig(PICTURES / f"{file.stem}.png", dpi=130)
-        print(PICTURES / f"{file.stem}.png")
+        figure.savefig(PICTURES / f"{name}.png", dpi=130)
+        print(PICTURES / f"{name}.png")
 
 
 if __name__ == "__main__":

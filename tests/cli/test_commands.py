@@ -116,7 +116,7 @@ def impatient():
     def loss(outputs, targets):
         with Path("passes").open("a") as file:
             file.write(".")
-        if Path("stop").exists() and Path("passes").stat().st_size > 8:
+        if Path("stop").exists() and Path("passes").stat().st_size > 16:  # guards and checks make eleven
             raise KeyboardInterrupt
         return torch.nn.functional.cross_entropy(outputs, targets, reduction="none")
     return ts.Objective(chosen.model(), chosen.data(), loss)

@@ -48,8 +48,8 @@ def training():
 """
 SMALL = {"alphas": 5, "parameters": 1, "draws": 2, "repeats": 2, "grid": 5}
 SPEC = "counting.py:objective"
-ONCE_MORE = {"parameter_atlas": 7}
-"""Where nothing is left to score, two passes of the guards and two more at most show that what is stored comes out again; for an atlas,
+ONCE_MORE = {"parameter_atlas": 12}
+"""Where nothing is left to score, seven passes of the guards and two more at most show that what is stored comes out again; for an atlas,
 whose final state is scored before it is known that it is stored, and whose tables are tried, so many.
 """
 
@@ -129,7 +129,7 @@ def test_every_way_leads_to_one_result_that_is_scored_once(run: Path, key: str, 
     for way in ways[1:]:
         WAYS[way](run, key)
         again = passes()
-        assert again <= ONCE_MORE.get(key, 4) < scored, f"{way}: {again} passes after {scored}"
+        assert again <= ONCE_MORE.get(key, 9) < scored, f"{way}: {again} passes after {scored}"
     assert places_in(run) == {place.name}
     assert ts.load_result(place).data.identical(before.data)
 

@@ -82,7 +82,7 @@ def _is_crowded(row: Parts, widths: Sequence[float]) -> bool:
 
 def _alone(part: Panel | Parts) -> Panel | Parts:
     """A small panel out of its row, with what stood beside the row above it."""
-    if isinstance(part, Parts) or not part.small:
+    if isinstance(part, Parts) or not _is_small(part):
         return part
     return replace(part, title="\n".join(filter(None, (part.y_label.replace("\n", ", ") or part.name, part.title))), y_label="")
 
@@ -94,7 +94,12 @@ def _needs(part: Panel | Parts) -> float:
         return max(needs) if part.down else max(needs) * part.columns if part.columns else sum(needs)
     if not part.marks or _is_bar(part):
         return 0.0
-    return font() * (SMALL if part.small else IMAGE if _has_cells(part) else WIDE)
+    return font() * (SMALL if _is_small(part) else IMAGE if _has_cells(part) else WIDE)
+
+
+def _is_small(panel: Panel) -> bool:
+    """Whether it needs little room: one with a legend of its own needs as much as any."""
+    return panel.small and not panel.legend
 
 
 def _has_cells(panel: Panel) -> bool:
@@ -110,7 +115,7 @@ def _height(panel: Panel, wide: float, high: float, width: float) -> float:
     """True to its shape, and as high as its texts need; curves become flatter."""
     if not panel.marks or _is_bar(panel):
         return 0.0
-    if _has_cells(panel) or panel.small:
+    if _has_cells(panel) or _is_small(panel):
         return max(min(high, high * width / wide, 0.45 * width if _has_cells(panel) else high), font() * LOWEST_SMALL)
     rows = sum(text.count("\n") + 1 for text in panel.y_ticks[1]) if panel.y_ticks and panel.y_range else 0
     plane = next((mark for mark in panel.marks if isinstance(mark, FieldMark)), None)

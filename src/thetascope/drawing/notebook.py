@@ -37,7 +37,7 @@ class NotebookFigure(Figure):
         return buffer.getvalue()
 
     def __reduce__(self) -> Any:
-        return _blank, (type(self),), self.__getstate__()
+        return _blank, (type(self).__name__,), self.__getstate__()
 
 
 class PanelsFigure(NotebookFigure):
@@ -56,7 +56,8 @@ class PanelsFigure(NotebookFigure):
             """Itself."""
 
 
-def _blank(kind: type[NotebookFigure]) -> NotebookFigure:
+def _blank(name: str) -> NotebookFigure:
+    kind = PanelsFigure if name == PanelsFigure.__name__ else NotebookFigure
     return kind.__new__(kind)
 
 

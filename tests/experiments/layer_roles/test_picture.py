@@ -120,7 +120,7 @@ def test_bars_start_at_the_final_value_and_end_at_the_layers(data: xr.Dataset) -
 def test_all_panels_or_one_on_an_axis(data: xr.Dataset, tmp_path: Path) -> None:
     figure = drawn(data)
     assert [axis.get_xlabel().split("\n")[0] for axis in figure.axes] == ["loss (NLL, nats)", "accuracy"]
-    assert "final 0.5, initial 2.5, threshold 1" in figure.axes[0].get_xlabel()
+    assert "final 0.5, initial 2.5, threshold 1" in figure.axes[0].get_xlabel().replace("\n", " ")
     assert figure.axes[0].get_yticklabels()[0].get_text() == "fc2\n● critical  75 %"
     figure.savefig(tmp_path / "a.svg")
     own = Figure().subplots()

@@ -45,7 +45,8 @@ def test_those_that_vary_most_have_names_and_colours_and_all_are_changes_from_th
 def test_one_parameter_is_drawn_closely(result: ts.Result) -> None:
     close = result.plot(parameter=str(result.data["parameter"].values[0]))
     assert isinstance(close, Figure)
-    assert [ax.get_ylabel() for ax in close.axes] == ["change of loss (cross-entropy, nats)", "change of accuracy"]
+    labels = [ax.get_ylabel().replace("\n", " ") for ax in close.axes]
+    assert labels == ["change of loss (cross-entropy, nats)", "change of accuracy"]
     with pytest.raises(ResultError, match="no parameters of the layer"):
         result.plot(layer="9")
 

@@ -40,6 +40,7 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, layer: st
     of_final = ", ".join(f"{name.replace('_', ' ')} {text_of(final)}" for name, final in finals.items() if final)
     notes = [f"the rest stays final; {knots_note(data.attrs)}", *scored_notes(data.attrs, "buffers of the last state")]
     notes += [f"changes from the final state's {of_final}"] if of_final else []
+    notes += [f"bands: {label}" for label in {spread_of(data, name, 0, paired=True).get("spread_label") for name in shown} if label]
     if parameter is not None:
         data = one_of(data, "parameter", parameter)
         title, width = f"{parameter}, distance {float(data['distance'][0]):.3g}", 4.2
@@ -66,7 +67,7 @@ def _panel(data: xr.Dataset, variable: str, label: str, final: float, form: Form
     named, marks = np.sort(np.argsort(reach)[::-1][: NAMED[form]]).tolist(), list[Mark]()
     for i, (name, distance) in enumerate(zip(data["parameter"].values.astype(str).tolist(), data["distance"].values, strict=True)):
         said: dict[str, Any] = {"about": f"{name}, distance {distance:.3g}", "layer": str(data["layer"].values[i]), "data": values[i]}
-        style = FAINT if i not in named else {**style_of(named.index(i)), **spread_of(data, variable, i, paired=True)}
+        style = FAINT if i not in named else {**style_of(named.index(i)), **spread_of(data, variable, i, paired=True), "spread_label": ""}
         short = f"{clipped(name.removeprefix(f'{layer}.'), LONGEST) if layer else name} ({distance:.3g})"
         marks.append(Line(x=alphas, y=values[i] - final, label=short if i in named else "", **said, **style))
     marks += [unbounded(alphas, curve) for curve in values]
