@@ -62,6 +62,8 @@ SIZE = 1.5
 """Pixels of a marker for each point of its size."""
 ABOVE = 0.009
 """So much is a marker lifted in 3-D for each point of its size: the surface would hide its lower half."""
+BEHIND = 2000
+"""The place of bands in a legend: behind the curves that they are around."""
 HATCHES = {"/": "/", ".": ".", "x": "x", "\\": "\\", "o": "."}
 STOPS = 64
 ENTRY, NARROWEST, CHARACTER = 50, 320, 7
@@ -346,7 +348,7 @@ def _area(mark: Area, panel: Panel) -> list[Any]:
         return [area]
     key = {"symbol": "square", "size": 12, "color": GREY, "opacity": 2 * mark.opacity}
     area.update(name=html(mark.label), legendgroup=html(mark.group), showlegend=False)
-    return [area, Scatter(x=[None], y=[None], mode="markers", marker=key, hoverinfo="skip")]
+    return [area, Scatter(x=[None], y=[None], mode="markers", marker=key, hoverinfo="skip", legendrank=BEHIND)]
 
 
 def _plain(values: Any) -> Any:

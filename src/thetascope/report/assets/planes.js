@@ -23,7 +23,7 @@
   // --- fitting ---------------------------------------------------------------------------------------------
   const DEEP = 600;
 
-  // A plane drawn to scale is as high as its width asks for; short logarithmic axes get round numbers.
+  // A plane drawn to scale is as high as its width asks for.
   const fit = (picture) => {
     const full = picture.plot._fullLayout;
     const change = {};
@@ -39,10 +39,6 @@
         picture.setHeight(Math.round(height));
         change.autosize = true;
       }
-    }
-    for (const key of Object.keys(full).filter((name) => /^yaxis\d*$/.test(name))) {
-      const axis = full[key];
-      if (axis.type === "log" && axis.range[1] - axis.range[0] < 2.2 && picture.plot.layout[key].dtick !== "D2") change[`${key}.dtick`] = "D2";
     }
     if (Object.keys(change).length) Plotly.relayout(picture.plot, change);
   };
