@@ -71,7 +71,7 @@ ENTRY, NARROWEST, CHARACTER = 50, 320, 7
 
 
 @dataclass(eq=False)
-class Drawn:
+class DrawnPanels:
     """The panels of a picture with their axes and legend, in no theme; and apart, what a page puts around them.
 
     Attributes:
@@ -115,12 +115,12 @@ def page_of(picture: Picture) -> Figure:
     return figure
 
 
-def drawn_of(picture: Picture, *, webgl: bool = True) -> Drawn:
+def drawn_of(picture: Picture, *, webgl: bool = True) -> DrawnPanels:
     """The panels alone, as high as the picture says."""
     from plotly.graph_objects import Figure
 
     figure = Figure().update_layout(template=None, barmode="overlay", height=round(PIXELS * picture.height))
-    drawn, views = Drawn(figure, webgl, picture.moving, picture.opens), list[Any]()
+    drawn, views = DrawnPanels(figure, webgl, picture.moving, picture.opens), list[Any]()
     panels = list(_placed(picture.parts, (0.0, 1.0), (0.0, 1.0), PIXELS * picture.height))
     planes, starts = dict[str, Panel](), list[int]()
     for number, (panel, across, down) in enumerate(panels, 1):
@@ -234,7 +234,7 @@ def _share(figure: Figure, part: Parts, count: int) -> None:
         axis.title.text = axis.title.text if is_shown else ""
 
 
-def _draw(drawn: Drawn, panel: Panel, n: str, moving: Sequence[int] = ()) -> list[int]:
+def _draw(drawn: DrawnPanels, panel: Panel, n: str, moving: Sequence[int] = ()) -> list[int]:
     """All marks of a panel; returns where the traces of each begin."""
     figure, starts, curves = drawn.figure, list[int](), list[int]()
     for place, mark in enumerate(panel.marks):
@@ -278,7 +278,7 @@ def _quantities(planes: Mapping[str, Panel], webgl: bool) -> list[Sequence[Any]]
 
     found = list[Sequence[Any]]()
     for views in zip(*([panel, *(other for _, other in panel.others)] for panel in planes.values()), strict=True):
-        drawn = Drawn(Figure(), webgl)
+        drawn = DrawnPanels(Figure(), webgl)
         for n, view in zip(planes, views, strict=True):
             _draw(drawn, view, n)
         found.append(tuple(drawn.figure.data))
@@ -485,7 +485,7 @@ _MADE: dict[type[Mark], Callable[[Any, Panel], list[Any]]] = {
 }  # fmt: skip
 
 
-def _others(drawn: Drawn, panel: Panel, n: str, first: int) -> tuple[Panel, str, list[int]]:
+def _others(drawn: DrawnPanels, panel: Panel, n: str, first: int) -> tuple[Panel, str, list[int]]:
     """What may stand in a panel's place, not shown yet; and where the traces of each begin, and end."""
     figure, ends = drawn.figure, [first, len(drawn.figure.data)]
     for _, other in panel.others:
@@ -506,7 +506,7 @@ def _views(figure: Figure, panel: Panel, n: str, ends: list[int]) -> dict[str, A
     return {**BUTTONS, "name": SHOWN, "type": kind, "buttons": buttons, "x": 0.0, "xanchor": "left", "active": 0}
 
 
-def _legend(drawn: Drawn) -> None:
+def _legend(drawn: DrawnPanels) -> None:
     """Above the panels, or below where titles or buttons stand there; beside them where it is long."""
     figure = drawn.figure
     names = [thing.name for thing in (*figure.data, *figure.layout.shapes) if thing.showlegend]

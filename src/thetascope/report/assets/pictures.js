@@ -67,10 +67,11 @@
       this.plot.style.height = `${height}px`;
     }
 
-    // The picture says what a narrow page changes.
+    // The picture says what a narrow page changes; what buttons did to the axes stays.
     fitted(narrow) {
       const layout = structuredClone(this.wide);
-      for (const [path, value] of Object.entries(narrow ? this.narrowly : {})) report.put(layout, path, structuredClone(value));
+      const changes = { ...(narrow ? this.narrowly : {}), ...this.chosen };
+      for (const [path, value] of Object.entries(changes)) report.put(layout, path, structuredClone(value));
       return layout;
     }
 

@@ -50,6 +50,7 @@
     const made = buttons.map((one) => button(report.plain(one.label), () => choose(one)));
     const choose = async (one) => {
       stopTurning(picture);
+      picture.chosen = { ...picture.chosen, ...one.args[1] };
       await Plotly[one.method](picture.plot, ...structuredClone(one.args));
       press(one);
       picture.listeners.forEach((listener) => listener());
@@ -63,6 +64,7 @@
   // Before anything is drawn: the traces and axes as a button would leave them.
   const startWith = (picture, wanted) => {
     wanted.args[0].visible.forEach((shown, i) => (picture.data[i].visible = shown));
+    picture.chosen = wanted.args[1];
     for (const [path, value] of Object.entries(wanted.args[1])) report.put(picture.layout, path, value);
   };
 
