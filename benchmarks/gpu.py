@@ -6,7 +6,8 @@ Prints, one part after the other, and JSON at the end:
 - resnet: a ResNet-50 shape on synthetic uint8 images that stay on the device, as points a second: the plain loop in float32, with TF32, in
   bfloat16, each also with channels last, against a line of the whole model and one layer at a time.
 - gpt2: a GPT-2 shape by a step, the same.
-- bits: the losses of a line in two processes, which must be the same to the last bit.
+- bits: the losses of a line in two processes, which must be the same to the last bit where as many points are scored at once (how many
+  is decided by time, and points that go together decide one another's last bits).
 Each part gives its peak memory on the device.
 """
 
@@ -36,6 +37,8 @@ from thetascope.scoring.arithmetic import arithmetic_of
 TESTS = Path(__file__).parent.parent / "tests" / "scoring" / "test_backends.py"
 BITS = """
 import sys, torch, thetascope as ts
+import thetascope.scoring.runner
+thetascope.scoring.runner.UNIT_SECONDS = 1e9  # all points at once
 sys.path.insert(0, {folder!r})
 import gpu
 print(gpu.digest(gpu.lenet_line(torch.device({device!r}), 512, 16, "batched")))
