@@ -235,13 +235,15 @@ def _fit(ax: Any, panel: Panel, inches: tuple[float, float], *, titled: bool = T
 
 def _label(ax: Axes, panel: Panel) -> None:
     """What the axes say."""
+    from matplotlib.ticker import NullLocator
+
     for axis in "xy":
         ticks, limits, label, log = (getattr(panel, f"{axis}_{what}") for what in ("ticks", "range", "label", "log"))
         if ticks is not None:
             named = axis == "x" and sum(not text[:1].isdigit() for text in ticks[1] if text) > 1  # names are longer than numbers
             style: dict[str, Any] = {"fontsize": "small", "rotation": 90 if named else 0, "parse_math": False}
             getattr(ax, f"set_{axis}ticks")(list(ticks[0]), list(ticks[1]), **style)
-            ax.tick_params(axis=axis, which="minor", length=0, labelsize=0)  # type: ignore[arg-type]
+            getattr(ax, f"{axis}axis").set_minor_locator(NullLocator())
         if limits is not None:
             ax.set(**{f"{axis}lim": limits})
         if label:
