@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.full_disk import full_disk
-from thetascope.files import Lock, sweep_partial, told_apart, write_atomically, write_json
+from thetascope.files import Lock, distinct_names, sweep_partial, write_atomically, write_json
 
 
 def names_in(folder: Path) -> list[str]:
@@ -195,4 +195,4 @@ def test_a_forked_child_does_not_free_the_lock(tmp_path: Path) -> None:
     ],
 )
 def test_files_are_told_apart_by_as_little_as_that_takes(paths: list[str], names: list[str]) -> None:
-    assert told_apart(list(map(Path, paths))) == names
+    assert distinct_names(list(map(Path, paths))) == names

@@ -186,7 +186,7 @@ def _close_copies() -> None:
         lock.release()
 
 
-def told_apart(paths: Sequence[Path]) -> list[str]:
+def distinct_names(paths: Sequence[Path]) -> list[str]:
     """The names of files or folders; those that are called the same with their parents' names as far as these differ."""
     parts = [path.absolute().parts for path in paths]
     names = []

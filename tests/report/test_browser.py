@@ -255,6 +255,33 @@ def test_pictures_follow_the_window(opened: Opened) -> None:
         assert not opened.overflows()
 
 
+def test_what_buttons_chose_stays_when_the_window_becomes_narrow(opened: Opened) -> None:
+    figure, axes = opened.show(SURFACE), "[plot._fullLayout.xaxis.visible, plot._fullLayout.yaxis.visible]"
+    if not opened.of(SURFACE, "picture.is3d"):
+        pytest.skip("this browser has no WebGL")
+    assert opened.of(SURFACE, axes) == [False, False]
+    for width in (390, 1280):
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        opened.wait_for(SURFACE, "picture.narrow", width == 390)
+        opened.wait_for(SURFACE, "Math.abs(plot._fullLayout.width - plot.clientWidth) < 1", True)
+        assert opened.of(SURFACE, "picture.is3d")
+        assert opened.of(SURFACE, axes) == [False, False]
+    figure.get_by_role("button", name="contours").click()
+    opened.wait_for(SURFACE, axes, [True, True])
+
+
+def test_logarithmic_axes_have_the_numbers_that_the_picture_says(opened: Opened) -> None:
+    logarithmic = "Object.entries(picture.layout).filter(([, axis]) => axis?.type === 'log').map(([key]) => key)"
+    shown = 0
+    for name in opened.page.evaluate("[...thetascope.pictures.keys()]"):
+        opened.show(name)
+        for key in opened.of(name, logarithmic):
+            opened.of(name, f"Plotly.relayout(plot, {{'{key}.range': [0, 1]}}).then(() => thetascope.planes.fit(picture))")
+            assert opened.of(name, f"[plot._fullLayout.{key}.tickmode, plot.layout.{key}.dtick ?? null]") == ["array", None]
+            shown += 1
+    assert shown
+
+
 def test_tables_sort_by_value(opened: Opened) -> None:
     table = opened.page.locator(f'[id="a-{COMPARISON}"] table')
     column = "(table) => [...table.tBodies[0].rows].map((row) => Number(row.cells[2].dataset.value))"

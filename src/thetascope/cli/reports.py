@@ -68,8 +68,8 @@ def panels(
 
 def names_of(results: Sequence[Path]) -> list[str]:
     """The names of the runs that the results lie in, where all are of one call; else those of the results."""
-    from thetascope.files import told_apart
+    from thetascope.files import distinct_names
 
     homes = [path.absolute().parent.parent if path.absolute().parent.name == "results" else path.absolute().parent for path in results]
     calls = [path.absolute().name for path in results]
-    return told_apart(homes if len(set(calls)) == 1 < len(results) else [home / call for home, call in zip(homes, calls, strict=True)])
+    return distinct_names(homes if len(set(calls)) == 1 < len(results) else [home / call for home, call in zip(homes, calls, strict=True)])

@@ -10,7 +10,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.captions import scored_notes
-from thetascope.drawing.scales import Scale, drawable, scale_of
+from thetascope.drawing.scales import Scale, color_map_of, drawable, is_share, scale_of
 from thetascope.drawing.style import Bools, known_variable, quantities, title_of
 from thetascope.errors import ResultError
 from thetascope.results.status import ESTIMATED, MISSING
@@ -34,6 +34,8 @@ class Field:
         not_finite: cells that were scored and have no finite value.
         evaluated: cells that were scored, where others are estimated; None where nothing is.
         pooled: the values of all fields that are on this one's scale; None where there are no others.
+        limits: the ends of the colours where they were asked for; what lies beyond is drawn as its end.
+        cmap: matplotlib's name of the colours where they were asked for.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Field:
         limits = (-np.inf if vmin is None else vmin, np.inf if vmax is None else vmax)
         is_same = vmin is vmax is None and all(value is None for value in options.values())
         values = self.finite if self.pooled is None else self.pooled
-        scale = self.scale if is_same else scale_of(values, bounded=_is_share(self.name, values), vmin=vmin, vmax=vmax, **options)
+        scale = self.scale if is_same else scale_of(values, bounded=is_share(self.name, values), vmin=vmin, vmax=vmax, **options)
         return replace(self, cmap=cmap or self.cmap, scale=scale, log=scale.log, limits=limits)
 
     @property
@@ -89,7 +91,7 @@ class Field:
     @property
     def color_map(self) -> str:
         """Matplotlib's name of it."""
-        return self.cmap or ("viridis" if self.name == "loss" else "cividis")
+        return self.cmap or color_map_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _field(data: xr.Dataset, name: str, label: str) -> Field:
     status = data[f"{name}_status" if f"{name}_status" in data else "status"].transpose("y", "x").values
     missing = (status == MISSING) | ((status == ESTIMATED) & ~np.isfinite(values))
     finite = np.where(missing, np.nan, drawable(values))
-    scale = scale_of(finite, bounded=_is_share(name, finite))
+    scale = scale_of(finite, bounded=is_share(name, finite))
     return Field(
         name=name,
         label=label,
@@ -180,14 +182,9 @@ def _field(data: xr.Dataset, name: str, label: str) -> Field:
 def on_one_scale(fields: Sequence[Field]) -> list[Field]:
     """Fields of one quantity on the scale of all their values, and called the same."""
     pooled = np.concatenate([field.finite.ravel() for field in fields])
-    scale = scale_of(pooled, bounded=_is_share(fields[0].name, pooled))
+    scale = scale_of(pooled, bounded=is_share(fields[0].name, pooled))
     label = fields[0].label if len({field.label for field in fields}) == 1 else fields[0].name
     return [replace(field, scale=scale, log=scale.log, label=label, pooled=pooled) for field in fields]
-
-
-def _is_share(name: str, values: Floats) -> bool:
-    known = values[np.isfinite(values)]
-    return bool(name != "loss" and len(known) and known.min() >= 0 and known.max() <= 1)
 
 
 def _notes(attrs: Any) -> tuple[str, ...]:

@@ -69,11 +69,7 @@ def joined(pictures: Mapping[str, Picture], form: Form, notes: Sequence[str] = (
 
 def has_plane(picture: Picture) -> bool:
     """Whether it shows a quantity over a plane first."""
-    return _plane(next(picture.parts.panels)) is not None
-
-
-def _plane(panel: Panel) -> FieldMark | None:
-    return next((mark for mark in panel.marks if isinstance(mark, FieldMark)), None)
+    return next(picture.parts.panels).plane is not None
 
 
 # --- what is said ---------------------------------------------------------------------------------------------
@@ -107,8 +103,7 @@ def _called(pictures: Mapping[str, Picture]) -> dict[str, Picture]:
 
     def called(panel: Panel, label: str) -> Panel:
         marks = [mark if mark.label in shared else replace(mark, label=f"{label}: {mark.label}") for mark in panel.marks]
-        others = [(name, called(other, label)) for name, other in panel.others]
-        return replace(panel, marks=marks, title=f"{label}: {panel.title}" if panel.title else label, others=others)
+        return replace(panel, marks=marks, title=f"{label}: {panel.title}" if panel.title else label)
 
     return {label: replace(p, parts=changed(p.parts, partial(called, label=label))) for label, p in pictures.items()}
 
@@ -140,7 +135,7 @@ def _on_one_scale(pictures: Mapping[str, Picture]) -> tuple[dict[str, Picture], 
 
     def scaled(panel: Panel) -> Panel:
         marks = [replace(mark, field=new[id(mark.field)]) if isinstance(mark, FieldMark) else mark for mark in panel.marks]
-        return replace(panel, marks=marks, others=[(name, scaled(other)) for name, other in panel.others])
+        return replace(panel, marks=marks)
 
     made = {label: replace(picture, parts=changed(picture.parts, scaled)) for label, picture in pictures.items()}
     return made, ["one scale of colours and heights for all"] if fields and len(pictures) > 1 else []
@@ -151,12 +146,8 @@ def _with_common_axes(pictures: dict[str, Picture]) -> dict[str, Picture]:
     every = [list(picture.parts.panels) for picture in pictures.values()]
     if len({len(panels) for panels in every}) > 1:
         return pictures
-    rows = [_on_common_axes(row) for row in zip(*every, strict=True)]
-    found = {}
-    for place, (label, picture) in enumerate(pictures.items()):
-        own = iter([row[place] for row in rows if row[place].marks])
-        found[label] = replace(picture, parts=changed(picture.parts, lambda _, own=own: next(own)))  # type: ignore[misc]
-    return found
+    new = {id(old): made for row in zip(*every, strict=True) for old, made in zip(row, _on_common_axes(row), strict=True)}
+    return {label: replace(p, parts=changed(p.parts, lambda panel: new.get(id(panel), panel))) for label, p in pictures.items()}
 
 
 def _on_common_axes(panels: Sequence[Panel]) -> list[Panel]:
@@ -175,7 +166,7 @@ def _on_common_axes(panels: Sequence[Panel]) -> list[Panel]:
         if not values.size:
             continue
         log = any(getattr(panel, f"{axis}_log") for panel in panels) and bool((values > 0).all())
-        if all(ends is not None for ends in own) or _plane(panels[0]) is not None:
+        if all(ends is not None for ends in own) or panels[0].plane is not None:
             ends = float(values.min()), float(values.max())
             new[f"{axis}_range"] = ends[::-1] if own[0] is not None and own[0][0] > own[0][1] else ends
         else:
@@ -217,7 +208,7 @@ def _beside(first: Picture, pictures: Mapping[str, Picture], form: Form) -> Pict
     columns = 2 if len(panels) == 4 else min(len(panels), 3 if len(panels) <= 9 else 4)
     if len({(panel.y_label, panel.y_range) for panel in panels}) == 1:  # what an axis says stands once a row
         panels = [replace(panel, y_label=panel.y_label if place % columns == 0 else "") for place, panel in enumerate(panels)]
-    plane = _plane(panels[0])
+    plane = panels[0].plane
     view = None if plane is None else plane.view or best_view(relief_of(plane.grid, plane.field))
     panels = [changed(panel, _barred(view, has_bar=place == columns - 1)) for place, panel in enumerate(panels)]
     rows = -(-len(panels) // columns)
@@ -233,7 +224,7 @@ def _beside(first: Picture, pictures: Mapping[str, Picture], form: Form) -> Pict
 
 
 def _plane_height(panel: Panel, width: float) -> float:
-    plane = _plane(panel)
+    plane = panel.plane
     return 0.0 if plane is None else 0.9 * width if plane.kind == "3d" else plane.grid.height(width)
 
 
@@ -242,7 +233,7 @@ def _barred(view: tuple[float, float] | None, *, has_bar: bool) -> Callable[[Pan
 
     def barred(panel: Panel) -> Panel:
         marks = [replace(mark, bar=has_bar, view=view) if isinstance(mark, FieldMark) else mark for mark in panel.marks]
-        return replace(panel, marks=marks, others=[(name, barred(other)) for name, other in panel.others])
+        return replace(panel, marks=marks)
 
     return barred
 
@@ -253,7 +244,7 @@ def _barred(view: tuple[float, float] | None, *, has_bar: bool) -> Callable[[Pan
 def _switches(picture: Picture) -> bool:
     """Whether a page of it is one panel that switches views, or could."""
     panels = list(picture.parts.panels)
-    return len(panels) == 1 and (bool(panels[0].others) or _plane(panels[0]) is not None)
+    return len(panels) == 1 and (bool(panels[0].others) or panels[0].plane is not None)
 
 
 def _views(pictures: Mapping[str, Picture]) -> Panel:

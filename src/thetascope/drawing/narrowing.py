@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from thetascope.drawing.legends import fitted, legend_rows, legend_text, points_of
-from thetascope.drawing.spec import ColorBar, FieldMark, Image, Panel, Parts, Picture
+from thetascope.drawing.spec import ColorBar, Image, Panel, Parts, Picture
 
 WIDE, SMALL, IMAGE = 2.5, 1.5, 0.55
 """Inches that a panel needs in a font of ten points, one of many small ones, and one that shows cells."""
@@ -118,7 +118,7 @@ def _height(panel: Panel, wide: float, high: float, width: float) -> float:
     if _has_cells(panel) or _is_small(panel):
         return max(min(high, high * width / wide, 0.45 * width if _has_cells(panel) else high), font() * LOWEST_SMALL)
     rows = sum(text.count("\n") + 1 for text in panel.y_ticks[1]) if panel.y_ticks and panel.y_range else 0
-    plane = next((mark for mark in panel.marks if isinstance(mark, FieldMark)), None)
+    plane = panel.plane
     texts, across = _texts(panel, width - BESIDE * font()), width - BESIDE * font() * (2 if plane else 1)
     if plane is not None and plane.kind != "3d" and plane.grid.equal:
         (left, right), (low, top) = panel.x_range or plane.grid.x[[0, -1]], panel.y_range or plane.grid.y[[0, -1]]

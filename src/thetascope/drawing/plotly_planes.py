@@ -158,7 +158,8 @@ def _range(panel: Panel, name: str, *, edge: bool) -> list[float]:
 
 
 def _shown(panel: Panel) -> FieldMark:
-    return next(mark for mark in panel.marks if isinstance(mark, FieldMark))
+    assert panel.plane is not None
+    return panel.plane
 
 
 def _scales(field: Field) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import Field, GridInfo
 from thetascope.drawing.scales import drawable, text_of
-from thetascope.drawing.spec import FieldMark, Line, Panel
+from thetascope.drawing.spec import Line, Panel
 from thetascope.drawing.style import Bools
 
 FINE, PAGE_FINE, FINEST = 120, 80, 6
@@ -192,7 +192,7 @@ def _visible(relief: Relief, i: Any, j: Any, heights: Floats, tilt: float, turn:
 
 def lifted(mark: Line, panel: Panel, fine: int = FINE) -> Line:
     """A line in space with heights on the scale of the panel's field, where `z` has values of that field, or says that it lies on it."""
-    field = next((other for other in panel.marks if isinstance(other, FieldMark)), None)
+    field = panel.plane
     if mark.z is None or field is None:
         return mark
     if not isinstance(mark.z, str):

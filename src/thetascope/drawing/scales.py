@@ -240,6 +240,17 @@ def color_scale(name: str) -> str | list[tuple[float, str]]:
     return name.capitalize() if name in ("viridis", "cividis") else list(zip(np.linspace(0, 1, len(colors)).tolist(), colors, strict=True))
 
 
+def is_share(name: str, values: Floats) -> bool:
+    """Whether a variable's values are shares, which all lie from 0 to 1."""
+    known = values[np.isfinite(values)]
+    return bool(name != "loss" and len(known) and known.min() >= 0 and known.max() <= 1)
+
+
+def color_map_of(name: str) -> str:
+    """Matplotlib's name of the colours that a variable has where none are asked for."""
+    return COLOR_MAP if name == "loss" else "cividis"
+
+
 def even_scale(values: Floats, *, bounded: bool = False) -> Scale:
     """As `scale_of`, but even whatever lies where; `bounded` values, as accuracies, take at least two hundredths."""
     found = scale_of(values, bounded=bounded)

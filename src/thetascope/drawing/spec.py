@@ -268,6 +268,11 @@ class Panel:
     legend: bool = False
     others: Sequence[tuple[str, Panel]] = ()
 
+    @property
+    def plane(self) -> FieldMark | None:
+        """The quantity over a plane that it shows, if it shows one."""
+        return next((mark for mark in self.marks if isinstance(mark, FieldMark)), None)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Parts:
@@ -323,10 +328,11 @@ class Picture:
 
 
 def changed(part: Any, change: Callable[[Panel], Panel]) -> Any:
-    """A part with each of its panels changed; empty ones stay."""
+    """A part with each of its panels changed, and those that a page switches to; empty ones stay."""
     if isinstance(part, Parts):
         return replace(part, parts=[changed(inner, change) for inner in part.parts])
-    return change(part) if part.marks else part
+    made = change(part) if part.marks else part
+    return replace(made, others=[(name, change(other)) for name, other in made.others])
 
 
 def stacked(panels: Sequence[Panel | Parts], sizes: Sequence[float] = (), *, shared: bool = True) -> Parts:

@@ -89,11 +89,11 @@ def drawn_on(ax: Axes, picture: Picture) -> Axes:
         ResultError: it is drawn on axes of another kind.
     """
     panel, before = next(picture.parts.panels), {text: text.get_text() for text in texts_of(ax)}
-    kind = next((mark.kind for mark in panel.marks if isinstance(mark, FieldMark)), "line")
+    kind = panel.plane.kind if panel.plane else "line"
     if (kind == "3d") != (ax.name == "3d"):
         needed = 'three-dimensional axes, such as figure.add_subplot(projection="3d")' if kind == "3d" else "flat axes"
         raise ResultError(f'kind "{kind}" is drawn on {needed}; got axes with projection "{ax.name}"')
-    panel, there = told_apart(panel, ax), ax.get_legend_handles_labels()[1]
+    panel, there = restyled(panel, ax), ax.get_legend_handles_labels()[1]
     draw_panel(ax, panel, titled=not panel.crowded)
     if ax.get_legend_handles_labels()[1] or (panel.crowded and panel.title):
         inside, note = 0.0 if panel.crowded else 0.4, panel.title if panel.crowded else ""
@@ -102,7 +102,7 @@ def drawn_on(ax: Axes, picture: Picture) -> Axes:
     return ax
 
 
-def told_apart(panel: Panel, ax: Axes) -> Panel:
+def restyled(panel: Panel, ax: Axes) -> Panel:
     """Its curves in colours and dashes that no other curve on these axes has, as long as there are some."""
     from matplotlib.colors import to_hex
 
@@ -148,10 +148,10 @@ def _laid_out(figure: Any, place: Any, part: Panel | Parts, inches: tuple[float,
     if isinstance(part, Panel):
         if not part.marks:
             return []
-        deep = any(isinstance(mark, FieldMark) and mark.kind == "3d" for mark in part.marks)
+        deep = part.plane is not None and part.plane.kind == "3d"
         axes = figure.add_subplot(place, projection="3d" if deep else None)
         names = max(map(inches_of, part.y_ticks[1] if part.y_ticks else ()), default=0.0)
-        beside = BESIDE * font() * (2 if any(isinstance(mark, FieldMark) for mark in part.marks) else 1) + names
+        beside = BESIDE * font() * (2 if part.plane else 1) + names
         room = max(inches[0] - beside, 1.0), max(inches[1] - BESIDE * font(), 0.8)
         draw_panel(axes, part, inches=room)
         if part.legend and axes.get_legend_handles_labels()[1]:

@@ -77,9 +77,7 @@ class DrawnPanels:
     Attributes:
         figure: without title, notes, margins and controls.
         webgl: whether many flat points are drawn by WebGL.
-        moving: what its frames move; None where nothing moves.
         menus: plotly's buttons, each group called by its `name`.
-        opens: the kind of a plane that is shown first, in place of the one that is drawn.
         room: pixels that a legend needs below the panels.
         inks: of each trace on the page's own ground the paths of colours, and what each is in light and in dark.
         cursors: of each panel over α its axes, its name, and the traces that are read off along it.
@@ -88,8 +86,6 @@ class DrawnPanels:
 
     figure: Figure
     webgl: bool
-    moving: Moving | None = None
-    opens: str = ""
     menus: list[dict[str, Any]] = field(default_factory=list)
     room: int = 0
     inks: list[tuple[int, str, str, str]] = field(default_factory=list)
@@ -120,7 +116,7 @@ def drawn_of(picture: Picture, *, webgl: bool = True) -> DrawnPanels:
     from plotly.graph_objects import Figure
 
     figure = Figure().update_layout(template=None, barmode="overlay", height=round(PIXELS * picture.height))
-    drawn, views = DrawnPanels(figure, webgl, picture.moving, picture.opens), list[Any]()
+    drawn, views = DrawnPanels(figure, webgl), list[Any]()
     panels = list(_placed(picture.parts, (0.0, 1.0), (0.0, 1.0), PIXELS * picture.height))
     planes, starts = dict[str, Panel](), list[int]()
     for number, (panel, across, down) in enumerate(panels, 1):
@@ -132,7 +128,7 @@ def drawn_of(picture: Picture, *, webgl: bool = True) -> DrawnPanels:
             place |= {"showarrow": False, "xref": "paper", "yref": "paper"}
             figure.add_annotation(text=html(panel.title), name=html(panel.name) or None, **place)
         starts = _draw(drawn, panel, n, picture.moving.places if picture.moving else ())
-        if _is_plane(panel):
+        if panel.plane:
             plane_layout(figure, panel, n)
             planes[n] = panel
         elif panel.others:
@@ -143,7 +139,7 @@ def drawn_of(picture: Picture, *, webgl: bool = True) -> DrawnPanels:
         _walk(figure, picture.moving, starts, panels[0][0])
     drawn.menus += [_views(figure, *of_one) for of_one in views]
     _share(figure, picture.parts, len(panels))
-    _legend(drawn)
+    _legend(drawn, moves=picture.moving is not None)
     drawn.narrow = _narrow(figure, picture, panels)
     return drawn
 
@@ -248,7 +244,7 @@ def _draw(drawn: DrawnPanels, panel: Panel, n: str, moving: Sequence[int] = ()) 
             made = _MADE[type(part)](part, panel)
             for one in made[:1] if isinstance(part, Area) and html(part.label) in drawn.told else made:
                 trace = _dressed(_plainer(one, drawn.webgl, moves=place in moving), part, panel, n, drawn.told)
-                drawn.inks += [] if _is_plane(panel) else [(len(figure.data), *ink) for ink in _inks(trace, part)]
+                drawn.inks += [] if panel.plane else [(len(figure.data), *ink) for ink in _inks(trace, part)]
                 figure.add_trace(trace)
     if panel.over_alpha and curves:
         drawn.cursors.append({"axes": [f"x{n}", f"y{n}"], "name": _escaped(panel.y_label or panel.title), "curves": curves})
@@ -312,7 +308,7 @@ def _dressed(trace: Any, mark: Mark, panel: Panel, n: str, told: set[str]) -> An
         told.add(known)
     if mark.layer or mark.layers:
         trace.update(meta={"layer": mark.layer} if mark.layer else {"layers": list(mark.layers)})
-    return trace.update(meta="3d" if deep else "flat", visible=not deep) if _is_plane(panel) else trace
+    return trace.update(meta="3d" if deep else "flat", visible=not deep) if panel.plane else trace
 
 
 def _escaped(texts: Any) -> Any:
@@ -506,13 +502,13 @@ def _views(figure: Figure, panel: Panel, n: str, ends: list[int]) -> dict[str, A
     return {**BUTTONS, "name": SHOWN, "type": kind, "buttons": buttons, "x": 0.0, "xanchor": "left", "active": 0}
 
 
-def _legend(drawn: DrawnPanels) -> None:
+def _legend(drawn: DrawnPanels, *, moves: bool) -> None:
     """Above the panels, or below where titles or buttons stand there; beside them where it is long."""
     figure = drawn.figure
     names = [thing.name for thing in (*figure.data, *figure.layout.shapes) if thing.showlegend]
     legend: dict[str, Any] = {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0}
     wide = sum(len(name) + 8 for name in names)
-    if drawn.menus or drawn.moving or figure.layout.annotations or WIDTH < wide < 2 * WIDTH:
+    if drawn.menus or moves or figure.layout.annotations or WIDTH < wide < 2 * WIDTH:
         legend |= {"y": 0.0, "yref": "container"}
         drawn.room = 70 + 20 * (1 + wide // WIDTH)
     elif len(names) > FEW:
@@ -530,7 +526,7 @@ def _narrow(figure: Figure, picture: Picture, panels: Sequence[tuple[Panel, Any,
     changed["legend"] = {**legend, "font": {"size": 11}}
     for number, (panel, _, _) in enumerate(panels, 1):
         n = "" if number == 1 else str(number)
-        if _is_plane(panel):
+        if panel.plane:
             changed[f"scene{n}.camera.eye"] = {axis: 1.2 * figure.layout[f"scene{n}"].camera.eye[axis] for axis in "xyz"}
             changed[f"scene{n}.zaxis.title.text"] = ""  # the bar says what heights are
         if figure.layout[f"xaxis{n}"].title.text and max(map(len, panel.x_label.split("\n"))) > LINE:
@@ -546,7 +542,7 @@ def _narrow(figure: Figure, picture: Picture, panels: Sequence[tuple[Panel, Any,
         n, top = "" if number == 1 else str(number), round(1 - (number - 1) * (each + BELOW) / whole, 5)
         domains = {"x": [0, 1], "y": [round(max(top - each / whole, 0), 5), top]}
         changed |= {f"{axis}axis{n}.domain": domain for axis, domain in domains.items()}
-        changed |= {f"scene{n}.domain": domains} if _is_plane(panel) else {}
+        changed |= {f"scene{n}.domain": domains} if panel.plane else {}
         changed |= {f"yaxis{n}.showticklabels": True} if picture.parts.shared else {}
         if panel.title:
             text = wrapped([f"{panel.name}: {panel.title}" if picture.grid and panel.name else panel.title], LINE)
@@ -591,7 +587,3 @@ def _moved(trace: Any, line: Line) -> Any:
     part |= {"z": np.asarray(line.z).tolist()} if line.z is not None else {}
     part |= {"text": _escaped(line.told), "name": html(line.label)} if len(line.told) else {}
     return type(trace)(**part)
-
-
-def _is_plane(panel: Panel) -> bool:
-    return any(isinstance(mark, FieldMark) for mark in panel.marks)

@@ -65,10 +65,11 @@ def picture_of(picture: Picture, name: str) -> PagePicture:
     from thetascope.drawing.with_plotly import drawn_of
 
     drawn = drawn_of(picture, webgl=False)  # the page's policy forbids the code that flat traces of WebGL are compiled to
+    moving = picture.moving
     height = drawn.figure.layout.height + BESIDE
     content = drawn.figure.update_layout(height=height, margin=MARGIN).to_plotly_json() | {
-        "menus": [_menu(menu, drawn.opens) for menu in drawn.menus],
-        "walk": drawn.moving and {"prefix": drawn.moving.prefix, "labels": [label for label, _ in drawn.moving.frames]},
+        "menus": [_menu(menu, picture.opens) for menu in drawn.menus],
+        "walk": moving and {"prefix": moving.prefix, "labels": [label for label, _ in moving.frames]},
         "inks": drawn.inks,
         "cursors": drawn.cursors,
         "narrowly": drawn.narrow | {"height": drawn.narrow["height"] + BESIDE, "margin": MARGIN | {"l": 8, "r": 8}},

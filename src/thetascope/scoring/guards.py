@@ -115,6 +115,7 @@ def _arrives(model: BoundModel, tensors: Mapping[str, Tensor], few: Any, whole: 
         read = _names_read(bound, watch)
         if batch is few and not read <= _read_again(model, bound, few):
             model.forgets = True
+    precision = watch.precision if batch is few else None
     if model.forgets and (kept := sorted(read - _read_again(model, bound, few))):
         raise ObjectiveError(
             f'the model reads "{kept[0]}" in its first pass only and keeps what it made of it where that is not found, so that all points '
@@ -122,7 +123,7 @@ def _arrives(model: BoundModel, tensors: Mapping[str, Tensor], few: Any, whole: 
         )
     moving = [n for n, t in bound.items() if t.is_floating_point() and n not in model.space.buffers and t.numel()]
     if not (moving and _telling(values)):
-        return (watch.precision if batch is few else None), _telling(values)
+        return precision, _telling(values)
     if not any(_changed(model, bound, moving, share, batch, values, outputs) for share in PERTURBATIONS):
         raise ObjectiveError(
             f"neither the loss nor the outputs change when all {len(moving)} parameters change by as much as their own size "
@@ -136,7 +137,7 @@ def _arrives(model: BoundModel, tensors: Mapping[str, Tensor], few: Any, whole: 
             "values do not depend on them. Where they should, the module keeps what it made of them, or takes them from elsewhere",
             stacklevel=2,
         )
-    return (watch.precision if batch is few else None), True
+    return precision, True
 
 
 def _names_read(bound: Mapping[str, Tensor], watch: _Watch) -> set[str]:

@@ -171,10 +171,7 @@ def applicable(picture: Picture, form: Form) -> list[str]:
 def _mapped(picture: Picture, change: Callable[[Panel], Panel]) -> Picture:
     """The picture with each panel changed, those too that a page switches to."""
 
-    def one(panel: Panel) -> Panel:
-        return replace(change(panel), others=[(name, change(other)) for name, other in panel.others])
-
-    return replace(picture, parts=changed(picture.parts, one))
+    return replace(picture, parts=changed(picture.parts, change))
 
 
 def _is_main(panel: Panel) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.legends import told_apart
-from thetascope.drawing.scales import COLOR_MAP, even_scale
+from thetascope.drawing.scales import color_map_of, even_scale, is_share
 from thetascope.drawing.spec import ColorBar, Form, Image, Mark, Panel, Parts, Picture, Rule, Ticks
 from thetascope.drawing.style import GREY, VERMILION, Bools, Ints
 from thetascope.results.status import MISSING
@@ -77,9 +77,7 @@ def rows_panel(
     """
     names = data["layer"].values.astype(str).tolist()
     ticks, ends = row_names(names, data["block"].values.astype(str).tolist() if "block" in data.coords else [""] * len(names))
-    known = values[np.isfinite(values)]
-    bounded = bool(name != "loss" and len(known) and known.min() >= 0 and known.max() <= 1)
-    scale, color_map = even_scale(values, bounded=bounded), COLOR_MAP if name == "loss" else "cividis"
+    scale, color_map = even_scale(values, bounded=is_share(name, values)), color_map_of(name)
     image = Image(
         x=x, y=np.arange(len(names) + 1, dtype=np.float64), values=values, scale=scale if len(scale.levels) else None,
         color_map=color_map, marked=_marked(values, status, told), layers=names, told=told, hover=hover,

@@ -19,7 +19,7 @@ from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.framework.tolerance import checked_tolerance
 from thetascope.experiments.shared.plane_view import PlaneView, component_label, moving_names, short
 from thetascope.experiments.shared.training_path import checked_trajectory, recorded_requests
-from thetascope.files import told_apart
+from thetascope.files import distinct_names
 from thetascope.geometry.pca import Gram, Plane, gram, mean_step_cosine, principal_plane, random_walk_ratio, step_lengths
 from thetascope.geometry.planes import Axis, checked_grid
 from thetascope.scoring.objective import Objective
@@ -153,4 +153,4 @@ def _checked_runs(trajectory: object) -> tuple[list[str], list[Trajectory]]:
         )
     trainings = [checked_trajectory(part) for part in trajectory]
     unnamed = "run" if len(trainings) == 1 else "run {}"
-    return told_apart([training.folder or Path(unnamed.format(place)) for place, training in enumerate(trainings, 1)]), trainings
+    return distinct_names([training.folder or Path(unnamed.format(place)) for place, training in enumerate(trainings, 1)]), trainings

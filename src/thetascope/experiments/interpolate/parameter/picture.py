@@ -40,7 +40,9 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, layer: st
     of_final = ", ".join(f"{name.replace('_', ' ')} {text_of(final)}" for name, final in finals.items() if final)
     notes = [f"the rest stays final; {knots_note(data.attrs)}", *scored_notes(data.attrs, "buffers of the last state")]
     notes += [f"changes from the final state's {of_final}"] if of_final else []
-    notes += [f"bands: {label}" for label in {spread_of(data, name, 0, paired=True).get("spread_label") for name in shown} if label]
+    notes += [
+        f"bands: {label}" for label in dict.fromkeys(spread_of(data, name, 0, paired=True).get("spread_label") for name in shown) if label
+    ]
     if parameter is not None:
         data = one_of(data, "parameter", parameter)
         title, width = f"{parameter}, distance {float(data['distance'][0]):.3g}", 4.2
