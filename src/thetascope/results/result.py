@@ -156,7 +156,8 @@ class Result:
         rows = [("dims", ", ".join(f"{dim} {self.data.sizes[dim]}" for dim in dims))]
         shown = [n for n in names if n not in WHEN and self.data[n].dtype.kind == "f" and self.data[n].size]
         rows += [row for n in shown for row in self._extents(n)]
-        rows.append(("status", ", ".join(f"{count:,} {label}" for label, count in self.status_counts().items() if count)))
+        counts = {label: count for label, count in self.status_counts().items() if count}
+        rows += [("status", ", ".join(f"{count:,} {label}" for label, count in counts.items()))] if counts else []
         samples = samples_scored(attrs)
         if samples:
             rows.append(("scored on", f"{samples}, {attrs.get('device')}, engine {attrs.get('engine', {}).get('name')}"))

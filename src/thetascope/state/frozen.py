@@ -19,8 +19,13 @@ def frozen_parameters(model: nn.Module, space: ParameterSpace, states: Sequence[
     names = [name for name in space.parameters if space.tensors[name].floating]
     trained = {space.ties.get(name, name) for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad}
     found = {n: "their requires_grad is off" for n in names if n not in trained} if trained & set(names) else {}
-    equal = [name for name in names if len(states) > 1 and _is_equal(name, states)]
+    equal = unmoved(names, states)
     return found | (dict.fromkeys(equal, "they are the same in all states") if len(equal) < len(names) else {})
+
+
+def unmoved(names: Sequence[str], states: Sequence[State]) -> list[str]:
+    """Those that are the same, bit for bit, in all of two or more states."""
+    return [name for name in names if len(states) > 1 and _is_equal(name, states)]
 
 
 def _is_equal(name: str, states: Sequence[State]) -> bool:

@@ -116,6 +116,9 @@ class Job:
 
     def _checked(self, path: Path, attrs: Mapping[Any, Any], engine: Engine) -> Engine:
         """The engine that a stored result was made with, once it is seen to be of this call."""
+        if "engine" not in attrs:  # nothing was scored for it
+            check_same_call(path, attrs["fingerprint"], self.source.fingerprint(self._name))
+            return engine
         used = attrs["engine"]["name"]
         asked = used if self._engine == "auto" else engine.backend.name
         check_same_call(path, attrs["fingerprint"], self.source.fingerprint(self._name), (used, asked))

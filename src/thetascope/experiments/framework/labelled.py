@@ -16,7 +16,7 @@ from thetascope.errors import ObjectiveError, UsageError
 from thetascope.experiments.framework.phrases import listed
 from thetascope.experiments.framework.plan import Memory, Plan
 from thetascope.experiments.framework.points import PointsSource
-from thetascope.experiments.framework.source import Source, Variables
+from thetascope.experiments.framework.source import ScoringSource, Source, Variables
 from thetascope.experiments.framework.timing import Expected
 from thetascope.results.filled import Filled
 from thetascope.results.labelled import DATA, Part, joined_attrs, only, with_attrs
@@ -71,7 +71,7 @@ def labelled_source(make: Callable[[Objective], Source], objectives: Objectives)
     return LabelledSource(sources)
 
 
-class LabelledSource(Source):
+class LabelledSource(ScoringSource):
     """The same points, scored by several objectives: the result has a first dimension ``data``.
 
     The engine is chosen for the first of them, and used for all.

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from thetascope.arrays import Floats
 from thetascope.experiments.framework.plan import Plan, memory_of
-from thetascope.experiments.framework.source import Source, Variables
+from thetascope.experiments.framework.source import ScoringSource, Variables
 from thetascope.experiments.framework.timing import Expected, Remaining, expected
 from thetascope.experiments.framework.tolerance import ROUND, TESTS, estimated, worth_estimating
 from thetascope.geometry.edits import ScalarEdits
@@ -109,7 +109,7 @@ def grid_points(points: PointSet, shape: tuple[int, int], tolerance: float | Non
 
 
 @dataclass(eq=False)
-class PointsSource(Source):
+class PointsSource(ScoringSource):
     """Points to score, their labels, and what is known without scoring.
 
     Args:

@@ -15,11 +15,10 @@ from thetascope.scoring.arithmetic import arithmetic_of
 from thetascope.scoring.objective import Objective
 
 
-def provenance_attrs(objective: Objective, fingerprint: Mapping[str, Any], engine: Mapping[str, Any], samples: int) -> dict[str, Any]:
-    """What every result says of where it comes from, but for its states."""
+def basic_attrs(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What every result says of where it comes from, but for its states; also one for which nothing was scored."""
     return {
         "fingerprint": dict(fingerprint),
-        "specification": objective.specification,
         "versions": {
             "thetascope": __version__,
             "torch": torch.__version__,
@@ -28,9 +27,17 @@ def provenance_attrs(objective: Objective, fingerprint: Mapping[str, Any], engin
         },
         "platform": platform.platform(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def provenance_attrs(objective: Objective, fingerprint: Mapping[str, Any], engine: Mapping[str, Any], samples: int) -> dict[str, Any]:
+    """What a result of something scored says of where it comes from, but for its states."""
+    return {
+        **basic_attrs(fingerprint),
+        "specification": objective.specification,
         "device": str(objective.device),
         "arithmetic": arithmetic_of(objective.device),
-        "threads": torch.get_num_threads(),
         "batch_size": objective.batches.batch_size,
         "samples_scored": samples,
         "sampling": None if objective.chosen is None else objective.chosen.to_json(),

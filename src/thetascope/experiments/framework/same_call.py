@@ -9,8 +9,8 @@ from typing import Any
 from thetascope.errors import ResultError
 
 
-def check_same_call(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any], engines: tuple[str, str]) -> None:
-    """Whether what lies at `path` was made by this call: its fingerprint, and the engine before and now.
+def check_same_call(path: Path, stored: Mapping[str, Any], now: Mapping[str, Any], engines: tuple[str, str] = ("", "")) -> None:
+    """Whether what lies at `path` was made by this call: its fingerprint, and the engine before and now, where one scores.
 
     Raises:
         ResultError: it was not; every difference is named.

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from thetascope.errors import ObjectiveError
 from thetascope.experiments.framework.plan import Plan
-from thetascope.experiments.framework.provenance import provenance_attrs
+from thetascope.experiments.framework.provenance import basic_attrs, provenance_attrs
 from thetascope.geometry.points import StoredStates
 from thetascope.results.filled import Filled
 from thetascope.results.store import Block, Store
@@ -30,18 +30,16 @@ Variables = Mapping[str, tuple[tuple[str, ...], ArrayLike]]
 
 
 class Source(ABC):
-    """Remaining for a Job: points to score, trainings to run, an atlas to fill.
+    """Remaining for a Job: points to score, trainings to run, an atlas to fill, states to measure.
 
     Attributes:
-        objective: what scores.
         title: one line for people.
         coords: labels of the dimensions.
         labels: further coordinates, such as the block that a layer lies in.
-        settings: everything that decides what is scored; a stored result with other settings is not gone on with.
+        settings: everything that decides what is done; a stored result with other settings is not gone on with.
         attrs: what else the result should say.
     """
 
-    objective: Objective
     title: str
     coords: Mapping[str, ArrayLike]
     labels: Variables = MappingProxyType({})
@@ -51,11 +49,10 @@ class Source(ABC):
     @contextmanager
     def running(self) -> Iterator[None]:
         """What holds while it is planned or filled."""
-        with self.objective.model.running():
-            yield
+        yield
 
     def prepare(self, path: Path | None) -> None:
-        """Whatever must be known before anything is scored; `path` is where the result is stored."""
+        """Whatever must be known before anything is done; `path` is where the result is stored."""
         return
 
     @abstractmethod
@@ -67,14 +64,18 @@ class Source(ABC):
         """The recorded states that it is about."""
 
     def identity(self) -> Mapping[str, Any]:
-        """What a stored result must agree with to be gone on with, beside the objective, the states and the settings."""
+        """What a stored result must agree with to be gone on with, beside the states, the settings and the objective, if there is one."""
+        return {}
+
+    def scoring(self) -> Mapping[str, Any]:
+        """What a stored result must agree with of what scores; nothing where nothing does."""
         return {}
 
     def fingerprint(self, experiment: str) -> dict[str, Any]:
         """Everything that a stored result must agree with to be gone on with, but for the engine."""
         return {
             "experiment": experiment,
-            **self.objective.fingerprint(),
+            **self.scoring(),
             "states": list(dict.fromkeys(state.digest() for state in self.states())),
             "settings": dict(self.settings),
             **self.identity(),
@@ -82,24 +83,19 @@ class Source(ABC):
 
     def provenance(self, experiment: str, engine: Engine, first: FirstPoint) -> dict[str, Any]:
         """What the result says of where it comes from, but for its states."""
-        return provenance_attrs(self.objective, self.fingerprint(experiment), engine.to_json(), first.samples)
+        return basic_attrs(self.fingerprint(experiment))
 
     @abstractmethod
     def first_point(self) -> FirstPoint:
         """What scoring a first point shows: whether it can be trusted, which variables there are, how long it takes."""
 
     def resumed(self, store: Filled) -> FirstPoint:
-        """The same of something that was stored, scored again with the batch size that it was made with."""
-        batches, attrs = self.objective.batches, store.data.attrs
-        batches.rebatched(attrs["batch_size"])
-        first = self.recheck(store)
-        if batches.batch_size != attrs["batch_size"]:  # less memory than there was
-            store.add({}, {"batch_size": batches.batch_size, "memory_ran_out": True})
-        return first
+        """The same of something that was stored, done again as it was."""
+        return self.recheck(store)
 
     @abstractmethod
     def recheck(self, store: Filled) -> FirstPoint:
-        """What scoring something again shows that was stored; it must come out again."""
+        """What doing something again shows that was stored; it must come out again."""
 
     def tuned(self, engine: Engine, first: FirstPoint) -> Engine:
         """The engine with the settings that are fastest for this work, where that is worth a measurement."""
@@ -126,7 +122,40 @@ class Source(ABC):
         """What is left to do; `stored` is what an earlier same call left."""
 
 
-class ReferenceSource(Source):
+class ScoringSource(Source):
+    """A source that scores a model on data.
+
+    Attributes:
+        objective: what scores.
+    """
+
+    objective: Objective
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The model is what it is in a pass, and afterwards what it was."""
+        with self.objective.model.running():
+            yield
+
+    def scoring(self) -> Mapping[str, Any]:
+        """The objective."""
+        return self.objective.fingerprint()
+
+    def provenance(self, experiment: str, engine: Engine, first: FirstPoint) -> dict[str, Any]:
+        """What the result says of where it comes from, but for its states."""
+        return provenance_attrs(self.objective, self.fingerprint(experiment), engine.to_json(), first.samples)
+
+    def resumed(self, store: Filled) -> FirstPoint:
+        """The first point of something that was stored, scored again with the batch size that it was made with."""
+        batches, attrs = self.objective.batches, store.data.attrs
+        batches.rebatched(attrs["batch_size"])
+        first = self.recheck(store)
+        if batches.batch_size != attrs["batch_size"]:  # less memory than there was
+            store.add({}, {"batch_size": batches.batch_size, "memory_ran_out": True})
+        return first
+
+
+class ReferenceSource(ScoringSource):
     """A source whose reference is one state: its scores stand in the result, and show whether model and data still give the same.
 
     Attributes:

@@ -1,0 +1,1 @@
+"""The way of each layer by itself: its picture and its words."""

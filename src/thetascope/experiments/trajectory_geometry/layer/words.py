@@ -1,0 +1,87 @@
+"""What is said of the ways of layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thetascope.experiments.framework.phrases import listed, number, percent, plural
+from thetascope.experiments.framework.tables import Table, table
+from thetascope.experiments.framework.words import Words
+from thetascope.experiments.shared.layer_words import mover
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def _names(data: xr.Dataset) -> list[str]:
+    return list(data["layer"].values.astype(str))
+
+
+def _moved(data: xr.Dataset) -> list[int]:
+    """The layers that moved, the most tortuous first."""
+    tortuosity = data["tortuosity"].values
+    return [i for i in np.argsort(-np.nan_to_num(tortuosity, nan=-1.0)).tolist() if np.isfinite(tortuosity[i])]
+
+
+def _headline(data: xr.Dataset) -> str:
+    moved, names, far = _moved(data), _names(data), data["relative_distance"].values
+    if not moved:
+        return f"no {mover(data)} ended elsewhere than it began"
+    ways = data["tortuosity"].values
+    told = f"{names[moved[0]]} went the most crooked way, {number(round(float(ways[moved[0]]), 2))} times as long as its straight line"
+    if np.isfinite(far).any():
+        best = int(np.nanargmax(far))
+        return f"{names[best]} moved farthest, by {percent(float(far[best]))} of its first length; {told}"
+    return told
+
+
+def _how(data: xr.Dataset) -> str:
+    one = mover(data)
+    return (
+        f"The {plural(data.sizes['state'], 'recorded state')} were read, and the way of each of {plural(data.sizes['layer'], one)} measured by "
+        f"itself: its weights and biases as one point, seen from the straight line between its own first and last values. Nothing was scored."
+    )
+
+
+def _shows(data: xr.Dataset) -> list[str]:
+    names, far, shares = _names(data), data["relative_distance"].values, data["squared_share"].values
+    known = [i for i in np.argsort(-np.nan_to_num(far, nan=-1.0)).tolist() if np.isfinite(far[i])]
+    told = []
+    if known:
+        told.append(f"By the length of their first values they moved, in order: {listed([f'{names[i]} ({percent(float(far[i]))})' for i in known])}.")
+    if np.isfinite(shares).any():
+        order = np.argsort(-np.nan_to_num(shares)).tolist()
+        told.append(f"Of the squared way they make up: {listed([f'{names[i]} {percent(float(shares[i]))}' for i in order])}.")
+    moved = _moved(data)
+    if len(moved) > 1:
+        most, least = moved[0], moved[-1]
+        ways = data["tortuosity"].values
+        told.append(
+            f"{names[most]} went {number(round(float(ways[most]), 2))} times the length of its straight line, {names[least]} "
+            f"{number(round(float(ways[least]), 2))} times."
+        )
+    still = [name for i, name in enumerate(names) if not float(data["arc"].values[i, -1]) > 0]
+    return [*told, *([f"{listed(still)} did not move."] if still else [])]
+
+
+def _table(data: xr.Dataset) -> Table:
+    one = mover(data)
+    columns = ("relative_distance", "squared_share", "tortuosity", "mean_cosine")
+    titles = (one, "way", "distance of its ends", "distance / first length", "share of the squared way", "tortuosity", "mean cosine of steps")
+    ends = (data["arc"].values[:, -1], data["from_start"].values[:, -1])
+    rows = zip(_names(data), *ends, *(data[name].values for name in columns), strict=True)
+    return table(f"The way of each {one}", titles, rows, layer_at=0)
+
+
+WORDS = Words(
+    chapter="training",
+    asks="How far did each layer move?",
+    headline=_headline,
+    how=_how,
+    shows=_shows,
+    does_not_show="A layer that moved far need not matter, nor one that moved little be idle: layers differ in size and in scale, and what "
+    "a norm divides out can grow for nothing. A layer that begins at 0 has no first length to compare with.",
+    table=_table,
+)

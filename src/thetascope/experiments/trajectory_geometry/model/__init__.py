@@ -1,0 +1,1 @@
+"""The way of all parameters together: its picture and its words."""
