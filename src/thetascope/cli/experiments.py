@@ -10,7 +10,19 @@ from typing import Annotated, Any, get_origin
 from cyclopts import Parameter
 
 from thetascope.cli.application import app, examples
-from thetascope.cli.options import FLAG, Checkpoints, Drawn, ObjectiveSpec, Output, Run, TrainingSpec, home_of, scored_by, trained_by
+from thetascope.cli.options import (
+    FLAG,
+    Checkpoints,
+    Drawn,
+    ObjectiveSpec,
+    Output,
+    Run,
+    ScoredOutput,
+    TrainingSpec,
+    home_of,
+    scored_by,
+    trained_by,
+)
 from thetascope.experiments.framework.call_options import Option, options_of, subjects_of
 from thetascope.experiments.framework.catalog import experiments
 from thetascope.experiments.framework.declaration import Call, Declaration, SubjectOption, place_of
@@ -42,7 +54,7 @@ def command_of(experiment: Declaration) -> Callable[..., None]:
     parameters += [_parameter(option) for option in options_of(function).values()]
     parameters += [
         inspect.Parameter(name, keyword, annotation=kind | None, default=None)
-        for name, kind in (("checkpoints", Checkpoints), ("output", Output), ("drawn", Drawn))
+        for name, kind in (("checkpoints", Checkpoints), ("output", ScoredOutput if experiment.scores else Output), ("drawn", Drawn))
         if name != "checkpoints" or not experiment.trains
     ]
     told: Any = command
@@ -54,7 +66,10 @@ def command_of(experiment: Declaration) -> Callable[..., None]:
 
 def carry_out(experiment: Declaration, run: Sequence[Path] | None, **given: Any) -> None:
     """Load what the experiment is about, make the call, print and draw what it found; for a dry run only say what it would do."""
-    checkpoints, output = given.pop("checkpoints", None) or Checkpoints(), given.pop("output", None) or Output()
+    checkpoints, output = (
+        given.pop("checkpoints", None) or Checkpoints(),
+        given.pop("output", None) or Output(),
+    )
     drawn = given.pop("drawn", None) or Drawn()
     drawn.check()
     options = options_of(experiment.function)
@@ -65,7 +80,7 @@ def carry_out(experiment: Declaration, run: Sequence[Path] | None, **given: Any)
     objective = scored_by(given["objective"]) if "objective" in given else None
     key, home = call.key_with(chosen), home_of(run or [Path()])
     place = output.out or place_of(home, key)
-    job = call.job(objective, trajectory, training, chosen, out=place, engine=output.engine, progress=output.progress)
+    job = call.job(objective, trajectory, training, chosen, out=place, **output.how)
     if output.dry_run:
         from thetascope.cli.printing import print_plan
 

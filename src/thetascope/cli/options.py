@@ -59,7 +59,7 @@ class Checkpoints:
 @Parameter(name="*", group=RESULT)
 @dataclass
 class Output:
-    """Where things go and how they are scored."""
+    """Where things go."""
 
     out: Annotated[Path | None, Parameter(help="Where the result is stored (default: RUN/results/KEY); the same call goes on there.")] = (
         None
@@ -73,9 +73,13 @@ class Output:
             negative=(),
         ),
     ] = None
-    engine: Engine = "auto"
     progress: Progress = True
     dry_run: DryRun = False
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How the call runs."""
+        return {"progress": self.progress}
 
     def finish(self, result: ts.Result, home: Path, key: str, drawn: Drawn) -> None:
         """Print the result and draw it."""
@@ -86,6 +90,19 @@ class Output:
         print(save_figure(result.data, self.figure or home / "figures" / f"{stem}.png", **options))
         for path in self.export or ():
             print(result.export(path, **(options if path.suffix.lower() in SUFFIXES else {})))
+
+
+@Parameter(name="*", group=RESULT)
+@dataclass
+class ScoredOutput(Output):
+    """Where things go and how they are scored."""
+
+    engine: Engine = "auto"
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How the call runs."""
+        return {**super().how, "engine": self.engine}
 
 
 @Parameter(name="*", group=PICTURE)

@@ -35,7 +35,7 @@ def print_plan(plan: Plan, place: Path) -> None:
     """What one call would do, in full."""
     stored = f"; {plan.stored:,} are stored already" if plan.stored else ""
     print(f"dry run: {plan.title}")
-    print(f"  to do    {_todo(plan)}{f' on {plan.scored_on}' if plan.todo else ''}{stored}")
+    print(f"  to do    {_todo(plan)}{f' on {plan.scored_on}' if plan.todo and plan.samples else ''}{stored}")
     print(f"  engine   {plan.engine}")
     if plan.todo:
         print(f"  time     {plan.time}{_each(plan)}")
@@ -44,7 +44,8 @@ def print_plan(plan: Plan, place: Path) -> None:
         parts = f"states {size(memory.states)}, data {size(memory.data)}, a point {size(memory.point)}"
         print(f"  memory   {size(memory.total)} of tensors: {parts}")
     print(f"  result   {place}")
-    _print_remarks(f"A point's memory was measured on one. {_process()}")
+    measured = "" if plan.memory is None else "A point's memory was measured on one. "
+    _print_remarks(f"{measured}{_process()}")
 
 
 def print_plans(plans: Mapping[str, Plan]) -> None:

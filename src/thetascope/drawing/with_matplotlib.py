@@ -259,7 +259,7 @@ def _epoch_axis(ax: Any, first: float, last: float, inches: float) -> None:
         "top", functions=(lambda p: first + np.asarray(p) * (last - first), lambda e: (np.asarray(e) - first) / (last - first))
     )
     top.xaxis.set_major_locator(MaxNLocator(nbins=int(np.clip(2 * inches / font(), 2, 9)), integer=True))
-    top.set_xlabel("epoch of the training, for measured states")
+    top.set_xlabel("epoch of the training, for states by clock")
 
 
 def _named(mark: Mark) -> dict[str, Any]:

@@ -107,7 +107,26 @@ def gram(states: Sequence[State], names: Sequence[str], center: int = -1) -> Gra
     Raises:
         GeometryError: a state holds a value that is not finite.
     """
-    count, center = len(states), center % len(states)
+    found = _gram(states, names, center % len(states))
+    bad = np.flatnonzero(~np.isfinite(found.distances))
+    if bad.size:
+        raise GeometryError(
+            f"{states[int(bad[0])].label} holds values that are not finite (as do {bad.size - 1} others), so there is no plane through the "
+            "training. Leave those states out: ts.Trajectory.from_states([…])"
+        )
+    return found
+
+
+def inner_products(states: Sequence[State], names: Sequence[str]) -> Floats:
+    """``⟨θ_s − θ_0, θ_t − θ_0⟩``, ``[T, T]``, of a few states, read once, piece by piece; nan where a state is not finite."""
+    products = _gram(states, names, 0).products
+    if products is None:
+        raise GeometryError(f"products of so many states are not held at once; pass at most {FEW_STATES}. Got {len(states)} instead.")
+    return products
+
+
+def _gram(states: Sequence[State], names: Sequence[str], center: int) -> Gram:
+    count = len(states)
     sizes = {name: states[0].specs[name].size * (2 if states[0].specs[name].dtype.startswith("complex") else 1) for name in names}
     width = sum(sizes.values())
     rows = np.empty((count, width)) if count > FEW_STATES and width < count else None
@@ -126,14 +145,7 @@ def gram(states: Sequence[State], names: Sequence[str], center: int = -1) -> Gra
                 place += piece.shape[1]
             else:
                 products += (piece @ piece.T).numpy()
-    found = Gram(products, center, math.sqrt(squares), rows)
-    bad = np.flatnonzero(~np.isfinite(found.distances))
-    if bad.size:
-        raise GeometryError(
-            f"{states[int(bad[0])].label} holds values that are not finite (as do {bad.size - 1} others), so there is no plane through the "
-            "training. Leave those states out: ts.Trajectory.from_states([…])"
-        )
-    return found
+    return Gram(products, center, math.sqrt(squares), rows)
 
 
 def _piece(states: Sequence[State], name: str, start: int, stop: int) -> torch.Tensor:

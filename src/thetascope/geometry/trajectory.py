@@ -7,12 +7,12 @@ never in memory at once, and no T × T matrix is made. All sums are float64.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.polynomial import Polynomial
 from torch import Tensor
 
 from thetascope.arrays import Floats
@@ -129,7 +129,8 @@ def way_of(products: WayProducts) -> Way:
 def _ratio(above: Floats, below: Floats) -> Floats:
     """nan where the lower one is 0."""
     below = np.broadcast_to(below, above.shape)
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    found: Floats = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    return found
 
 
 def _cosine(inner: Floats, lengths: Floats) -> Floats:
@@ -193,8 +194,8 @@ class WayReading:
         return sums
 
     def _zeros(self, count: int) -> WayProducts:
-        products = (np.zeros((self._groups, count)) for _ in range(4))
-        return WayProducts(*products, np.zeros(self._groups), np.zeros(1 if self._together else self._groups))
+        steps, successive, along, behind = np.zeros((4, self._groups, count))
+        return WayProducts(steps, successive, along, behind, np.zeros(self._groups), np.zeros(1 if self._together else self._groups))
 
 
 def _pieces_of(state: State, groups: Sequence[Sequence[str]]) -> list[list[Part]]:
@@ -240,7 +241,7 @@ class _Reader:
         self._advance(1)
         return found
 
-    def _blocks(self, rows: Sequence[list[Tensor]], held: Sequence[int]) -> Iterator[tuple[Part, int, Tensor]]:
+    def _blocks(self, rows: Sequence[list[Tensor]], held: Collection[int]) -> Iterator[tuple[Part, int, Tensor]]:
         """Some values of all rows in float64, ``[rows, values]``: of which part, and where in the piece they begin."""
         wide, at = torch.empty(len(rows), BLOCK, dtype=torch.float64), 0
         for p, part in enumerate(self._piece):
@@ -332,45 +333,64 @@ class _Reader:
                 )
 
 
-def nearest_on_path(products: Any, knots: Any, at: Any, span: tuple[float, float] = (-0.2, 1.2)) -> tuple[Floats, Floats]:
-    """Where on the polynomial path through some of the states each state is nearest to it, and how far away.
+@dataclass(frozen=True)
+class NearPath:
+    """Where on a path each of some states is nearest to it, ``[T]``: α, and how far it is from there; nan where that is not known."""
 
-    The squared distance is a polynomial in α of twice the path's degree; of the roots of its derivative in `span`, and the ends, the
-    one with the least value is taken, so that it is the nearest place of all there.
+    alpha: Floats
+    distance: Floats
+
+
+SPAN = (-0.2, 1.2)
+"""Of α: where the nearest place of a curve is looked for."""
+
+
+def nearest_on_path(products: Floats, knots: Sequence[int], at: Floats) -> NearPath:
+    """Where on the polynomial path through some of the states each state is nearest to it.
+
+    The squared distance is a polynomial in α of twice the path's degree. On a straight line its one minimum is the share of the way,
+    wherever that is; on a curve the least value counts, of the roots of its derivative within `SPAN` and the ends, so that
+    it is the nearest place of all there.
 
     Args:
         products: ``[T, T]``, ``⟨θ_s − θ_c, θ_t − θ_c⟩`` for any c.
-        knots: which of the states are the path's knots.
+        knots: which of the states are the path's knots. A knot is nearest to itself.
         at: where the knots stand.
-        span: of α.
-
-    Returns:
-        α and the distance, ``[T]`` each; nan for states whose products are not finite. A knot is nearest to itself.
     """
-    products, knots, at = np.asarray(products, np.float64), list(knots), np.asarray(at, np.float64)
+    count = len(products)
+    alpha, distance = np.full(count, np.nan), np.full(count, np.nan)
     basis = [_lagrange(at, i) for i in range(len(at))]
-    with np.errstate(invalid="ignore"):  # of states that are not finite
-        square = sum(
-            (products[a, b] * basis[i] * basis[j] for i, a in enumerate(knots) for j, b in enumerate(knots)), np.polynomial.Polynomial([0.0])
-        )
-        places, distances = np.full(len(products), np.nan), np.full(len(products), np.nan)
-        for t in range(len(products)):
+    with np.errstate(invalid="ignore", over="ignore"):  # of states that are not finite
+        square = _total(products[a, b] * basis[i] * basis[j] for i, a in enumerate(knots) for j, b in enumerate(knots))
+        for t in range(count):
             if t in knots:
-                places[t], distances[t] = at[knots.index(t)], 0.0
+                alpha[t], distance[t] = at[list(knots).index(t)], 0.0
                 continue
-            inner = sum((products[a, t] * basis[i] for i, a in enumerate(knots)), np.polynomial.Polynomial([0.0]))
-            away = square - 2 * inner + products[t, t]
+            away = square - 2 * _total(products[a, t] * basis[i] for i, a in enumerate(knots)) + products[t, t]
             if not np.isfinite(away.coef).all():
                 continue
-            roots = np.atleast_1d(away.deriv().trim().roots()) if away.degree() else np.array([])
-            inside = roots.real[(np.abs(roots.imag) < 1e-6) & (roots.real > span[0]) & (roots.real < span[1])]
-            tried = np.concatenate([inside, span])
-            places[t] = tried[np.argmin(away(tried))]
-            distances[t] = np.sqrt(max(float(away(places[t])), 0.0))
-    return places, distances
+            alpha[t] = _lowest(away, straight=len(at) == 2)
+            distance[t] = np.sqrt(max(float(away(alpha[t])), 0.0))
+    return NearPath(alpha, distance)
 
 
-def _lagrange(at: Floats, i: int) -> np.polynomial.Polynomial:
+def _lowest(away: Polynomial, *, straight: bool) -> float:
+    """Where a squared distance is least; nan for a line of length 0."""
+    if straight:
+        bends = float(away.coef[2]) if len(away.coef) > 2 else 0.0
+        return -float(away.coef[1]) / (2 * bends) if bends > 0 else np.nan
+    roots = np.atleast_1d(away.deriv().trim().roots())
+    # a double root has imaginary parts by rounding; what is tried too much does no harm
+    inside = roots.real[(np.abs(roots.imag) < 1e-3) & (roots.real > SPAN[0]) & (roots.real < SPAN[1])]
+    tried = np.concatenate([inside, SPAN])
+    return float(tried[np.argmin(away(tried))])
+
+
+def _lagrange(at: Floats, i: int) -> Polynomial:
     """The i-th of Lagrange's basis polynomials."""
     others = np.delete(at, i)
-    return np.polynomial.Polynomial.fromroots(others) / np.prod(at[i] - others)
+    return Polynomial(Polynomial.fromroots(others).coef / np.prod(at[i] - others))
+
+
+def _total(parts: Iterable[Polynomial]) -> Polynomial:
+    return sum(parts, Polynomial([0.0]))

@@ -28,6 +28,8 @@ from thetascope.scoring.objective import Objective
 from thetascope.trajectory import Trajectory
 
 KINDS = ("linear", "quadratic")
+PLACE = {"linear": "share", "quadratic": "nearest"}
+"""What says where on each path a recorded state is."""
 
 
 def source(
@@ -47,17 +49,23 @@ def source(
 def _model(paths: Mapping[str, TrainingPath], alphas: Floats, layers: Layers, parameters: Parameters) -> PointsSource:
     quadratic = paths["quadratic"]
     measured = MeasuredStates(quadratic.objective, quadratic.trajectory, quadratic.indices)
+    known = {**measured.constants(), **measured.places(quadratic.indices)}
+    progress = np.asarray(known["progress"][1])
+    # a state without a place, as one that is not finite, is compared with nothing: any point does
+    places = {kind: np.where(np.isfinite(at := known[PLACE[kind]][1]), at, progress) for kind in KINDS}
+    count = len(measured.indices)
     return PointsSource(
         title="linear and quadratic path against what was measured",
         objective=quadratic.objective,
         requests=[
             *(AllPoints(paths[k].model_points(alphas), ("alpha",), (len(alphas),), prefix=f"{k}_") for k in KINDS),
+            *(AllPoints(paths[k].model_points(places[k]), ("state",), (count,), prefix=f"{k}_by_place_") for k in KINDS),
             *measured.requests(),
         ],
         coords={"alpha": alphas, "state": np.asarray(measured.indices)},
         settings={"level": "model", "alphas": alphas.tolist(), "knots": list(quadratic.indices)},
-        known=measured.constants(),
-        attrs={"level": "model", **quadratic.attrs(), "kind": "linear and quadratic"},
+        known=known,
+        attrs={"level": "model", "distance": quadratic.distance(quadratic.parameters), **quadratic.attrs(), "kind": "linear and quadratic"},
         derive=_crossings_and_gaps,
     )
 
@@ -107,6 +115,8 @@ def _crossings_and_gaps(data: Any) -> tuple[Variables, dict[str, Any]]:
         own = knots if kind == "quadratic" else {0.0: 0.0, 1.0: 1.0}
         found["crossings"][kind] = crossings(alphas, path, progress, actual, own)
         found["gaps"][kind] = log_gap(np.interp(progress[free], alphas, path), actual[free])
+        placed = free & np.isfinite(data[PLACE[kind]].values)
+        found["gaps"][f"{kind}_by_place"] = log_gap(data[f"{kind}_by_place_loss"].values[placed], actual[placed])
     return {}, found
 
 

@@ -117,6 +117,11 @@ class Declaration:
         """Whether it runs a training, so that it needs a `ts.Training`."""
         return "training" in subjects_of(self.function)
 
+    @property
+    def scores(self) -> bool:
+        """Whether it scores a model, so that there is an engine to choose."""
+        return self.trains or "objective" in subjects_of(self.function)
+
     def run(self, arguments: Mapping[str, Any]) -> Result:
         """Make the call with these arguments."""
         return self.job(arguments).run()

@@ -48,16 +48,16 @@ class StatesSource(Source):
         title: one line for people.
         recorded: the states.
         measurement: what is measured on them.
-        labels: coordinates, those of the dimensions too.
         settings: everything that decides what is measured.
+        labels: coordinates, those of the dimensions too.
         attrs: what else the result should say.
     """
 
     title: str
     recorded: Sequence[State]
     measurement: Measurement
-    labels: Variables
     settings: Mapping[str, Any]
+    labels: Variables = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
     coords: Mapping[str, ArrayLike] = field(default_factory=dict)
 

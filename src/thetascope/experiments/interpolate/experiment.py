@@ -53,7 +53,7 @@ def _model(path: TrainingPath, alphas: Floats, layers: Layers, parameters: Param
         requests=[AllPoints(points, ("alpha",), (len(alphas),)), *measured.requests()],
         coords={"alpha": alphas, "state": np.asarray(measured.indices)},
         settings={"kind": path.name, "level": "model", "alphas": alphas.tolist(), "knots": list(path.indices)},
-        known=measured.constants(),
+        known={**measured.constants(), **measured.places(path.indices)},
         attrs={"level": "model", "distance": path.distance(path.parameters), **path.attrs()},
         derive=lambda data: ({}, _barrier(data, path, points)),
     )

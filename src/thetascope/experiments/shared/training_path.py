@@ -18,7 +18,9 @@ from thetascope.experiments.framework.points import AllPoints
 from thetascope.experiments.shared.chosen_layers import chosen_layers
 from thetascope.geometry.edits import Parameter, ScalarEdits, chosen_parameters, parameter_values, path_values
 from thetascope.geometry.paths import group_paths, lagrange_weights, model_path
+from thetascope.geometry.pca import inner_products
 from thetascope.geometry.points import Points
+from thetascope.geometry.trajectory import NearPath, nearest_on_path
 from thetascope.scoring.objective import Objective
 from thetascope.state import Layer, State
 from thetascope.trajectory import Trajectory
@@ -166,12 +168,40 @@ class MeasuredStates:
         even = np.linspace(0, count - 1, min(count, MEASURED_LIMIT)).round().astype(int)
         return sorted({*even.tolist(), *self.knots})
 
+    @cached_property
+    def states(self) -> list[State]:
+        """They themselves, bound to the model."""
+        return [self.objective.bind(self.trajectory[i]) for i in self.indices]
+
     def requests(self) -> list[AllPoints]:
         """To score them, over ``state``, as ``actual_…``."""
-        return recorded_requests(self.objective, [self.objective.bind(self.trajectory[i]) for i in self.indices], "actual_")
+        return recorded_requests(self.objective, self.states, "actual_")
+
+    @cached_property
+    def _products(self) -> Floats:
+        space = self.objective.model.space
+        return inner_products(self.states, [name for name in space.parameters if space.tensors[name].floating])
+
+    def near(self, knots: Sequence[int] | None = None) -> NearPath:
+        """Where each of them is nearest to the path through the `knots`, by default to the straight line from the first to the last.
+
+        On the line α is the share of the way, ``⟨θ_t − θ_0, θ_T − θ_0⟩ / |θ_T − θ_0|²``.
+        """
+        through = (self.indices[0], self.indices[-1]) if knots is None else knots
+        return nearest_on_path(self._products, [self.indices.index(k) for k in through], np.linspace(0.0, 1.0, len(through)))
+
+    def places(self, knots: Sequence[int]) -> dict[str, tuple[tuple[str, ...], Floats]]:
+        """Where each of them is: its share of the way and its distance off the straight line; of a curve through the `knots` the same
+        as ``nearest`` and ``off_path``."""
+        line = self.near()
+        found = {"share": (("state",), line.alpha), "off_line": (("state",), line.distance)}
+        if len(knots) > 2:
+            curve = self.near(knots)
+            found |= {"nearest": (("state",), curve.alpha), "off_path": (("state",), curve.distance)}
+        return found
 
     def constants(self) -> dict[str, tuple[tuple[str, ...], list[float]]]:
-        """Where in the training each of them is."""
+        """When in the training each of them was recorded."""
         trajectory = self.trajectory
         return {
             "progress": (("state",), [trajectory.progress(i) for i in self.indices]),

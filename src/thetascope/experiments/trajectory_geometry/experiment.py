@@ -57,7 +57,11 @@ def source(trajectory: Trajectory, level: str, layers: Layers) -> StatesSource:
             **_when(states),
         },
         settings={"level": level, "groups": groups},
-        attrs={"level": level, "states_recorded": len(states), "parameters": sum(space.tensors[n].size for g in groups.values() for n in g)},
+        attrs={
+            "level": level,
+            "states_recorded": len(states),
+            "parameters": sum(space.tensors[name].size for names in groups.values() for name in names),
+        },
     )
 
 
@@ -105,11 +109,11 @@ class _Geometry:
             "squared_share": (("layer",), squares / squares.sum() if squares.sum() > 0 else np.full(len(squares), np.nan)),
             "relative_from_start": (("layer", "state"), each.relative),
         }
-        if self.level == "layer":
-            over = {name: (("layer", "state"), getattr(each, name)) for name in OVER_STATES}
-            return {**over, **by_layer, **{name: (("layer",), getattr(each, name)) for name in ("tortuosity", "mean_cosine")}}, {}
-        over = {name: (("state",), getattr(whole, name)[0]) for name in OVER_STATES}
-        return {**over, **by_layer}, _numbers(whole)
+        if self.level == "model":
+            return {**{name: (("state",), getattr(whole, name)[0]) for name in OVER_STATES}, **by_layer}, _numbers(whole)
+        over: Variables = {name: (("layer", "state"), getattr(each, name)) for name in OVER_STATES}
+        numbers: Variables = {name: (("layer",), getattr(each, name)) for name in ("tortuosity", "mean_cosine")}
+        return {**over, **by_layer, **numbers}, {}
 
 
 def _numbers(way: Way) -> dict[str, float]:

@@ -74,7 +74,8 @@ def line_panel(clock: Clock, share: Floats, off: Floats, hover: str = "share of 
     marks.append(Line(x=share[-1:], y=off[-1:], marker="star", size=12, label="last state", **ends))
     marks.append(ColorBar(scale=scale, label=clock.label))
     return Panel(
-        name="share", marks=marks, x_label="share of the way from the first state to the last", y_label="distance off the straight line / its length",
+        name="share", marks=marks, x_label="share of the way from the first state to the last",
+        y_label="distance off the straight line / its length",
         x_range=_room(np.append(share, (0.0, 1.0))), y_range=_room(np.append(off, (0.0, FLAT))), grid=True, legend=True,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from thetascope.arrays import Floats
 from thetascope.drawing.captions import knots_note, scored_notes
 from thetascope.drawing.scales import least_range
 from thetascope.drawing.spec import INK, Form, Line, Mark, Panel, Parts, Picture, even_epochs
-from thetascope.drawing.style import BLUE, ORANGE, VERMILION, quantities, spread_of, wants_log
+from thetascope.drawing.style import BLUE, ORANGE, VERMILION, check_holds, quantities, spread_of, wants_log
 from thetascope.experiments.shared.recorded import recorded_marks, recorded_of
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 STYLES: dict[str, dict[str, Any]] = {"linear": {"color": ORANGE, "dash": "dash"}, "quadratic": {"color": BLUE}}
 """Of each path."""
+PLACES = {"linear": "share", "quadratic": "nearest"}
+"""What says where on each path a recorded state is."""
+PLACED = {"linear": "diamond", "quadratic": "square"}
+"""The marker of a state beside each path."""
 CROSSINGS = {False: ("circle", "crosses what was measured"), True: ("square", "meets it by construction")}
 """By whether it does so by construction: the marker, and what it says."""
 COMMON_AXES = True
@@ -25,37 +29,89 @@ COMMON_AXES = True
 
 
 def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Picture:
-    """All variables, or only `variable`; the loss first, but on a page, which zooms, with its detail beside it."""
+    """All variables, or only `variable`, with the states by place; the loss first, and beside it by clock with the crossings.
+
+    A figure has a detail of the crossings too; a page zooms.
+    """
     data, attrs = data.sortby("alpha"), data.attrs
-    alphas, progress, gaps = data["alpha"].values, data["progress"].values, attrs["gaps"]
+    check_holds(data, PLACES.values(), "two paths and the states beside them")
     steps = [f"step {step:,}" for step in data["step"].values]
     panels = []
     for name, label in sorted(quantities(attrs, variable).items(), key=lambda named: named[0] != "loss"):
-        paths, measured = {kind: data[f"{kind}_{name}"].values for kind in STYLES}, data[f"actual_{name}"].values
-        recorded = recorded_of(data, name)
-        marks: list[Mark] = [
-            Line(x=alphas, y=path, label=f"{kind} path", **STYLES[kind], **spread_of(data, name, prefix=f"{kind}_"))
-            for kind, path in paths.items()
-        ]
-        style: dict[str, Any] = {"color": VERMILION, "dash": "dot", "width": 1, "marker": "diamond"}
-        marks.append(Line(x=progress, y=measured, label="measured", **style, **spread_of(data, name, prefix="actual_")))
-        marks += recorded_marks(progress, recorded, steps, marker="diamond", color=VERMILION)
-        shared: dict[str, Any] = {"x_label": "α, share of the steps for measured", "y_label": label, "hover": "%{x:.3f}<br>%{y:.5g}"}
-        shared |= {"y_range": None if name == "loss" else least_range(*paths.values(), measured, recorded), "over_alpha": True}
-        marks += _crossings(attrs["crossings"]) if name == "loss" else []
-        log = name == "loss" and wants_log(*paths.values(), measured, recorded)
-        panels.append(Panel(name=name, marks=marks, y_log=log, epochs=even_epochs(progress, data["epoch"].values), **shared))
-        if name == "loss" and form != "page":
-            x_range, y_range = _detail(alphas, progress, paths, measured)
-            panels.append(Panel(marks=marks, title="detail where they meet", x_range=x_range, **{**shared, "y_range": y_range}))
-    told = ", ".join(f"{kind} {gaps[kind]:.2f}" for kind in STYLES)
+        panels.append(_by_place(data, name, label, steps))
+        if name == "loss":
+            panels += _by_clock(data, name, label, steps, form)
+    wide = len(panels) > 3
     return Picture(
         title="Linear and quadratic path against what was measured",
-        notes=(f"{knots_note(attrs)}; mean |log10| gap at {gaps['states']} other states: {told}", *scored_notes(attrs)),
-        parts=Parts(parts=panels),
-        width=4.3 * max(len(panels), 2),
-        height=4.8,
+        notes=(knots_note(attrs), *_gaps_notes(attrs), *scored_notes(attrs)),
+        parts=Parts(parts=panels, columns=2 if wide else 0),
+        width=9.6 if wide else 4.6 * max(len(panels), 2),
+        height=4.8 if not wide else 1.4 + 3.7 * -(-len(panels) // 2),
     )
+
+
+def _gaps_notes(attrs: Any) -> list[str]:
+    """By which factors the paths miss what was measured."""
+    gaps, told = attrs["gaps"], []
+    for how, ending in (("by place", "_by_place"), ("by clock", "")):
+        values = [gaps[f"{kind}{ending}"] for kind in STYLES]
+        if np.isfinite(values).all():
+            told.append(f"{how} " + ", ".join(f"{kind} {10**value:.3g}" for kind, value in zip(STYLES, values, strict=True)))
+    return [f"mean factor between path and {gaps['states']} other states: {'; '.join(told)}"] if told else []
+
+
+def _paths(data: xr.Dataset, name: str) -> list[Mark]:
+    alphas = data["alpha"].values
+    return [
+        Line(x=alphas, y=data[f"{kind}_{name}"].values, label=f"{kind} path", **style, **spread_of(data, name, prefix=f"{kind}_"))
+        for kind, style in STYLES.items()
+    ]
+
+
+def _axes(data: xr.Dataset, name: str) -> dict[str, Any]:
+    """What the panels of a variable share."""
+    values = [*(data[f"{kind}_{name}"].values for kind in STYLES), data[f"actual_{name}"].values, recorded_of(data, name)]
+    log = name == "loss" and wants_log(*values)
+    y_range = None if name == "loss" else least_range(*values)
+    return {"y_log": log, "y_range": y_range, "hover": "%{x:.3f}<br>%{y:.5g}", "over_alpha": True}
+
+
+def _by_place(data: xr.Dataset, name: str, label: str, steps: list[str]) -> Panel:
+    """Each state beside both paths, where it is nearest to them."""
+    measured, marks = data[f"actual_{name}"].values, _paths(data, name)
+    recorded = recorded_of(data, name)
+    for kind, place in PLACES.items():
+        told = [f"{step}, nearest to the {kind} path" for step in steps]
+        style: dict[str, Any] = {"dash": "", "marker": PLACED[kind], "size": 5, "color": STYLES[kind]["color"], "edge": "black"}
+        x = data[place].values
+        marks.append(Line(x=x, y=measured, label=f"measured, beside the {kind} path", told=told, level=3, **style))
+        marks += recorded_marks(x, recorded, told, marker=PLACED[kind], color=STYLES[kind]["color"])
+    return Panel(
+        name=name, title="by place" if name == "loss" else "", marks=marks, x_label="α (of states: the nearest place on each path)",
+        y_label=label, **_axes(data, name),
+    )  # fmt: skip
+
+
+def _by_clock(data: xr.Dataset, name: str, label: str, steps: list[str], form: Form) -> list[Panel]:
+    """The states over their share of the steps, with what crosses what; and the detail of it."""
+    progress, measured = data["progress"].values, data[f"actual_{name}"].values
+    style: dict[str, Any] = {"color": VERMILION, "dash": "dot", "width": 1, "marker": "diamond", "told": steps}
+    marks = [
+        *_paths(data, name),
+        Line(x=progress, y=measured, label="measured, by clock", **style, **spread_of(data, name, prefix="actual_")),
+    ]
+    marks += recorded_marks(progress, recorded_of(data, name), steps, marker="diamond", color=VERMILION)
+    marks += _crossings(data.attrs["crossings"])
+    shared: dict[str, Any] = {**_axes(data, name), "x_label": "α, share of the steps for measured", "y_label": label}
+    epochs = even_epochs(progress, data["epoch"].values)
+    panels = [Panel(name=f"{name} by clock", title="by clock", marks=marks, epochs=epochs, **shared)]
+    if form != "page":
+        paths = {kind: data[f"{kind}_{name}"].values for kind in STYLES}
+        x_range, y_range = _detail(data["alpha"].values, progress, paths, measured)
+        detail = {**shared, "y_log": False, "y_range": y_range}
+        panels.append(Panel(marks=marks, title="by clock: detail where they meet", x_range=x_range, **detail))
+    return panels
 
 
 def _crossings(found: Any) -> list[Mark]:

@@ -5,17 +5,35 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from thetascope.experiments.framework.phrases import listed, plural, step_of
+from thetascope.experiments.framework.phrases import listed, number, plural, step_of
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of, scoring_of, tails_of
+from thetascope.experiments.shared.places import way_sentences
 from thetascope.experiments.shared.recorded import recorded_sentences
+
+PLACED, TIMED = ("linear_by_place", "quadratic_by_place"), ("linear", "quadratic")
+MUCH = 0.5
+"""Of what a gap by clock is, which is called most of it."""
+
+
+def _factors(data: xr.Dataset, names: tuple[str, str]) -> tuple[str, str]:
+    """By which factor the line and the parabola miss the measured loss."""
+    gaps = data.attrs["gaps"]
+    line, curve = (number(float(f"{10 ** gaps[name]:.3g}")) for name in names)
+    return line, curve
+
+
+def _known(data: xr.Dataset, names: tuple[str, str]) -> bool:
+    return bool(np.isfinite([data.attrs["gaps"][name] for name in names]).all())
 
 
 def _headline(data: xr.Dataset) -> str:
-    gaps = data.attrs["gaps"]
-    return (
-        f"mean |log10| gap to what was measured: linear {gaps['linear']:.2f}, quadratic {gaps['quadratic']:.2f} ({gaps['states']} states)"
-    )
+    count = plural(data.attrs["gaps"]["states"], "state")
+    if not _known(data, PLACED):
+        return f"no gap is known: it takes states that are knots of neither path, and losses above 0 (there are {count})"
+    line, curve = _factors(data, PLACED)
+    told = f"where the training was, the straight line misses its loss by a factor of {line} on average, the parabola by {curve} ({count})"
+    return f"{told}; after the same share of steps by {' and '.join(_factors(data, TIMED))}" if _known(data, TIMED) else told
 
 
 def _how(data: xr.Dataset) -> str:
@@ -24,34 +42,63 @@ def _how(data: xr.Dataset) -> str:
         f"The losses on the straight line and on the parabola through the states of {listed([step_of(knot) for knot in attrs['knots']])} "
         f"were scored at {data.sizes['alpha']} values of α, and those of the "
         f"{plural(data.sizes['state'], 'recorded state')} "
-        f"in the same way, all on {samples_of(data)}. A gap is the mean of |log₁₀ (path / measured)| over the recorded "
-        f"states through which neither path passes.{scoring_of(data)}"
+        f"in the same way, all on {samples_of(data)}. Each state is compared with both paths by place (the line at its share of the way, "
+        "the parabola where it is nearest to the state, both scored there) and by clock (where α is its share of the steps). A gap is the "
+        f"mean of |log₁₀ (path / measured)| over the recorded states through which neither path passes.{scoring_of(data)}"
     )
 
 
 def _shows(data: xr.Dataset) -> list[str]:
     attrs = data.attrs
-    told = []
-    gaps = attrs["gaps"]
-    if np.isfinite([gaps["linear"], gaps["quadratic"]]).all():
-        told.append(
-            f"Over {plural(gaps['states'], 'state')} the straight line's loss is off by a factor of {10 ** gaps['linear']:.3g} on average, "
-            f"the parabola's by a factor of {10 ** gaps['quadratic']:.3g}."
-        )
+    told = [*_gaps(data), *way_sentences(data)]
     for kind, crossings in attrs["crossings"].items():
         free = [f"α = {crossing['alpha']:.3f}" for crossing in crossings if not crossing["by_construction"]]
-        told.append(f"The {kind} path crosses what was measured {f'at {listed(free)}' if free else 'nowhere'} inside (0, 1)"
+        told.append(f"By clock the {kind} path crosses what was measured {f'at {listed(free)}' if free else 'nowhere'} inside (0, 1)"
                     f"{', besides where it must' if len(free) < len(crossings) else ''}.")  # fmt: skip
     return told + recorded_sentences(data, "actual_loss") + tails_of(data)
+
+
+def _gaps(data: xr.Dataset) -> list[str]:
+    """The gaps by place and by clock, and what of the second is the first."""
+    gaps, told = data.attrs["gaps"], []
+    if _known(data, PLACED):
+        line, curve = _factors(data, PLACED)
+        told.append(
+            f"By place the straight line's loss is off by a factor of {line} on average over {plural(gaps['states'], 'state')}, the "
+            f"parabola's by a factor of {curve}."
+        )
+    if not _known(data, TIMED):
+        return told
+    line, curve = _factors(data, TIMED)
+    told.append(f"By clock, after the same share of steps, the line is off by a factor of {line} and the parabola by {curve}.")
+    if not _known(data, PLACED):
+        return told
+    if gaps["linear"] > 0 and gaps["linear_by_place"] < MUCH * gaps["linear"]:
+        told.append("So most of what separates the line from the training by clock is pace, not path.")
+    gains = [gaps[line] - gaps[curve] for line, curve in (TIMED, PLACED)]
+    if gains[0] > np.log10(1.1):
+        rest = "by place the two are alike" if abs(gains[1]) < np.log10(1.05) else f"by place it is {_better(gains[1])}"
+        told.append(f"By clock the parabola is {_better(gains[0])} than the line; {rest}.")
+    return told
+
+
+def _better(gain: float) -> str:
+    """How much nearer the parabola is."""
+    return f"{number(float(f'{10 ** abs(gain):.3g}'))} times {'nearer' if gain > 0 else 'farther off'}"
 
 
 def _table(data: xr.Dataset) -> Table:
     order = np.argsort(data["alpha"].values)
     at = data["progress"].values
-    paths = [np.interp(at, data["alpha"].values[order], data[f"{kind}_loss"].values[order]) for kind in ("linear", "quadratic")]
-    rows = zip(data["step"].values, at, data["actual_loss"].values, *paths, strict=True)
-    titles = ("step", "share of steps", "measured loss", "linear path there", "quadratic path there")
-    return table("Measured losses beside the two paths at the same share of the way", titles, rows)
+    timed = [np.interp(at, data["alpha"].values[order], data[f"{kind}_loss"].values[order]) for kind in ("linear", "quadratic")]
+    placed = [data[f"{kind}_by_place_loss"].values for kind in ("linear", "quadratic")]
+    places = (data["share"].values, data["nearest"].values)
+    rows = zip(data["step"].values, data["actual_loss"].values, places[0], placed[0], places[1], placed[1], at, *timed, strict=True)
+    titles = (
+        "step", "measured loss", "share of the way", "line there", "nearest α of the parabola", "parabola there",
+        "share of steps", "line at that α", "parabola at that α",
+    )  # fmt: skip
+    return table("Measured losses beside the two paths, by place and by clock", titles, rows)
 
 
 WORDS = Words(
@@ -60,7 +107,9 @@ WORDS = Words(
     headline=_headline,
     how=_how,
     shows=_shows,
-    does_not_show="All three curves share the first value, the line meets the last state and the parabola the middle one by construction."
-    " A smaller gap of the parabola partly restates that it has a knot more; that is why states at knots are left out.",
+    does_not_show="How far a path is by clock tells how evenly the training went, not where: a training along the very line has a gap by "
+    "clock wherever it is faster or slower than even. All three curves share the first value, the line meets the last state and the "
+    "parabola the middle one by construction. A smaller gap of the parabola partly restates that it has a knot more; that is why states "
+    "at knots are left out.",
     table=_table,
 )

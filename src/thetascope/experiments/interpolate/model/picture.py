@@ -9,6 +9,7 @@ from thetascope.drawing.scales import least_range
 from thetascope.drawing.spec import Line, Panel, Picture, Rule, even_epochs, stacked, unbounded
 from thetascope.drawing.style import ORANGE, quantities, spread_of, wants_log
 from thetascope.experiments.shared.barrier_words import barrier_note
+from thetascope.experiments.shared.places import by_clock, place_of
 from thetascope.experiments.shared.recorded import recorded_marks, recorded_of
 
 if TYPE_CHECKING:
@@ -21,14 +22,15 @@ COMMON_AXES = True
 def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
     """All variables below one another, or only `variable`; points that are missing or not finite stay so."""
     data, attrs = data.sortby("alpha"), data.attrs
+    place, called = place_of(data)
     alphas, progress, epochs = (data[name].values for name in ("alpha", "progress", "epoch"))
     told = [f"step {step:,}, epoch {epoch:g}" for step, epoch in zip(data["step"].values, epochs, strict=True)]
     panels: list[Panel] = []
     for name, label in quantities(attrs, variable).items():
         path, actual, recorded = data[name].values, data[f"actual_{name}"].values, recorded_of(data, name)
         measured = Line(
-            x=progress, y=actual, label="measured at recorded states", told=told, hover="%{y:.5g}", color=ORANGE, dash="dot", width=1,
-            marker="diamond", **spread_of(data, name, prefix="actual_"),
+            x=place, y=actual, label="measured at recorded states", told=told, hover="%{y:.5g}", color=ORANGE, dash="", marker="diamond",
+            size=5, level=3,
         )  # fmt: skip
         panels.append(
             Panel(
@@ -36,12 +38,13 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
                 marks=[
                     Line(x=alphas, y=path, label=f"{attrs['kind']} path", marker="circle", size=2, **spread_of(data, name)),
                     measured,
-                    *recorded_marks(progress, recorded, told, marker="diamond", color=ORANGE),
+                    by_clock(progress, actual, told, **spread_of(data, name, prefix="actual_")),
+                    *recorded_marks(place, recorded, told, marker="diamond", color=ORANGE),
                     unbounded(alphas, path, "path not finite", "x-thin"),
                     unbounded(progress, actual, "state not finite", "cross-thin"),
                     *(Rule(at=float(knot["alpha"])) for knot in attrs["knots"]),
                 ],
-                x_label="α for the path, share of the training's steps for measured states",
+                x_label=f"α; of measured states the {called} (by clock: share of the steps)",
                 y_label=label,
                 y_range=None if name == "loss" else least_range(path, actual, recorded),
                 y_log=name == "loss" and wants_log(path, actual, recorded),

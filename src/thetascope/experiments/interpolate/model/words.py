@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from thetascope.experiments.framework.phrases import UNKNOWN, listed, number, percent, step_of
+from thetascope.experiments.framework.phrases import UNKNOWN, listed, number, step_of
 from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of, scoring_of, tails_of
 from thetascope.experiments.shared.barrier_words import barrier_note, barrier_sentence
+from thetascope.experiments.shared.places import middle_sentence, way_sentences
 from thetascope.experiments.shared.recorded import recorded_sentences
 
 
@@ -30,17 +31,20 @@ def _how(data: xr.Dataset) -> str:
         way = f"the polynomial of degree {attrs['degree']} that passes through the states of {through}"
     return (
         f"All weights together were moved along {way}, and the model was scored at {count} values of α on {samples_of(data)}. "
-        f"The recorded states were scored in the same way; each stands at its share of the training's steps.{scoring_of(data)}"
+        f"The recorded states were scored in the same way. Each stands by place, {_placed(data)}, and by clock (hollow), at its share of "
+        f"the training's steps.{scoring_of(data)}"
     )
 
 
+def _placed(data: xr.Dataset) -> str:
+    if data.attrs["degree"] == 1:
+        return "at its share of the way, where a plumb line from it meets the straight line"
+    return "at the place of the path that is nearest to it"
+
+
 def _shows(data: xr.Dataset) -> list[str]:
-    alphas, progress = data["alpha"].values, data["progress"].values
-    half, state = nearest(alphas, 0.5), nearest(progress, 0.5)
-    told = [
-        f"At α = {alphas[half]:.2g} the path has a loss of {number(data['loss'][half])}; the training itself, after "
-        f"{percent(float(progress[state]))} of its steps, had {number(data['actual_loss'][state])}."
-    ]
+    alphas = data["alpha"].values
+    told = [*way_sentences(data), *filter(None, [middle_sentence(data)])]
     for name in metrics_of(data):
         values = data[name].values
         told.append(f"The {name.replace('_', ' ')} goes from {number(values[nearest(alphas, 0)])} to {number(values[nearest(alphas, 1)])}.")
@@ -67,7 +71,7 @@ WORDS = Words(
     how=_how,
     shows=_shows,
     does_not_show=lambda attrs: (
-        "The training did not go along this line. A loss that falls without a barrier proves little: it is found between unrelated states "
+        "A loss that falls without a barrier proves little: it is found between unrelated states "
         "too (Tao, Li and Zhan, ICML 2024), and says neither that the loss is convex nor that the training was easy."
         if is_straight(attrs)
         else "The path meets the measured losses at its own states because it was laid through them. Between them it is one curve among "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -63,7 +63,8 @@ def _ways(data: xr.Dataset, clock: Clock) -> Panel:
 def off_lines(data: xr.Dataset) -> Floats:
     """Distances off the line in lengths of the line; nan for a layer whose ends are equal."""
     chords = data["from_start"].values[:, -1:]
-    return np.divide(data["off_line"].values, chords, out=np.full(data["off_line"].shape, np.nan), where=chords > 0)
+    off: Floats = np.divide(data["off_line"].values, chords, out=np.full(data["off_line"].shape, np.nan), where=chords > 0)
+    return off
 
 
 def _relative(data: xr.Dataset, clock: Clock) -> Panel:
@@ -78,12 +79,23 @@ def _shares(data: xr.Dataset) -> Panel:
     """Bars a layer, the first at the top."""
     names, shares = _layers(data), np.nan_to_num(data["squared_share"].values)
     texts = [f"tortuosity {written(float(value))}" if np.isfinite(value) else "did not move" for value in data["tortuosity"].values]
-    places, style = np.arange(len(names)), {"across": True, "width": 0.6}
-    bars: list[Any] = [
-        Bars(at=[i], lengths=[shares[i]], texts=[texts[i]], color=style_of(i)["color"], layer=name, about=name, listed=False, label="share", **style)
+    bars = [
+        Bars(
+            at=[i],
+            lengths=[shares[i]],
+            texts=[texts[i]],
+            color=style_of(i)["color"],
+            layer=name,
+            about=name,
+            listed=False,
+            label="share",
+            across=True,
+            width=0.6,
+        )
         for i, name in enumerate(names)
-    ]
+    ]  # fmt: skip
     return Panel(
-        name="squared_share", marks=bars, x_label="share of the squared way", x_range=(0.0, 1.45 * max(float(shares.max(initial=0.0)), 0.1)),
-        y_ticks=(places.tolist(), names), y_range=(len(names) - 0.4, -0.6), hover="%{x:.1%}",
+        name="squared_share", marks=bars, x_label="share of the squared way", hover="%{x:.1%}",
+        x_range=(0.0, 1.45 * max(float(shares.max(initial=0.0)), 0.1)), y_range=(len(names) - 0.4, -0.6),
+        y_ticks=(list(range(len(names))), names),
     )  # fmt: skip

@@ -10,6 +10,7 @@ from thetascope.experiments.framework.phrases import listed, number, percent, pl
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words
 from thetascope.experiments.shared.layer_words import mover
+from thetascope.experiments.trajectory_geometry.sentences import far
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,44 +20,47 @@ def _names(data: xr.Dataset) -> list[str]:
     return list(data["layer"].values.astype(str))
 
 
-def _moved(data: xr.Dataset) -> list[int]:
+def _crooked(data: xr.Dataset) -> list[int]:
     """The layers that moved, the most tortuous first."""
     tortuosity = data["tortuosity"].values
     return [i for i in np.argsort(-np.nan_to_num(tortuosity, nan=-1.0)).tolist() if np.isfinite(tortuosity[i])]
 
 
 def _headline(data: xr.Dataset) -> str:
-    moved, names, far = _moved(data), _names(data), data["relative_distance"].values
-    if not moved:
+    crooked, names, moved = _crooked(data), _names(data), data["relative_distance"].values
+    if not crooked:
         return f"no {mover(data)} ended elsewhere than it began"
     ways = data["tortuosity"].values
-    told = f"{names[moved[0]]} went the most crooked way, {number(round(float(ways[moved[0]]), 2))} times as long as its straight line"
-    if np.isfinite(far).any():
-        best = int(np.nanargmax(far))
-        return f"{names[best]} moved farthest, by {percent(float(far[best]))} of its first length; {told}"
-    return told
+    turns = f"{number(round(float(ways[crooked[0]]), 2))} times as long as its straight line"
+    told = f"{names[crooked[0]]} went the most crooked way, {turns}" if len(names) > 1 else f"the way of {names[0]} is {turns}"
+    if not np.isfinite(moved).any():
+        return told
+    best = int(np.nanargmax(moved))
+    return f"{names[best]} moved {'farthest, ' * (len(names) > 1)}by {far(float(moved[best]))} of its first length; {told}"
 
 
 def _how(data: xr.Dataset) -> str:
     one = mover(data)
     return (
-        f"The {plural(data.sizes['state'], 'recorded state')} were read, and the way of each of {plural(data.sizes['layer'], one)} measured by "
-        f"itself: its weights and biases as one point, seen from the straight line between its own first and last values. Nothing was scored."
+        f"The {plural(data.sizes['state'], 'recorded state')} were read, and the way of each of {plural(data.sizes['layer'], one)} was "
+        "measured by itself: its weights and biases as one point, seen from the straight line between its own first and last values. "
+        "Nothing was scored."
     )
 
 
 def _shows(data: xr.Dataset) -> list[str]:
-    names, far, shares = _names(data), data["relative_distance"].values, data["squared_share"].values
-    known = [i for i in np.argsort(-np.nan_to_num(far, nan=-1.0)).tolist() if np.isfinite(far[i])]
+    names, moved, shares = _names(data), data["relative_distance"].values, data["squared_share"].values
+    known = [i for i in np.argsort(-np.nan_to_num(moved, nan=-1.0)).tolist() if np.isfinite(moved[i])]
     told = []
     if known:
-        told.append(f"By the length of their first values they moved, in order: {listed([f'{names[i]} ({percent(float(far[i]))})' for i in known])}.")
+        order = listed([f"{names[i]} ({far(float(moved[i]))})" for i in known])
+        told.append(f"By the length of their first values they moved, in order: {order}.")
     if np.isfinite(shares).any():
-        order = np.argsort(-np.nan_to_num(shares)).tolist()
-        told.append(f"Of the squared way they make up: {listed([f'{names[i]} {percent(float(shares[i]))}' for i in order])}.")
-    moved = _moved(data)
-    if len(moved) > 1:
-        most, least = moved[0], moved[-1]
+        largest = np.argsort(-np.nan_to_num(shares)).tolist()
+        told.append(f"Of the squared way they make up: {listed([f'{names[i]} {percent(float(shares[i]))}' for i in largest])}.")
+    crooked = _crooked(data)
+    if len(crooked) > 1:
+        most, least = crooked[0], crooked[-1]
         ways = data["tortuosity"].values
         told.append(
             f"{names[most]} went {number(round(float(ways[most]), 2))} times the length of its straight line, {names[least]} "
@@ -69,7 +73,15 @@ def _shows(data: xr.Dataset) -> list[str]:
 def _table(data: xr.Dataset) -> Table:
     one = mover(data)
     columns = ("relative_distance", "squared_share", "tortuosity", "mean_cosine")
-    titles = (one, "way", "distance of its ends", "distance / first length", "share of the squared way", "tortuosity", "mean cosine of steps")
+    titles = (
+        one,
+        "way",
+        "distance of its ends",
+        "distance / first length",
+        "share of the squared way",
+        "tortuosity",
+        "mean cosine of steps",
+    )
     ends = (data["arc"].values[:, -1], data["from_start"].values[:, -1])
     rows = zip(_names(data), *ends, *(data[name].values for name in columns), strict=True)
     return table(f"The way of each {one}", titles, rows, layer_at=0)

@@ -37,7 +37,8 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
         return Picture(**said, parts=Parts(parts=shown), width=6.4, height=5.2)
     way, lengths, cosines, _ = panels.values()
     texts = rows.y_ticks[1] if rows.y_ticks else ()
-    low = inches(data.sizes["layer"], len(texts)) + 0.6
+    layers = data.sizes["layer"]
+    low = min(inches(layers, len(texts)), 0.6 + 0.3 * layers) + 0.6
     above = Parts(parts=[way, stacked([lengths, cosines])], sizes=(1.25, 1))
     return Picture(**said, parts=stacked([above, rows], (5.0, low), shared=False), width=12, height=6.9 + low)
 
@@ -55,7 +56,7 @@ def _off(data: xr.Dataset) -> Any:
 def _lengths(data: xr.Dataset, clock: Clock) -> Panel:
     """Of the steps; the first state has none."""
     values = data["step_length"].values[1:]
-    line = Line(x=clock.at[1:], y=values, told=clock.told[1:], marker="circle", size=3, color=BLUE, label="step length")
+    line = Line(x=clock.at[1:], y=values, told=clock.told[1:], marker="circle", size=3, color=BLUE)
     return Panel(name="step_length", marks=[line], x_label=clock.label, y_label="length of the step", y_log=wants_log(values), grid=True)
 
 
@@ -66,4 +67,12 @@ def _cosines(data: xr.Dataset, clock: Clock) -> Panel:
         Line(x=clock.at, y=data[name].values, told=clock.told, marker=marker, size=3, color=color, label=label)
         for name, label, color, marker in kinds
     ]
-    return Panel(name="turning", marks=[zero(), *marks], x_label=clock.label, y_label="cosine of the step", y_range=(-1.05, 1.05), grid=True, legend=True)
+    return Panel(
+        name="turning",
+        marks=[zero(), *marks],
+        x_label=clock.label,
+        y_label="cosine of the step",
+        y_range=(-1.05, 1.05),
+        grid=True,
+        legend=True,
+    )

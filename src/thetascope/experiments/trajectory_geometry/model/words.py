@@ -10,7 +10,7 @@ from thetascope.experiments.framework.phrases import listed, number, percent, pl
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words
 from thetascope.experiments.trajectory_geometry.panels import Clock
-from thetascope.experiments.trajectory_geometry.sentences import ROUNDED, is_on_line, most_off, when
+from thetascope.experiments.trajectory_geometry.sentences import ROUNDED, STRAIGHT, far, is_on_line, most_off, when
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,11 +23,12 @@ def _headline(data: xr.Dataset) -> str:
     attrs = data.attrs
     if not attrs["chord"] > 0:
         return "the last state is the first one again" if float(data["arc"][-1]) > 0 else "no parameter moved"
-    away = most_off(data)
+    longer, turning = f"{number(round(attrs['tortuosity'], 3))} times as long as", _turning(data)
     if is_on_line(data):
-        return "the optimizer went straight from the first state to the last"
-    told = f"the way is {number(round(attrs['tortuosity'], 3))} times as long as the straight line, and up to {percent(away)} of the line's length off it"
-    return f"{told}; successive states' steps have a mean cosine of {number(round(_turning(data), 2))}" if np.isfinite(_turning(data)) else told
+        told = "the optimizer went straight from the first state to the last"
+        return told if attrs["tortuosity"] < 1 + STRAIGHT else f"the way is {longer} the straight line, and on it"
+    told = f"the way is {longer} the straight line, and up to {percent(most_off(data))} of the line's length off it"
+    return f"{told}; successive steps have a mean cosine of {number(round(turning, 2))}" if np.isfinite(turning) else told
 
 
 def _turning(data: xr.Dataset) -> float:
@@ -70,8 +71,11 @@ def _shows(data: xr.Dataset) -> list[str]:
     if beyond > 1.01:
         told.append(f"It went past its end and came back: up to {percent(beyond)} of the way.")
     lengths = data["step_length"].values[1:]
-    far = 1 + int(np.argmax(lengths))
-    told.append(f"The longest step between two states, {number(lengths.max())}, led to the state {when(clock, far)}; the last one was {number(lengths[-1])}.")
+    longest = 1 + int(np.argmax(lengths))
+    told.append(
+        f"The longest step between two states, {number(lengths.max())}, led to the state {when(clock, longest)}; the last one was "
+        f"{number(lengths[-1])}."
+    )
     return told + _angles(data) + _layers(data)
 
 
@@ -88,13 +92,13 @@ def _angles(data: xr.Dataset) -> list[str]:
 
 def _layers(data: xr.Dataset) -> list[str]:
     """Which went farthest, measured by their first lengths, and which make up the way."""
-    names, far, shares = data["layer"].values.astype(str), data["relative_distance"].values, data["squared_share"].values
+    names, moved, shares = data["layer"].values.astype(str), data["relative_distance"].values, data["squared_share"].values
     if len(names) < 2:
         return []
-    known = [i for i in np.argsort(-np.nan_to_num(far, nan=-1.0)).tolist() if np.isfinite(far[i])]
+    known = [i for i in np.argsort(-np.nan_to_num(moved, nan=-1.0)).tolist() if np.isfinite(moved[i])]
     told = []
     if known:
-        named = [f"{names[i]} ({percent(float(far[i]))})" for i in known[:EXAMPLES]]
+        named = [f"{names[i]} ({far(float(moved[i]))})" for i in known[:EXAMPLES]]
         told.append(f"Measured by the length of their first values, these layers went farthest: {listed(named)}.")
     largest = int(np.nanargmax(shares))
     return [*told, f"{names[largest]} alone is {percent(float(shares[largest]))} of the squared way."]
@@ -103,7 +107,16 @@ def _layers(data: xr.Dataset) -> list[str]:
 def _table(data: xr.Dataset) -> Table:
     clock = Clock.of(data)
     names = ("arc", "share", "off_line", "to_end", "step_length", "turning", "heading")
-    titles = (clock.label, "way so far", "share of the way", "off the line", "left to go", "step", "cosine with the step before", "with what was left")
+    titles = (
+        clock.label,
+        "way so far",
+        "share of the way",
+        "off the line",
+        "left to go",
+        "step",
+        "cosine with the step before",
+        "with what was left",
+    )
     return table("Each state on its way", titles, zip(data[clock.label].values, *(data[name].values for name in names), strict=True))
 
 
