@@ -138,7 +138,7 @@ def _cosine(inner: Floats, lengths: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Part:
+class TensorPart:
     """Some values of one tensor: `start` to `stop` in row-major order; all of it where `stop` is None."""
 
     group: int
@@ -198,27 +198,27 @@ class WayReading:
         return WayProducts(steps, successive, along, behind, np.zeros(self._groups), np.zeros(1 if self._together else self._groups))
 
 
-def _pieces_of(state: State, groups: Sequence[Sequence[str]]) -> list[list[Part]]:
+def _pieces_of(state: State, groups: Sequence[Sequence[str]]) -> list[list[TensorPart]]:
     """What is read at once: whole tensors as long as they are small together, else a part of one."""
-    found: list[list[Part]] = []
-    small: list[Part] = []
+    found: list[list[TensorPart]] = []
+    small: list[TensorPart] = []
     for g, names in enumerate(groups):
         for name in names:
             size = state.specs[name].size
             if size > PIECE:
-                found += [[Part(g, name, min(PIECE, size - at), at, min(at + PIECE, size))] for at in range(0, size, PIECE)]
+                found += [[TensorPart(g, name, min(PIECE, size - at), at, min(at + PIECE, size))] for at in range(0, size, PIECE)]
             elif size:
                 if sum(part.size for part in small) + size > PIECE:
                     found.append(small)
                     small = []
-                small.append(Part(g, name, size))
+                small.append(TensorPart(g, name, size))
     return [*found, small] if small else found
 
 
 class _Reader:
     """One piece of all states, a few states at a time, and the sums over it."""
 
-    def __init__(self, states: Sequence[State], piece: Sequence[Part], advance: Callable[[int], None]) -> None:
+    def __init__(self, states: Sequence[State], piece: Sequence[TensorPart], advance: Callable[[int], None]) -> None:
         self._states, self._piece, self._advance = states, piece, advance
         self._whole = [part.name for part in piece if part.stop is None]
         self._size = sum(part.size for part in piece)
@@ -241,7 +241,7 @@ class _Reader:
         self._advance(1)
         return found
 
-    def _blocks(self, rows: Sequence[list[Tensor]], held: Collection[int]) -> Iterator[tuple[Part, int, Tensor]]:
+    def _blocks(self, rows: Sequence[list[Tensor]], held: Collection[int]) -> Iterator[tuple[TensorPart, int, Tensor]]:
         """Some values of all rows in float64, ``[rows, values]``: of which part, and where in the piece they begin."""
         wide, at = torch.empty(len(rows), BLOCK, dtype=torch.float64), 0
         for p, part in enumerate(self._piece):

@@ -80,13 +80,13 @@ def _axes(data: xr.Dataset, name: str) -> dict[str, Any]:
 def _by_place(data: xr.Dataset, name: str, label: str, steps: list[str]) -> Panel:
     """Each state beside both paths, where it is nearest to them."""
     measured, marks = data[f"actual_{name}"].values, _paths(data, name)
-    recorded = recorded_of(data, name)
     for kind, place in PLACES.items():
         told = [f"{step}, nearest to the {kind} path" for step in steps]
         style: dict[str, Any] = {"dash": "", "marker": PLACED[kind], "size": 5, "color": STYLES[kind]["color"], "edge": "black"}
         x = data[place].values
         marks.append(Line(x=x, y=measured, label=f"measured, beside the {kind} path", told=told, level=3, **style))
-        marks += recorded_marks(x, recorded, told, marker=PLACED[kind], color=STYLES[kind]["color"])
+    if name != "loss":  # which has a panel by clock, where they stand
+        marks += recorded_marks(data["share"].values, recorded_of(data, name), steps, marker="diamond", color=ORANGE)
     return Panel(
         name=name, title="by place" if name == "loss" else "", marks=marks, x_label="α (of states: the nearest place on each path)",
         y_label=label, **_axes(data, name),

@@ -39,7 +39,7 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
                     Line(x=alphas, y=path, label=f"{attrs['kind']} path", marker="circle", size=2, **spread_of(data, name)),
                     measured,
                     by_clock(progress, actual, told, **spread_of(data, name, prefix="actual_")),
-                    *recorded_marks(place, recorded, told, marker="diamond", color=ORANGE),
+                    *recorded_marks(progress, recorded, told, marker="diamond", color=ORANGE),
                     unbounded(alphas, path, "path not finite", "x-thin"),
                     unbounded(progress, actual, "state not finite", "cross-thin"),
                     *(Rule(at=float(knot["alpha"])) for knot in attrs["knots"]),
