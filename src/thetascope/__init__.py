@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # for checkers and editors, which see no folders
     from thetascope.experiments.study_test_size import study_test_size as study_test_size
     from thetascope.experiments.study_train_size import study_train_size as study_train_size
     from thetascope.experiments.surface import surface as surface
+    from thetascope.experiments.trajectory_geometry import trajectory_geometry as trajectory_geometry
     from thetascope.experiments.trajectory_plane import trajectory_plane as trajectory_plane
     from thetascope.recording import Recorder as Recorder
     from thetascope.report import write_report as write_report

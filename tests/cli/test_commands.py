@@ -472,3 +472,15 @@ class TestSeveralObjectives:
         (folder / "thetascope.toml").write_text('objective = ["train=mine.py:objective", "test=mine.py:other"]\n')
         assert main(["interpolate", *FILES, "--alphas", "3"]) == 0
         assert ts.load_result(next(Path("results").iterdir())).data.sizes["data"] == 2
+
+
+def test_a_way_needs_no_objective(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trajectory-geometry", *FILES, "--level", "layer", "--export", "way.csv"]) == 0
+    assert "tortuosity" in capsys.readouterr().out
+    assert (folder / "figures" / "trajectory_geometry-layer.png").exists()
+    assert Path("way.csv").exists()
+    assert main(["trajectory-geometry", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "--objective" not in told
+    assert "--engine" not in told
+    assert main(["trajectory-geometry", *FILES, "--engine", "eager"]) != 0

@@ -13,7 +13,8 @@ from thetascope.cli.printing import size
     ("arguments", "told"),
     [
         (["interpolate", *FILES, *SPECIFIED, "--alphas", "5"], "8 points on 10 samples"),
-        (["compare-paths", *FILES, *SPECIFIED, "--alphas", "5"], "13 points"),
+        (["compare-paths", *FILES, *SPECIFIED, "--alphas", "5"], "19 points"),
+        (["trajectory-geometry", *FILES], "3 states"),
         (["layer-roles", *FILES, *SPECIFIED, "--draws", "2"], "8 points"),
         (["surface", *FILES, *SPECIFIED, "--x", "-1", "1", "3", "--y", "-1", "1", "2"], "6 points"),
         (["surface", *FILES, *SPECIFIED, "--tolerance", "0.01"], "65 to 2,601 points"),
@@ -37,7 +38,7 @@ def test_it_says_what_would_be_done_and_writes_nothing(
     for line in ("  engine   ", "  time     ", "  result   "):
         assert line in said
     assert ("  time     about " in said) is ("--tolerance" not in arguments)
-    assert ("  memory   " in said) is ("training" not in " ".join(arguments))
+    assert ("  memory   " in said) is ("training" not in " ".join(arguments) and "trajectory-geometry" not in arguments)
     assert sorted(path for path in folder.rglob("*") if "__pycache__" not in path.parts) == before
 
 

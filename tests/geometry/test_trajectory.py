@@ -108,7 +108,9 @@ def test_pieces_change_nothing(piece: int, block: int, together: bool, monkeypat
     found = way_of(products.together() if together else products)
     for g, own in enumerate([rows] if together else [rows[:, :39], rows[:, 39:]]):
         for name, expected in plain(own).items():
-            np.testing.assert_allclose(getattr(found, name)[g], expected, rtol=1e-9, atol=1e-7 if name == "off_line" else 1e-9, err_msg=name)
+            np.testing.assert_allclose(
+                getattr(found, name)[g], expected, rtol=1e-9, atol=1e-7 if name == "off_line" else 1e-9, err_msg=name
+            )
 
 
 def test_each_state_is_opened_once_where_it_is_small(monkeypatch: pytest.MonkeyPatch) -> None:

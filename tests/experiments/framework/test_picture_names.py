@@ -42,6 +42,8 @@ MADE: dict[str, Callable[..., ts.Result]] = {
     "interpolate parameter": lambda o, t: ts.interpolate(o, t, level="parameter", alphas=3, progress=False),
     "compare_paths model": lambda o, t: ts.compare_paths(o, t, alphas=3, progress=False),
     "compare_paths parameter": lambda o, t: ts.compare_paths(o, t, "parameter", alphas=9, progress=False),
+    "trajectory_geometry model": lambda o, t: ts.trajectory_geometry(t, progress=False),
+    "trajectory_geometry layer": lambda o, t: ts.trajectory_geometry(t, "layer", progress=False),
     "layer_roles": lambda o, t: ts.layer_roles(o, t, draws=2, progress=False),
     "parameter_atlas": lambda o, t: ts.parameter_atlas(o, t, alphas=9, progress=False),
     "surface": lambda o, t: ts.surface(o, t, x=(-1, 1, 3), y=(-1, 1, 3), progress=False),
@@ -82,7 +84,11 @@ def results() -> dict[str, ts.Result]:
     return {name: make(*hostile()) for name, make in MADE.items()}
 
 
-@pytest.mark.parametrize("name", sorted(set(MADE) - {"parameter_atlas"}))  # it draws the change of the loss only
+SCORED = sorted(set(MADE) - {"parameter_atlas", "trajectory_geometry model", "trajectory_geometry layer"})
+"""An atlas draws the change of the loss only, a way no loss at all."""
+
+
+@pytest.mark.parametrize("name", SCORED)
 def test_every_figure_draws_one_variable_alone(results: dict[str, ts.Result], name: str) -> None:
     figure = results[name].plot(variable=HOSTILE)
     assert isinstance(figure, Figure)
@@ -93,7 +99,7 @@ def test_every_figure_draws_one_variable_alone(results: dict[str, ts.Result], na
         results[name].plot(variable="recall")
 
 
-@pytest.mark.parametrize("name", sorted(set(MADE) - {"parameter_atlas"}))
+@pytest.mark.parametrize("name", SCORED)
 def test_every_page_shows_one_variable_alone(results: dict[str, ts.Result], name: str) -> None:
     figure = results[name].figure(variable=HOSTILE).to_plotly_json()
     figure["layout"].pop("template", None)

@@ -97,6 +97,8 @@ KINDS = (
         lambda p: ts.compare_paths(p.objective, p.trajectory, "parameter", alphas=9, parameters=1, **QUIET),
         one_parameter,
     ),
+    Kind("trajectory_geometry model", lambda p: ts.trajectory_geometry(p.trajectory, **QUIET)),
+    Kind("trajectory_geometry layer", lambda p: ts.trajectory_geometry(p.trajectory, "layer", **QUIET)),
     Kind("layer_roles", lambda p: ts.layer_roles(p.objective, p.trajectory, draws=2, **QUIET)),
     Kind("study_epochs", lambda p: ts.study_epochs(p.training, **QUIET)),
     Kind("study_train_size", lambda p: ts.study_train_size(p.training, [5, 20], repeats=2, **QUIET)),

@@ -240,7 +240,7 @@ CALLS: dict[str, Mapping[str, Any]] = {
 
 def test_every_experiment_that_takes_layers_is_looked_at() -> None:
     takes = {name for name, experiment in experiments().items() if "layers" in experiment.of().all_options}
-    assert takes == {*CALLS, "surface"}
+    assert takes == {*CALLS, "surface", "trajectory_geometry"}  # the last takes no objective, and has its own tests
 
 
 @pytest.mark.parametrize("name", CALLS)
