@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from thetascope.experiments.framework.phrases import listed, number, plural, step_of
+from thetascope.experiments.framework.phrases import listed, number, percent, plural, step_of
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of, scoring_of, tails_of
 from thetascope.experiments.shared.places import way_sentences
@@ -65,7 +65,7 @@ def _gaps(data: xr.Dataset) -> list[str]:
         line, curve = _factors(data, PLACED)
         told.append(
             f"By place the straight line's loss is off by a factor of {line} on average over {plural(gaps['states'], 'state')}, the "
-            f"parabola's by a factor of {curve}."
+            f"parabola's by a factor of {curve}.{_worst(data)}"
         )
     if not _known(data, TIMED):
         return told
@@ -80,6 +80,18 @@ def _gaps(data: xr.Dataset) -> list[str]:
         rest = "by place the two are alike" if abs(gains[1]) < np.log10(1.05) else f"by place it is {_better(gains[1])}"
         told.append(f"By clock the parabola is {_better(gains[0])} than the line; {rest}.")
     return told
+
+
+def _worst(data: xr.Dataset) -> str:
+    """Where the line is farthest off: most states lie near its ends, where it cannot be far off."""
+    knots = [knot["state"] for knot in data.attrs["knots"]]
+    free = ~np.isin(data["state"].values, knots) & np.isfinite(data["share"].values)
+    factors = np.abs(np.log10(data["linear_by_place_loss"].values / data["actual_loss"].values))
+    at = int(np.argmax(np.where(free, factors, -1.0)))
+    share = float(data["share"].values[at])
+    place = {"step": int(data["step"].values[at]), "epoch": float(data["epoch"].values[at])}
+    factor = number(float(f"{10 ** factors[at]:.3g}"))
+    return f" The line is farthest off at {step_of(place)}, {percent(share)} of the way: by a factor of {factor}."
 
 
 def _better(gain: float) -> str:
@@ -108,8 +120,9 @@ WORDS = Words(
     how=_how,
     shows=_shows,
     does_not_show="How far a path is by clock tells how evenly the training went, not where: a training along the very line has a gap by "
-    "clock wherever it is faster or slower than even. All three curves share the first value, the line meets the last state and the "
-    "parabola the middle one by construction. A smaller gap of the parabola partly restates that it has a knot more; that is why states "
-    "at knots are left out.",
+    "clock wherever it is faster or slower than even. By place states often crowd near the end, where both paths must agree with them; "
+    "there the mean over states says less than the one that is farthest off. All three curves share the first value, the line meets the "
+    "last state and the parabola the middle one by construction. A smaller gap of the parabola partly restates that it has a knot more; "
+    "that is why states at knots are left out.",
     table=_table,
 )
