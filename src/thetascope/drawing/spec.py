@@ -217,13 +217,15 @@ class Image(Mark):
 class ColorBar(Mark):
     """What the colours of images mean, called by its label: beside the panel's other marks, or on a panel of its own.
 
-    `scale` and `color_map` are those of the images; `below` and `above` say whether some values lie beyond its levels.
+    `scale` and `color_map` are those of the images; `below` and `above` say whether some values lie beyond its levels. One that is
+    `steady` says what the colours of lines' points mean, as of time: options for values leave it as it is.
     """
 
     scale: Scale | None
     color_map: str = COLOR_MAP
     below: bool = False
     above: bool = False
+    steady: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -81,11 +81,11 @@ def _scaled(options: PictureOptions, picture: Picture) -> tuple[Picture, list[st
                 field = mark.field.scaled(cmap=options.cmap, **chosen)
                 said.extend(field.clipped)
                 mark = replace(mark, field=field)  # noqa: PLW2901
-            elif isinstance(mark, Image | ColorBar):
+            elif _has_values(mark):
                 mark = _colored(options, mark)  # noqa: PLW2901
                 beyond += _beyond(mark) if isinstance(mark, Image) else (0, 0)
             marks.append(mark)
-        if is_it and not any(isinstance(mark, FieldMark | Image | ColorBar) for mark in marks):
+        if is_it and not any(isinstance(mark, FieldMark) or _has_values(mark) for mark in marks):
             return _limited(options, replace(panel, marks=marks), said)
         return replace(panel, marks=marks)
 
@@ -94,6 +94,11 @@ def _scaled(options: PictureOptions, picture: Picture) -> tuple[Picture, list[st
         ends = zip(beyond.tolist(), ("below", "above"), (options.vmin, options.vmax), strict=True)
         said += [f"{count:,} cells lie {side} {end:.3g}, where the colours end" for count, side, end in ends if count and end is not None]
     return made, list(dict.fromkeys(said))
+
+
+def _has_values(mark: Mark) -> bool:
+    """Whether its colours stand for the values that options are about."""
+    return isinstance(mark, Image) or (isinstance(mark, ColorBar) and not mark.steady)
 
 
 def _colored(options: PictureOptions, mark: Any) -> Any:
@@ -185,8 +190,10 @@ def _lies_across(panel: Panel) -> bool:
 def _quantity(panel: Panel) -> str:
     """What its colours, heights or values are called."""
     for mark in panel.marks:
-        if isinstance(mark, FieldMark | ColorBar):
-            return mark.field.label if isinstance(mark, FieldMark) else mark.label
+        if isinstance(mark, FieldMark):
+            return mark.field.label
+        if isinstance(mark, ColorBar) and not mark.steady:
+            return mark.label
     if any(isinstance(mark, Image) for mark in panel.marks):
         return ""
     label = panel.x_label if _lies_across(panel) else panel.y_label

@@ -9,8 +9,8 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import edges
-from thetascope.drawing.scales import COLOR_MAP, ROOM, Scale, colors_of, scale_of
-from thetascope.drawing.spec import ColorBar, Line, Mark, Panel, Rule
+from thetascope.drawing.scales import ROOM, Scale, colors_of, scale_of
+from thetascope.drawing.spec import INK, ColorBar, Line, Mark, Panel, Rule
 from thetascope.drawing.style import GREY, known_variable
 from thetascope.experiments.shared.layer_rows import rows_panel
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 COLORS = 24
 """So many colours tell the time of a state."""
+TIME = "plasma"
+"""The colours of time: others than those of losses, and seen on dark ground."""
 COLUMNS = 400
 """So many states at most are columns of an image, evenly chosen."""
 FLAT = 0.05
@@ -60,7 +62,7 @@ def chosen(variable: str | None, there: dict[str, Any]) -> list[Any]:
 
 def line_panel(clock: Clock, share: Floats, off: Floats, hover: str = "share of the way %{x:.3f}<br>off the line %{y:.3g}") -> Panel:
     """The way seen from the straight line between its ends, in lengths of the line; time as colour."""
-    colors, scale = colors_of(COLOR_MAP, COLORS), clock.scale
+    colors, scale = colors_of(TIME, COLORS), clock.scale
     places = np.nan_to_num(scale.position(clock.at), nan=0.0)
     bins = np.minimum((places * COLORS).astype(int), COLORS - 1)
     marks: list[Mark] = [Line(x=share, y=off, color=GREY, width=1, hover="", listed=False, label="the way")]
@@ -69,10 +71,10 @@ def line_panel(clock: Clock, share: Floats, off: Floats, hover: str = "share of 
         at = np.flatnonzero(bins == place)
         style: dict[str, Any] = {"dash": "", "marker": "circle", "size": size, "color": colors[place], "listed": False, "level": 3}
         marks.append(Line(x=share[at], y=off[at], told=[clock.told[k] for k in at], hover=hover, label="states", **style))
-    ends: dict[str, Any] = {"dash": "", "hover": "", "level": 4, "face": "white", "edge": "black", "color": "black"}
+    ends: dict[str, Any] = {"dash": "", "hover": "", "level": 4, "face": "white", "edge": "black", "color": INK}
     marks.append(Line(x=share[:1], y=off[:1], marker="circle", size=8, label="first state", **ends))
     marks.append(Line(x=share[-1:], y=off[-1:], marker="star", size=12, label="last state", **ends))
-    marks.append(ColorBar(scale=scale, label=clock.label))
+    marks.append(ColorBar(scale=scale, color_map=TIME, label=clock.label, steady=True))
     return Panel(
         name="share", marks=marks, x_label="share of the way from the first state to the last",
         y_label="distance off the straight line / its length",
