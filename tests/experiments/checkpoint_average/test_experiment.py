@@ -44,7 +44,7 @@ def noisy(model: nn.Module, count: int = 9) -> Iterator[dict[str, Tensor]]:
             yield {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         chosen = torch.randint(60, (8,), generator=generator)
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(inputs[chosen]), targets[chosen]).backward()
+        nn.functional.cross_entropy(model(inputs[chosen]), targets[chosen]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 
@@ -224,7 +224,7 @@ def test_an_average_is_written_and_read_by_plain_torch(tmp_path: Path) -> None:
     fresh.load_state_dict(load_file(file))
     # statistics are those that torch estimates from the choosing half
     torch_s = network(norm=True)
-    torch_s.load_state_dict({n: sum(s[n].double() for s in states[-3:]).div(3).to(states[0][n].dtype) for n in states[0]})
+    torch_s.load_state_dict({n: torch.stack([s[n].double() for s in states[-3:]]).mean(0).to(states[0][n].dtype) for n in states[0]})
     choosing, telling = objective.parted(0.5)
     update_bn([batch[0] for batch in choosing.calibration], torch_s)
     for name, tensor in torch_s.state_dict().items():
@@ -244,7 +244,8 @@ def test_tied_weights_are_written_under_all_their_names(tmp_path: Path) -> None:
             self.two.weight = self.one.weight
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.two(self.one(x))[:, :3]
+            found: Tensor = self.two(self.one(x))
+            return found[:, :3]
 
     model = Tied()
     states = [{n: t + 0.1 * k for n, t in model.state_dict().items()} for k in range(4)]
@@ -347,5 +348,6 @@ def test_words_and_pictures_follow_from_the_numbers() -> None:
         assert words.shows(result.data)
         assert words.table is not None
         assert len(words.table(result.data).rows) == result.data.sizes["average"] - 1
-        assert len(result.plot().axes) == 3
+        figure: Any = result.plot()
+        assert len(figure.axes) == 3
         assert result.figure().data

@@ -27,7 +27,7 @@ def learnt(model: nn.Module, inputs: Tensor, targets: Tensor, count: int) -> Ite
         if step % 10 == 0:
             yield {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(inputs), targets).backward()
+        nn.functional.cross_entropy(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
 
@@ -45,7 +45,8 @@ def made(layers: int = 3, steps: int = 6, **options: Any) -> ts.Result:
 def test_any_number_of_layers_is_drawn(layers: int) -> None:
     result = made(layers)
     for spacing in ("states", "steps", "log"):
-        assert len(result.plot(spacing=spacing).axes) >= 3
+        figure: Any = result.plot(spacing=spacing)
+        assert len(figure.axes) >= 3
     page = result.figure()
     assert any(button.args for menu in page.layout.updatemenus for button in menu.buttons), "a page switches between the variables"
 
@@ -97,6 +98,6 @@ def test_the_headline_names_layers_and_moments() -> None:
 
 def test_another_variable_has_its_own_cells_and_wrong_options_are_refused() -> None:
     result = made(states=3, barriers=False)
-    assert result.plot(variable="accuracy").axes
+    assert result.plot(variable="accuracy")
     with pytest.raises(ResultError, match="spacing must be"):
         result.plot(spacing="years")

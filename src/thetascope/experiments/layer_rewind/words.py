@@ -176,13 +176,13 @@ def _table(data: xr.Dataset) -> Table:
         ["yes" if resolved else "no" for resolved in data["resolved"].values],
         data["excess"].values[at, places],
         data["excess_se"].values[at, places],
-        cost(data)[:, 0] if data.attrs["gain"] > 0 else first,
+        first,
+        first / data.attrs["gain"] if data.attrs["gain"] > 0 else np.full(len(first), np.nan),
         way_shares(data),
     ]
     titles = [
         one, "finished", "resolved", "excess loss there", "its standard error",
-        "cost of its first values, share of the gain" if data.attrs["gain"] > 0 else "excess loss of its first values",
-        "share of the squared way",
+        "excess loss of its first values", "share of the gain", "share of the squared way",
     ]  # fmt: skip
     for name in metrics_of(data):
         columns.append(data[name].values[:, 0])
