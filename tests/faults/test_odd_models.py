@@ -142,7 +142,11 @@ EXPERIMENTS: dict[str, Callable[..., ts.Result]] = {
 }
 CANNOT = {
     ("complex parameter", "parameters"): "no real parameter",
-    **{(model, what): "has no parameters" for model in ("no parameters", "no tensors") for what in ("layers", "parameters", "roles", "rewind")},
+    **{
+        (model, what): "has no parameters"
+        for model in ("no parameters", "no tensors")
+        for what in ("layers", "parameters", "roles", "rewind")
+    },
     **{(model, "surface"): "moves tensors of 2 or more dimensions" for model in ("no parameters", "no tensors")},
     **{(model, "plane"): "all states are equal" for model in ("no parameters", "no tensors")},
 }

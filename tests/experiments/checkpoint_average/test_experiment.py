@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 import thetascope as ts
-from thetascope.errors import ObjectiveError, ResultError, UsageError
+from thetascope.errors import ResultError, UsageError
 from thetascope.experiments.framework.catalog import declaration
 from thetascope.experiments.framework.declaration import words_of
 from thetascope.geometry.averages import decay_weights, window_weights
@@ -118,23 +118,30 @@ def test_choosing_and_telling_are_different_samples_that_make_up_all() -> None:
     for t, state in enumerate(states):
         of_all = (45 * float(found["choice_actual_loss"][t]) + 15 * float(found["actual_loss"][t])) / 60
         assert of_all == pytest.approx(whole.score(state)["loss"], rel=1e-6)
-    first, rest = whole.parted(0.75)
-    rows = [torch.cat([batch[0] for batch in part.batches]) for part in (first, rest)]
+    rows = [torch.cat([batch[0] for batch in part.batches]) for part in whole.parted(0.75) or ()]
     assert len({tuple(row.tolist()) for row in torch.cat(rows)}) == 60
-    drawn = ts.Objective(model, samples(60), samples=40).parted(0.75)
+    drawn = ts.Objective(model, samples(60), samples=40).parted(0.75) or ()
     assert [part.batches.survey.rows for part in drawn] == [30, 10]
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*samples(60)), batch_size=7)
-    parts = ts.Objective(model, loader).parted(0.75)
+    parts = ts.Objective(model, loader).parted(0.75) or ()
     for part, wanted in zip(parts, rows, strict=True):
         np.testing.assert_array_equal(torch.cat([batch[0] for batch in part.batches]), wanted)
 
 
-def test_a_batch_that_is_the_sample_cannot_be_parted() -> None:
-    objective = ts.Objective(network(), samples(), batches="fixed")
+def test_where_a_batch_is_the_sample_batches_are_parted() -> None:
     trajectory = ts.Trajectory.from_states(list(noisy(network())))
-    with pytest.raises(ObjectiveError, match="holdout=None"):
-        ts.checkpoint_average(objective, trajectory, **QUIET)
-    ts.checkpoint_average(objective, trajectory, holdout=None, windows=[2], **QUIET)
+    one = ts.Objective(network(), samples(), batches="fixed")
+    found = ts.checkpoint_average(one, trajectory, windows=[2], **QUIET).data
+    assert (found.attrs["held_out"], found.attrs["samples_scored"]) == (None, 60)
+    several = ts.Objective(network(), samples(), batches="fixed", batch_size=10)
+    parts = several.parted(1 / 3)
+    assert parts is not None
+    rows = [[batch[0] for batch in part.batches] for part in parts]
+    assert [[len(batch) for batch in part] for part in rows] == [[10] * 2, [10] * 4]
+    whole = {batch[0].sum().item() for batch in several.batches}
+    assert {batch.sum().item() for part in rows for batch in part} == whole
+    found = ts.checkpoint_average(several, trajectory, windows=[2], **QUIET).data
+    assert (found.attrs["held_out"], found.attrs["samples_choosing"], found.attrs["samples_scored"]) == (0.5, 30, 30)
 
 
 # closed forms ----------------------------------------------------------------------------------------------------
@@ -225,7 +232,9 @@ def test_an_average_is_written_and_read_by_plain_torch(tmp_path: Path) -> None:
     # statistics are those that torch estimates from the choosing half
     torch_s = network(norm=True)
     torch_s.load_state_dict({n: torch.stack([s[n].double() for s in states[-3:]]).mean(0).to(states[0][n].dtype) for n in states[0]})
-    choosing, telling = objective.parted(0.5)
+    parts = objective.parted(0.5)
+    assert parts is not None
+    choosing, telling = parts
     update_bn([batch[0] for batch in choosing.calibration], torch_s)
     for name, tensor in torch_s.state_dict().items():
         if name != "1.num_batches_tracked":

@@ -365,7 +365,13 @@ def test_names_in_options_are_text_in_both(kind: Kind, results: dict[str, ts.Res
 
 def test_every_option_is_taken_or_refused_by_one_clear_error(kind: Kind, results: dict[str, ts.Result]) -> None:
     result, is_atlas = results[kind.name], kind.name == "parameter_atlas"
-    refused = {"levels"} if is_atlas or kind.name == "layer_rewind" else set() if kind.name in ("surface", "trajectory_plane") else {"cmap", "levels"}
+    refused = (
+        {"levels"}
+        if is_atlas or kind.name == "layer_rewind"
+        else set()
+        if kind.name in ("surface", "trajectory_plane")
+        else {"cmap", "levels"}
+    )
     for name in refused:
         with pytest.raises(
             ResultError, match=rf'the page of "{kind.name}" takes no {name}=: it has no co.* it takes title, subtitle, size, '

@@ -48,7 +48,8 @@ def checkpoint_average(
         windows: how many of the last states each window averages; by default all since half of the steps, and 2, 4, 8, … of them.
         decays: of exponential averages, each between 0 and 1, such as 0.9.
         greedy: make the greedy soup too, which scores an average for each state.
-        holdout: the share of the samples on which everything is told; None chooses and tells on all of them.
+        holdout: the share of the samples on which everything is told; None chooses and tells on all of them. Where a batch is the sample
+            whole batches are held out; of one batch nothing can be, and ``attrs["held_out"]`` is None.
         out: store the result there, point by point; the same call then goes on where it stopped.
         engine: "auto", or the name of a backend.
         progress: say what is scored and how long it takes, and show how far it is.
@@ -65,7 +66,6 @@ def checkpoint_average(
 
     Raises:
         UsageError: windows, decays or holdout are off.
-        ObjectiveError: rows cannot be drawn from the data, so that nothing can be held out.
         StateError: the states do not fit the objective's model.
 
     Example:

@@ -47,7 +47,8 @@ def source(
     made = {f"window-{size}": ("window", window_weights(len(states), size), np.nan) for size in sizes}
     made |= {f"decay-{rate:g}": ("decay", decay_weights(len(states), rate), rate) for rate in rates}
     share = _checked_holdout(holdout)
-    choosing, telling = (objective, objective) if share is None else objective.parted(1 - share)
+    parts = None if share is None else objective.parted(1 - share)
+    choosing, telling = (objective, objective) if parts is None else parts
     names = [LAST, BEST, *made, *([SOUP] if greedy else []), CHOSEN]
     kinds = {LAST: LAST, BEST: BEST, SOUP: SOUP, CHOSEN: CHOSEN} | {name: kind for name, (kind, _, _) in made.items()}
     chosen: dict[str, Any] = {"windows": sizes, "decays": rates, "greedy": bool(greedy), "holdout": share}
@@ -64,7 +65,7 @@ def source(
         },
         settings=chosen,
         known=places_of(trajectory, indices),
-        attrs={"loss_name": objective.loss, "held_out": share, "windows": sizes, "greedy": bool(greedy)},
+        attrs={"loss_name": objective.loss, "held_out": None if parts is None else share, "windows": sizes, "greedy": bool(greedy)},
         reference=states[-1],
         choosing=choosing,
         weights=weights,
