@@ -45,6 +45,8 @@ MADE: dict[str, Callable[..., ts.Result]] = {
     "trajectory_geometry model": lambda o, t: ts.trajectory_geometry(t, progress=False),
     "trajectory_geometry layer": lambda o, t: ts.trajectory_geometry(t, "layer", progress=False),
     "layer_roles": lambda o, t: ts.layer_roles(o, t, draws=2, progress=False),
+    "layer_rewind": lambda o, t: ts.layer_rewind(o, t, progress=False),
+    "checkpoint_average": lambda o, t: ts.checkpoint_average(o, t, greedy=True, progress=False),
     "parameter_atlas": lambda o, t: ts.parameter_atlas(o, t, alphas=9, progress=False),
     "surface": lambda o, t: ts.surface(o, t, x=(-1, 1, 3), y=(-1, 1, 3), progress=False),
     "trajectory_plane": lambda o, t: ts.trajectory_plane(o, t, x=3, y=3, progress=False),

@@ -100,6 +100,8 @@ KINDS = (
     Kind("trajectory_geometry model", lambda p: ts.trajectory_geometry(p.trajectory, **QUIET)),
     Kind("trajectory_geometry layer", lambda p: ts.trajectory_geometry(p.trajectory, "layer", **QUIET)),
     Kind("layer_roles", lambda p: ts.layer_roles(p.objective, p.trajectory, draws=2, **QUIET)),
+    Kind("layer_rewind", lambda p: ts.layer_rewind(p.objective, p.trajectory, **QUIET)),
+    Kind("checkpoint_average", lambda p: ts.checkpoint_average(p.objective, p.trajectory, greedy=True, **QUIET)),
     Kind("study_epochs", lambda p: ts.study_epochs(p.training, **QUIET)),
     Kind("study_train_size", lambda p: ts.study_train_size(p.training, [5, 20], repeats=2, **QUIET)),
     Kind("study_test_size", lambda p: ts.study_test_size(p.objective, p.trajectory[-1], repeats=5, **QUIET)),
@@ -365,7 +367,7 @@ def test_names_in_options_are_text_in_both(kind: Kind, results: dict[str, ts.Res
 
 def test_every_option_is_taken_or_refused_by_one_clear_error(kind: Kind, results: dict[str, ts.Result]) -> None:
     result, is_atlas = results[kind.name], kind.name == "parameter_atlas"
-    has_colors = is_atlas or kind.name == "trajectory_geometry model"
+    has_colors = is_atlas or kind.name in ("layer_rewind", "trajectory_geometry model")
     refused = {"levels"} if has_colors else set() if kind.name in ("surface", "trajectory_plane") else {"cmap", "levels"}
     for name in refused:
         with pytest.raises(

@@ -49,10 +49,11 @@ def source(
 def _model(paths: Mapping[str, TrainingPath], alphas: Floats, layers: Layers, parameters: Parameters) -> PointsSource:
     quadratic = paths["quadratic"]
     measured = MeasuredStates(quadratic.objective, quadratic.trajectory, quadratic.indices)
-    known = {**measured.constants(), **measured.places(quadratic.indices)}
-    progress = np.asarray(known["progress"][1])
+    whereabouts = measured.places(quadratic.indices)
+    known: Variables = {**measured.constants(), **whereabouts}
+    progress = np.asarray(measured.constants()["progress"][1])
     # a state without a place, as one that is not finite, is compared with nothing: any point does
-    places = {kind: np.where(np.isfinite(at := known[PLACE[kind]][1]), at, progress) for kind in KINDS}
+    places = {kind: np.where(np.isfinite(at := whereabouts[PLACE[kind]][1]), at, progress) for kind in KINDS}
     count = len(measured.indices)
     return PointsSource(
         title="linear and quadratic path against what was measured",

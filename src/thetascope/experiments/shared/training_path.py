@@ -104,9 +104,14 @@ class TrainingPath:
         """The tensors that move when everything does."""
         return self._floating(self.objective.model.space.parameters)
 
+    @property
+    def buffers(self) -> list[str]:
+        """The buffers that move with them, where the objective does not say otherwise."""
+        return self._floating(self.objective.model.space.buffers)
+
     def model_points(self, alphas: Floats) -> Points:
         """Everything moves: ``[alphas]`` points."""
-        return model_path(self.states, self.at, alphas, self.parameters, self._floating(self.objective.model.space.buffers))
+        return model_path(self.states, self.at, alphas, self.parameters, self.buffers)
 
     def layer_points(self, groups: Mapping[str, Sequence[Layer]], alphas: Floats) -> Points:
         """One group of layers at a time moves, its buffers with it: ``[groups · alphas]`` points."""
@@ -164,9 +169,7 @@ class MeasuredStates:
     @property
     def indices(self) -> list[int]:
         """Which recorded states."""
-        count = len(self.trajectory)
-        even = np.linspace(0, count - 1, min(count, MEASURED_LIMIT)).round().astype(int)
-        return sorted({*even.tolist(), *self.knots})
+        return sorted({*evenly(len(self.trajectory), MEASURED_LIMIT), *self.knots})
 
     @cached_property
     def states(self) -> list[State]:
@@ -202,12 +205,21 @@ class MeasuredStates:
 
     def constants(self) -> dict[str, tuple[tuple[str, ...], list[float]]]:
         """When in the training each of them was recorded."""
-        trajectory = self.trajectory
-        return {
-            "progress": (("state",), [trajectory.progress(i) for i in self.indices]),
-            "step": (("state",), [trajectory.steps[i] for i in self.indices]),
-            "epoch": (("state",), [trajectory.epochs[i] for i in self.indices]),
-        }
+        return places_of(self.trajectory, self.indices)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most so many of `count` places, evenly chosen, the first and the last among them."""
+    return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
+
+
+def places_of(trajectory: Trajectory, indices: Sequence[int]) -> dict[str, tuple[tuple[str, ...], list[float]]]:
+    """Where in the training recorded states are, over ``state``."""
+    return {
+        "progress": (("state",), [trajectory.progress(i) for i in indices]),
+        "step": (("state",), [trajectory.steps[i] for i in indices]),
+        "epoch": (("state",), [trajectory.epochs[i] for i in indices]),
+    }
 
 
 def recorded_requests(objective: Objective, states: Sequence[State], prefix: str, dim: str = "state", anchor: int = -1) -> list[AllPoints]:
