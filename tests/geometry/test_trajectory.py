@@ -117,7 +117,12 @@ def test_each_state_is_opened_once_where_it_is_small(monkeypatch: pytest.MonkeyP
     states = states_of(momentum_walk(70, 12))
     opened: list[str] = []
     tensors = State.tensors
-    monkeypatch.setattr(State, "tensors", lambda self, names=None: opened.append(self.label) or tensors(self, names))
+
+    def noted(self: State, names: Any = None) -> dict[str, torch.Tensor]:
+        opened.append(self.label)
+        return tensors(self, names)
+
+    monkeypatch.setattr(State, "tensors", noted)
     reading = WayReading(states, [["w"]], together=True)
     reading.products()
     assert sorted(opened) == sorted(f"state {t}" for t in range(70))

@@ -225,7 +225,7 @@ def test_nothing_says_that_a_straight_training_left_its_line() -> None:
     text = said(result)
     assert "went straight" in text
     assert "left the straight line" not in text
-    objective = ts.Objective.from_step(QuadraticBowl(np.ones(40), np.zeros(40)), QuadraticBowl.data(), step=QuadraticBowl.step)
+    objective = ts.Objective.from_step(QuadraticBowl([1.0] * 40, [0.0] * 40), QuadraticBowl.data(), step=QuadraticBowl.step)
     for name, made in (("interpolate", ts.interpolate), ("compare_paths", ts.compare_paths)):
         found = made(objective, trajectory, progress=False)
         words = words_of(declaration(name), found.data.attrs)

@@ -197,7 +197,7 @@ class MeasuredStates:
         """Where each of them is: its share of the way and its distance off the straight line; of a curve through the `knots` the same
         as ``nearest`` and ``off_path``."""
         line = self.near()
-        found = {"share": (("state",), line.alpha), "off_line": (("state",), line.distance)}
+        found: dict[str, tuple[tuple[str, ...], Floats]] = {"share": (("state",), line.alpha), "off_line": (("state",), line.distance)}
         if len(knots) > 2:
             curve = self.near(knots)
             found |= {"nearest": (("state",), curve.alpha), "off_path": (("state",), curve.distance)}
