@@ -48,16 +48,16 @@ def compare_paths(
         progress: say what is scored and how long it takes, and show how far it is.
 
     Returns:
-        ``linear_loss``, ``quadratic_loss`` and the metrics likewise, over ``alpha`` or (``parameter``, ``alpha``).
-        Model level: ``actual_loss`` over ``state`` with its ``progress``; ``attrs["crossings"]``: for each path the
-        places in (0, 1) where it crosses the measured curve (both linear between their points), each with
-        ``by_construction``; ``attrs["gaps"]``: the mean of ``|log10(path / measured)|`` at the states that are knots of
-        neither path, ``linear`` and ``quadratic`` by clock (the path where α is the state's share of the steps), ``linear_by_place`` and
-        ``quadratic_by_place`` by place: the line scored at the state's share of the way (``linear_by_place_loss`` at ``share``, with
-        the distance ``off_line``), the parabola where it is nearest to the state (``quadratic_by_place_loss`` at ``nearest``, α in
-        [−0.2, 1.2], with the distance ``off_path``), over ``state``. Parameter level: ``pattern``, ``midpoint`` = (θ_m − θ_i) / (θ_f − θ_i) (nan where θ did not
-        move), ``distance``, ``layer`` over ``parameter``; ``attrs["pattern_shares"]``, and
-        ``attrs["pattern_shares_interval"]``: [low, high] of each at 95 %, by a bootstrap over the parameters.
+        ``linear_loss``, ``quadratic_loss`` and the metrics likewise, over ``alpha`` or (``parameter``, ``alpha``). Model level:
+        ``actual_loss`` over ``state`` with its ``progress``; ``attrs["crossings"]``: for each path the places in (0, 1) where it
+        crosses the measured curve (both linear between their points), each with ``by_construction``; ``attrs["gaps"]``: the mean of
+        ``|log10(path / measured)|`` at the states that are knots of neither path, ``linear`` and ``quadratic`` by clock (the path where
+        α is the state's share of the steps), ``linear_by_place`` and ``quadratic_by_place`` by place: the line scored at the state's
+        share of the way (``linear_by_place_loss`` at ``share``, with the distance ``off_line``), the parabola where it is nearest to
+        the state (``quadratic_by_place_loss`` at ``nearest``, α in [−0.2, 1.2], with the distance ``off_path``), over ``state``.
+        Parameter level: ``pattern``, ``midpoint`` = (θ_m − θ_i) / (θ_f − θ_i) (nan where θ did not move), ``distance``, ``layer`` over
+        ``parameter``; ``attrs["pattern_shares"]``, and ``attrs["pattern_shares_interval"]``: [low, high] of each at 95 %, by a
+        bootstrap over the parameters.
 
     Raises:
         TrajectoryError: fewer than 3 states, or none near the middle.

@@ -49,15 +49,15 @@ def interpolate(
         progress: say what is scored and how long it takes, and show how far it is.
 
     Returns:
-        ``loss``, a variable a metric and ``status`` over ``alpha``, over (``layer``, ``alpha``) or over
-        (``parameter``, ``alpha``). Layers and parameters have their ``distance``, Euclidean, from first to last
-        state; layers the ``block`` that they lie in, parameters their ``layer``. At the level of the model, ``actual_loss`` and
-        the metrics likewise over ``state``: measured at the recorded states themselves, with ``progress`` in [0, 1], ``step``
-        and ``epoch``, and with their place: ``share``, the share of the way from the first state to the last, and ``off_line``, the distance
-        from the straight line; of a curve also ``nearest``, the α where it is nearest to the state, and ``off_path``, how far away; where the policy for buffers replaces theirs, also ``loss_recorded``: as they were recorded. In ``attrs``
-        ``barrier``, the most by which the loss rises above the straight line between the ends' losses, with its standard error
-        ``barrier_se``, ``barrier_at`` (α), ``barrier_over_mean``, and ``has_barrier``: whether it is more than two errors and 1 % of
-        the gain.
+        ``loss``, a variable a metric and ``status`` over ``alpha``, over (``layer``, ``alpha``) or over (``parameter``, ``alpha``).
+        Layers and parameters have their ``distance``, Euclidean, from first to last state; layers the ``block`` that they lie in,
+        parameters their ``layer``. At the level of the model, ``actual_loss`` and the metrics likewise over ``state``: measured at the
+        recorded states themselves, with ``progress`` in [0, 1], ``step`` and ``epoch``, and with their place: ``share``, the share of
+        the way from the first state to the last, and ``off_line``, the distance from the straight line; of a curve also ``nearest``,
+        the α where it is nearest to the state, and ``off_path``, how far away; where the policy for buffers replaces theirs, also
+        ``loss_recorded``: as they were recorded. In ``attrs`` ``barrier``, the most by which the loss rises above the straight line
+        between the ends' losses, with its standard error ``barrier_se``, ``barrier_at`` (α), ``barrier_over_mean``, and
+        ``has_barrier``: whether it is more than two errors and 1 % of the gain.
         ``attrs["knots"]``: which states the path goes through.
 
     Raises:
