@@ -143,7 +143,7 @@ def drawn_of(picture: Picture, *, webgl: bool = True) -> DrawnPanels:
     if picture.moving is not None:
         _walk(figure, picture.moving, starts, panels[0][0])
     drawn.menus += [_views(figure, *of_one) for of_one in views]
-    _share(figure, picture.parts, len(panels))
+    _share(figure, picture.parts)
     _legend(drawn, moves=picture.moving is not None)
     drawn.narrow = _narrow(figure, picture, panels)
     return drawn
@@ -226,13 +226,20 @@ def _log_ticks(panel: Panel, axis: str, limits: tuple[float, float] | None) -> T
     return (ticks.tolist(), [text_of(tick) for tick in ticks.tolist()]) if len(ticks) else None
 
 
-def _share(figure: Figure, part: Parts, count: int) -> None:
-    """One axis along which panels lie; what it says stands once."""
-    for number in range(1, count + 1) if part.shared and count > 1 else ():
-        key, is_shown = ("xaxis", number == count) if part.down else ("yaxis", number == 1)
+def _share(figure: Figure, part: Panel | Parts, first: int = 1) -> int:
+    """One axis along which panels lie; what it says stands once. Returns the number of the panel after these, of which `first` is one."""
+    if isinstance(part, Panel):
+        return first + bool(part.marks)
+    after = first
+    for inner in part.parts:
+        after = _share(figure, inner, after)
+    for number in range(first, after) if part.shared and after - first > 1 else ():
+        key, is_shown = ("xaxis", number == after - 1) if part.down else ("yaxis", number == first)
         axis = figure.layout[f"{key}{'' if number == 1 else number}"]
-        axis.update(matches=key[0] if number > 1 else None, showticklabels=is_shown)
+        of_first = f"{key[0]}{'' if first == 1 else first}"
+        axis.update(matches=of_first if number > first else None, showticklabels=is_shown)
         axis.title.text = axis.title.text if is_shown else ""
+    return after
 
 
 def _draw(drawn: DrawnPanels, panel: Panel, n: str, moving: Sequence[int] = ()) -> list[int]:
