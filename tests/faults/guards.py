@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 WITHOUT = "THETASCOPE_WITHOUT"
-USERS = ("thetascope.recording.recorder", "thetascope.recording.checkpoints", "thetascope.results.store", "thetascope.scoring.determinism")
+USERS = ("thetascope.recording.recorder", "thetascope.checkpoints.formats", "thetascope.results.store", "thetascope.scoring.determinism")
 """What uses the functions that are exchanged, loaded before one is: what is exchanged in one place only stays as it is in the others."""
 
 
@@ -135,7 +135,7 @@ def _without_arrays(values: Any) -> Any:
 
 RUNS, STORED, STORE = "thetascope.recording.run_directory", "thetascope.results.stored", "thetascope.results.store"
 FOLDER, SEAL, LOG = "thetascope.results.atomic_folder", "thetascope.results.seal:Seal", "thetascope.recording.log"
-FILES, CHECKPOINTS, RECORDER = "thetascope.files", "thetascope.recording.checkpoints", "thetascope.recording.recorder"
+FILES, CHECKPOINTS, RECORDER = "thetascope.files", "thetascope.checkpoints.weights_only", "thetascope.recording.recorder"
 
 GUARDS = {
     "a result that was being replaced comes back": Guard(
@@ -211,7 +211,7 @@ GUARDS = {
         "test_strangers.py::test_checkpoints_that_promise_more_than_they_hold", unlike(CHECKPOINTS, "_check_zip")
     ),
     "expanded and sparse tensors": Guard(
-        "test_strangers.py::test_checkpoints_that_promise_more_than_they_hold", unlike(CHECKPOINTS, "_check_tensors")
+        "test_strangers.py::test_checkpoints_that_promise_more_than_they_hold", unlike("thetascope.checkpoints.contents", "check_tensors")
     ),
     "a result's size before it is read": Guard(
         "test_strangers.py::test_a_result_that_promises_more_than_it_holds", unlike(STORED, "_check_size")

@@ -140,13 +140,20 @@ class TrainingPath:
             "loss_name": self.objective.loss,
             "knots": self.knots(),
             "states_recorded": len(self.trajectory),
+            "clock": self.trajectory.clock,
         }
 
     def knots(self) -> list[dict[str, Any]]:
         """Each knot: its α, and which recorded state it is."""
         trajectory = self.trajectory
         return [
-            {"alpha": float(a), "state": i, "step": trajectory.steps[i], "epoch": trajectory.epochs[i], "progress": trajectory.progress(i)}
+            {
+                "alpha": float(a),
+                "state": i,
+                "step": None if trajectory.steps is None else trajectory.steps[i],
+                "epoch": None if trajectory.epochs is None else trajectory.epochs[i],
+                "progress": trajectory.progress(i),
+            }
             for i, a in zip(self.indices, self.at, strict=True)
         ]
 
@@ -170,14 +177,20 @@ class MeasuredStates:
         """To score them, over ``state``, as ``actual_…``."""
         return recorded_requests(self.objective, [self.objective.bind(self.trajectory[i]) for i in self.indices], "actual_")
 
-    def constants(self) -> dict[str, tuple[tuple[str, ...], list[float]]]:
+    def constants(self) -> dict[str, tuple[tuple[str, ...], Any]]:
         """Where in the training each of them is."""
-        trajectory = self.trajectory
-        return {
-            "progress": (("state",), [trajectory.progress(i) for i in self.indices]),
-            "step": (("state",), [trajectory.steps[i] for i in self.indices]),
-            "epoch": (("state",), [trajectory.epochs[i] for i in self.indices]),
-        }
+        known = moments_along([self.trajectory])
+        progress = [self.trajectory.progress(i) for i in self.indices]
+        return {"progress": (("state",), progress), **{name: (("state",), values[self.indices]) for name, values in known.items()}}
+
+
+def moments_along(trainings: Sequence[Trajectory]) -> dict[str, np.ndarray[Any, Any]]:
+    """``step`` and ``epoch`` of all states of some trainings, one after another ``[T]``; NaN where they are not known."""
+    unknown = {name: [np.full(len(t), np.nan) if getattr(t, name) is None else getattr(t, name) for t in trainings] for name in _KNOWN}
+    return {_KNOWN[name]: np.concatenate(parts) for name, parts in unknown.items()}
+
+
+_KNOWN = {"steps": "step", "epochs": "epoch"}
 
 
 def recorded_requests(objective: Objective, states: Sequence[State], prefix: str, dim: str = "state", anchor: int = -1) -> list[AllPoints]:
@@ -203,16 +216,14 @@ def knot_indices(trajectory: Trajectory, degree: int) -> tuple[int, ...]:
         TrajectoryError: there are too few, or two knots fall on the same state.
     """
     if len(trajectory) < degree + 1:
-        raise TrajectoryError(
-            f"a path of degree {degree} needs {degree + 1} recorded states; this trajectory has {len(trajectory)}: steps {trajectory.steps}"
-        )
+        raise TrajectoryError(f"a path of degree {degree} needs {degree + 1} recorded states; this trajectory has {len(trajectory)}")
     knots = tuple(trajectory.index_at(i / degree) for i in range(degree + 1))
     if len(set(knots)) < len(knots):
         wanted = ", ".join(f"{i / degree:.3g}" for i in range(degree + 1))
         there = ", ".join(f"{trajectory.progress(i):.3g}" for i in range(len(trajectory)))
         raise TrajectoryError(
-            f"a path of degree {degree} needs different states near progress {wanted}; recorded were {there} (steps "
-            f"{trajectory.steps}). Record more states, or choose a lower degree"
+            f"a path of degree {degree} needs different states near progress {wanted}; recorded were {there} "
+            f"(by the {trajectory.clock}). Record more states, or choose a lower degree"
         )
     return knots
 

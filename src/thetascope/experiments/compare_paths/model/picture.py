@@ -8,6 +8,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.captions import knots_note, scored_notes
+from thetascope.drawing.moments import SHORT_SHARES, clock_of, moments_of
 from thetascope.drawing.scales import least_range
 from thetascope.drawing.spec import INK, Form, Line, Mark, Panel, Parts, Picture, even_epochs
 from thetascope.drawing.style import BLUE, ORANGE, VERMILION, quantities, spread_of, wants_log
@@ -28,7 +29,7 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
     """All variables, or only `variable`; the loss first, but on a page, which zooms, with its detail beside it."""
     data, attrs = data.sortby("alpha"), data.attrs
     alphas, progress, gaps = data["alpha"].values, data["progress"].values, attrs["gaps"]
-    steps = [f"step {step:,}" for step in data["step"].values]
+    steps = moments_of(data, "")
     panels = []
     for name, label in sorted(quantities(attrs, variable).items(), key=lambda named: named[0] != "loss"):
         paths, measured = {kind: data[f"{kind}_{name}"].values for kind in STYLES}, data[f"actual_{name}"].values
@@ -37,10 +38,14 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
             Line(x=alphas, y=path, label=f"{kind} path", **STYLES[kind], **spread_of(data, name, prefix=f"{kind}_"))
             for kind, path in paths.items()
         ]
-        style: dict[str, Any] = {"color": VERMILION, "dash": "dot", "width": 1, "marker": "diamond"}
+        style: dict[str, Any] = {"color": VERMILION, "dash": "" if clock_of(attrs) == "state" else "dot", "width": 1, "marker": "diamond"}
         marks.append(Line(x=progress, y=measured, label="measured", **style, **spread_of(data, name, prefix="actual_")))
         marks += recorded_marks(progress, recorded, steps, marker="diamond", color=VERMILION)
-        shared: dict[str, Any] = {"x_label": "α, share of the steps for measured", "y_label": label, "hover": "%{x:.3f}<br>%{y:.5g}"}
+        shared: dict[str, Any] = {
+            "x_label": f"α, {SHORT_SHARES[clock_of(attrs)]} for measured",
+            "y_label": label,
+            "hover": "%{x:.3f}<br>%{y:.5g}",
+        }
         shared |= {"y_range": None if name == "loss" else least_range(*paths.values(), measured, recorded), "over_alpha": True}
         marks += _crossings(attrs["crossings"]) if name == "loss" else []
         log = name == "loss" and wants_log(*paths.values(), measured, recorded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from thetascope.drawing.moments import SHORT_SHARES, clock_of
 from thetascope.experiments.framework.phrases import listed, plural, step_of
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of, scoring_of, tails_of
@@ -49,8 +50,10 @@ def _table(data: xr.Dataset) -> Table:
     order = np.argsort(data["alpha"].values)
     at = data["progress"].values
     paths = [np.interp(at, data["alpha"].values[order], data[f"{kind}_loss"].values[order]) for kind in ("linear", "quadratic")]
-    rows = zip(data["step"].values, at, data["actual_loss"].values, *paths, strict=True)
-    titles = ("step", "share of steps", "measured loss", "linear path there", "quadratic path there")
+    clock = clock_of(data.attrs)
+    first = data["state"].values if clock == "state" else data[clock].values
+    rows = zip(first, at, data["actual_loss"].values, *paths, strict=True)
+    titles = (clock, SHORT_SHARES[clock], "measured loss", "linear path there", "quadratic path there")
     return table("Measured losses beside the two paths at the same share of the way", titles, rows)
 
 

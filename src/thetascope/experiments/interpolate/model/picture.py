@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thetascope.drawing.captions import knots_note, scored_notes
+from thetascope.drawing.moments import clock_of, moments_of, share_of
 from thetascope.drawing.scales import least_range
 from thetascope.drawing.spec import Line, Panel, Picture, Rule, even_epochs, stacked, unbounded
 from thetascope.drawing.style import ORANGE, quantities, spread_of, wants_log
@@ -22,12 +23,13 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
     """All variables below one another, or only `variable`; points that are missing or not finite stay so."""
     data, attrs = data.sortby("alpha"), data.attrs
     alphas, progress, epochs = (data[name].values for name in ("alpha", "progress", "epoch"))
-    told = [f"step {step:,}, epoch {epoch:g}" for step, epoch in zip(data["step"].values, epochs, strict=True)]
+    told = moments_of(data, ", epoch {}")
+    joined = "" if clock_of(attrs) == "state" else "dot"  # states of no known order are joined by nothing
     panels: list[Panel] = []
     for name, label in quantities(attrs, variable).items():
         path, actual, recorded = data[name].values, data[f"actual_{name}"].values, recorded_of(data, name)
         measured = Line(
-            x=progress, y=actual, label="measured at recorded states", told=told, hover="%{y:.5g}", color=ORANGE, dash="dot", width=1,
+            x=progress, y=actual, label="measured at recorded states", told=told, hover="%{y:.5g}", color=ORANGE, dash=joined, width=1,
             marker="diamond", **spread_of(data, name, prefix="actual_"),
         )  # fmt: skip
         panels.append(
@@ -41,7 +43,7 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
                     unbounded(progress, actual, "state not finite", "cross-thin"),
                     *(Rule(at=float(knot["alpha"])) for knot in attrs["knots"]),
                 ],
-                x_label="α for the path, share of the training's steps for measured states",
+                x_label=f"α for the path, {share_of(attrs)} for measured states",
                 y_label=label,
                 y_range=None if name == "loss" else least_range(path, actual, recorded),
                 y_log=name == "loss" and wants_log(path, actual, recorded),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from thetascope.drawing.moments import clock_of
 from thetascope.experiments.framework.phrases import UNKNOWN, listed, number, percent, step_of
 from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of, scoring_of, tails_of
 from thetascope.experiments.shared.barrier_words import barrier_note, barrier_sentence
@@ -30,16 +31,24 @@ def _how(data: xr.Dataset) -> str:
         way = f"the polynomial of degree {attrs['degree']} that passes through the states of {through}"
     return (
         f"All weights together were moved along {way}, and the model was scored at {count} values of α on {samples_of(data)}. "
-        f"The recorded states were scored in the same way; each stands at its share of the training's steps.{scoring_of(data)}"
+        f"The recorded states were scored in the same way; each stands at its {PLACED[clock_of(attrs)]}.{scoring_of(data)}"
     )
+
+
+PLACED = {"step": "share of the training's steps", "epoch": "share of the training's epochs", "state": "place in the list, evenly"}
+"""Where recorded states stand on the axis of α, by the clock."""
 
 
 def _shows(data: xr.Dataset) -> list[str]:
     alphas, progress = data["alpha"].values, data["progress"].values
     half, state = nearest(alphas, 0.5), nearest(progress, 0.5)
+    clock = clock_of(data.attrs)
+    itself = f"the training itself, after {percent(float(progress[state]))} of its {clock}s"
+    if clock == "state":
+        itself = f"state {int(data['state'][state])}, the nearest to the middle of the list"
     told = [
-        f"At α = {alphas[half]:.2g} the path has a loss of {number(data['loss'][half])}; the training itself, after "
-        f"{percent(float(progress[state]))} of its steps, had {number(data['actual_loss'][state])}."
+        f"At α = {alphas[half]:.2g} the path has a loss of {number(data['loss'][half])}; "
+        f"{itself}, had {number(data['actual_loss'][state])}."
     ]
     for name in metrics_of(data):
         values = data[name].values

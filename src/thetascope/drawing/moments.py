@@ -1,0 +1,47 @@
+"""How texts and axes call a moment of a training: by its step and its epoch where they are known, else by the state's number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+SHARES = {"step": "share of the training's steps", "epoch": "share of the training's epochs", "state": "states in their order, evenly"}
+"""What lies between the first state and the last, by the clock that a result names."""
+SHORT_SHARES = {"step": "share of the steps", "epoch": "share of the epochs", "state": "states evenly"}
+
+
+def clock_of(attrs: Mapping[str, Any]) -> str:
+    """What the result's progress counts: "step", "epoch" or "state"."""
+    return str(attrs.get("clock", "step"))
+
+
+def share_of(attrs: Mapping[str, Any]) -> str:
+    """What an axis of the progress is called."""
+    return SHARES[clock_of(attrs)]
+
+
+def is_known(value: Any) -> bool:
+    """Whether a step or an epoch is a number."""
+    return value is not None and math.isfinite(value)
+
+
+def moment_of(place: Mapping[str, Any], between: str = " (epoch {})") -> str:
+    """A recorded state, by its step and its epoch as far as they are known, else by its number.
+
+    Args:
+        place: with ``step``, ``epoch`` and ``state``, each of which may lack.
+        between: how the epoch stands behind the step.
+    """
+    step, epoch = place.get("step"), place.get("epoch")
+    if not is_known(step):
+        return f"epoch {epoch:g}" if is_known(epoch) else f"state {int(place.get('state', 0))}"
+    told = f"step {int(step or 0):,}"
+    return told + between.format(f"{epoch:g}") if is_known(epoch) else told
+
+
+def moments_of(data: Any, between: str = " (epoch {})") -> list[str]:
+    """Each recorded state of a result over ``state``."""
+    columns = {name: data[name].values for name in ("step", "epoch") if name in data.variables}
+    columns["state"] = data["state"].values
+    return [moment_of({name: values[i] for name, values in columns.items()}, between) for i in range(data.sizes["state"])]
