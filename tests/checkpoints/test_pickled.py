@@ -372,10 +372,7 @@ def test_another_name_for_the_same_class_does_not_help(tmp_path: Path, trap: Pat
 def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
     torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "a.pt")  # type: ignore[no-untyped-call]
     message = refusal(tmp_path / "a.pt")
-    assert (
-        "is a TorchScript archive, which holds code; where the file was made, save the state dict alone: torch.save(model.state_dict(), path)"
-        in message
-    )
+    assert "is a TorchScript archive, which holds code; where the file was made, save the state dict alone" in message
 
 
 # --- damage -----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thetascope.checkpoints.formats import RUN_FILE, format_of
-from thetascope.checkpoints.opened import check_inside
+from thetascope.checkpoints.opened import SHARD, check_inside
 from thetascope.checkpoints.pickled import SUFFIXES as PICKLED_SUFFIXES
 from thetascope.checkpoints.safetensors_alone import SUFFIX as SAFETENSORS_SUFFIX
 from thetascope.checkpoints.safetensors_alone import is_safetensors
@@ -21,7 +21,6 @@ BELOW = ("checkpoints",)
 """Where Lightning puts them, in a logger's folder."""
 _BESIDE = re.compile(r"(optimizer|scheduler|scaler|rng_state.*|training_args|random_states.*|.*_optim_states|optim.*|sampler.*)\.\w+$")
 """Files beside checkpoints that hold no model."""
-_SHARD = re.compile(r".*-\d{5}-of-\d{5}\.\w+$")
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def _is_moment(folder: Path) -> bool:
 
 
 def _is_state(path: Path) -> bool:
-    if not path.is_file() or _BESIDE.fullmatch(path.name) or _SHARD.fullmatch(path.name):
+    if not path.is_file() or _BESIDE.fullmatch(path.name) or SHARD.match(path.name):
         return False
     return path.suffix in SUFFIXES or path.name.endswith(INDEX_SUFFIX) or _holds_tensors(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,3 +153,20 @@ def quantised_problem(names: Iterable[str]) -> str:
     """What is said of names that only quantised weights have (bitsandbytes, GPTQ, AWQ, FP8 with scales)."""
     odd = [name for name in names if name.endswith(_QUANTISED) or ".quant_state." in name]
     return f"holds quantised weights: {listed(odd)}. {DEQUANTISE}" if odd else ""
+
+
+SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.\w+)$")
+
+
+def check_whole(path: Path) -> None:
+    """Whether a file is no shard of a state that lies in several.
+
+    Raises:
+        CheckpointError: it is one.
+    """
+    found = SHARD.match(path.name)
+    if found and int(found[2]) > 1:
+        index = f"{found[1]}{found[3]}.index.json"
+        raise CheckpointError(
+            f'"{path}" is one of {int(found[2])} parts of one state. Pass their index, "{path.with_name(index)}", or their folder'
+        )

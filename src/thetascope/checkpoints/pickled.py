@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thetascope.checkpoints.contents import check_tensors, moment_in, state_dict_in
 from thetascope.checkpoints.open_files import OPEN_FILES
-from thetascope.checkpoints.opened import Format, How, Moment, Opened
+from thetascope.checkpoints.opened import Format, How, Moment, Opened, check_whole
 from thetascope.checkpoints.weights_only import LEGACY, ZIP, is_zip, load_weights_only
 from thetascope.errors import CheckpointError
 from thetascope.state import TensorSpec
@@ -68,6 +68,7 @@ SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".tar")
 
 
 def _opened(path: Path, how: How) -> Opened:
+    check_whole(path)
     source = PickledSource(path, key=how.key, allow=how.allow)
     return Opened(path, source, "torch.save", own=source.moment)
 

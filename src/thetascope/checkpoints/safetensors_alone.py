@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from thetascope.checkpoints.open_files import check_file
-from thetascope.checkpoints.opened import Format, How, Opened, quantised_problem
+from thetascope.checkpoints.opened import Format, How, Opened, check_whole, quantised_problem
 from thetascope.errors import CheckpointError
 from thetascope.recording.safetensors_files import SafetensorsSource
 
 SUFFIX = ".safetensors"
-_SHARD = re.compile(r"(.*)-\d{5}-of-(\d{5})(\.\w+)$")
-
-
-def check_whole(path: Path) -> None:
-    """Whether a file is no shard of a state that lies in several.
-
-    Raises:
-        CheckpointError: it is one.
-    """
-    found = _SHARD.match(path.name)
-    if found and int(found[2]) > 1:
-        index = f"{found[1]}{found[3]}.index.json"
-        raise CheckpointError(
-            f'"{path}" is one of {int(found[2])} parts of one state. Pass their index, "{path.with_name(index)}", or their folder'
-        )
 
 
 def is_safetensors(path: Path) -> bool:

@@ -223,7 +223,7 @@ def knot_indices(trajectory: Trajectory, degree: int) -> tuple[int, ...]:
         there = ", ".join(f"{trajectory.progress(i):.3g}" for i in range(len(trajectory)))
         raise TrajectoryError(
             f"a path of degree {degree} needs different states near progress {wanted}; recorded were {there} "
-            f"(by the {trajectory.clock}). Record more states, or choose a lower degree"
+            f"(steps {trajectory.steps}). Record more states, or choose a lower degree"
         )
     return knots
 

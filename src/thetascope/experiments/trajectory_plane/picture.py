@@ -165,7 +165,7 @@ def _values(found: PlaneInfo, field: Field) -> Panel:
         marks.append(Line(x=at, y=below, label="on the plane below them", **{**style, "marker": "x-thin", "dash": found.dash("dash")}))
         marks.append(Edge(at=at[walk.not_finite & np.isnan(own)], marker="x-thin"))
         told = [f"{walk.label}, {walk.when(k)}" for k in range(len(walk.x))]
-        marks += recorded_marks(at, walk.recorded.get(field.name, np.empty(0)), told, **{**style, "size": 6.5})
+        marks += recorded_marks(at, walk.recorded.get(field.name, np.empty(0)), told, **{**style, "size": 6.5, "dash": ""})
     every = np.concatenate([of[field.name] for walk in found.walks for of in (walk.own, walk.below, walk.recorded) if field.name in of])
     return _over_time(found, marks, field.label, y_log=field.name == "loss" and scale_of(every).log)
 
