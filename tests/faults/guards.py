@@ -213,6 +213,21 @@ GUARDS = {
     "expanded and sparse tensors": Guard(
         "test_strangers.py::test_checkpoints_that_promise_more_than_they_hold", unlike("thetascope.checkpoints.contents", "check_tensors")
     ),
+    "bytearrays of a number": Guard(
+        "test_checkpoint_kinds.py::test_a_bytearray_of_a_number_is_not_made",
+        unlike(CHECKPOINTS, "_has_bytearray", lambda _: lambda _pickle: False),
+    ),
+    "links that lead out of a checkpoint's folder": Guard(
+        "test_checkpoint_kinds.py::test_links_that_lead_out_of_a_folder", unlike("thetascope.checkpoints.opened", "check_inside")
+    ),
+    "what metadata of parts may build": Guard(
+        "test_checkpoint_kinds.py::test_metadata_that_call",
+        lambda: setattr(import_module("thetascope.checkpoints.distributed"), "_MetadataUnpickler", import_module("pickle").Unpickler),
+    ),
+    "parts that make a tensor whole": Guard(
+        "test_checkpoint_kinds.py::test_metadata_that_lie",
+        unlike("thetascope.checkpoints.distributed", "_covers", lambda _: lambda *_: True),
+    ),
     "a result's size before it is read": Guard(
         "test_strangers.py::test_a_result_that_promises_more_than_it_holds", unlike(STORED, "_check_size")
     ),

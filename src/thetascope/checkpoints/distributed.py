@@ -222,6 +222,8 @@ def _checked(folder: Path, metadata: Any) -> _Saved:
 def _put(tree: dict[str, Any], place: Sequence[str], leaf: Tensor | None) -> None:
     for name in place[:-1]:
         tree = tree.setdefault(name, {})
+    if not isinstance(tree, dict) or place[-1] in tree:
+        raise ValueError("two entries in one place")
     tree[place[-1]] = leaf
 
 
