@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-SHARES = {"step": "share of the training's steps", "epoch": "share of the training's epochs", "state": "states in their order, evenly"}
-"""What lies between the first state and the last, by the clock that a result names."""
 SHORT_SHARES = {"step": "share of the steps", "epoch": "share of the epochs", "state": "states evenly"}
+"""What lies between the first state and the last, by the clock that a result names."""
 
 
 def clock_of(attrs: Mapping[str, Any]) -> str:
@@ -16,9 +15,12 @@ def clock_of(attrs: Mapping[str, Any]) -> str:
     return str(attrs.get("clock", "step"))
 
 
-def share_of(attrs: Mapping[str, Any]) -> str:
-    """What an axis of the progress is called."""
-    return SHARES[clock_of(attrs)]
+def alpha_label(attrs: Mapping[str, Any]) -> str:
+    """What an axis is called on which a path lies over α, and recorded states at their share of the training."""
+    clock = clock_of(attrs)
+    if clock == "state":
+        return "α for the path; recorded states evenly, in the order given"
+    return f"α for the path, share of the training's {clock}s for measured states"
 
 
 def is_known(value: Any) -> bool:

@@ -40,6 +40,7 @@ def source(
 ) -> PointsSource:
     """The states as they are, the plane below them, and its cells."""
     names, trainings = _checked_runs(trajectory)
+    clock = next((t.clock for t in trainings if t.clock != "step"), "step")
     told = {"trainings": [{"label": name, "states": len(t)} for name, t in zip(names, trainings, strict=True)]}
     moving = moving_names(objective)
     states = [objective.bind(state) for training in trainings for state in training]
@@ -54,7 +55,7 @@ def source(
     at_states = AllPoints(view.points(plane.coordinates), ("state",), (len(states),), prefix="plane_")
     measured = recorded_requests(objective, states, "path_", anchor=found.center)
     return PointsSource(
-        title="the plane in which the training moved" if len(trainings) == 1 else "the plane in which the trainings moved",
+        title=f"the plane in which the training{'s' * (len(trainings) > 1)} moved" if clock != "state" else "the plane of the states",
         objective=objective,
         reference=view.center,
         requests=[*measured, at_states, view.request(xs, ys, checked_tolerance(tolerance))],
@@ -70,7 +71,7 @@ def source(
         attrs={
             **view.attrs(),
             "mean_cosine": cosine,
-            "clock": next((t.clock for t in trainings if t.clock != "step"), "step"),
+            "clock": clock,
             **told,
         },
         derive=lambda data: ({}, told),  # in what is stored they may be called otherwise

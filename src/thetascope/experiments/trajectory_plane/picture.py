@@ -91,18 +91,8 @@ def _in_space(found: PlaneInfo, field: Field) -> list[Mark]:
     marks: list[Mark] = []
     for i, walk in enumerate(found.walks):
         name, style = f"{walk.label}, " if len(found.walks) > 1 else "", {"color": _style(i)["color"], "level": 5}
-        marks.append(
-            Line(
-                x=walk.x,
-                y=walk.y,
-                z="surface",
-                dash=found.dash(),
-                width=2.0,
-                halo=True,
-                label=f"{name}on the plane below the states",
-                **style,
-            )
-        )
+        below: dict[str, Any] = {"z": "surface", "dash": found.dash(), "marker": found.marker, "width": 2.0, "halo": True, **style}
+        marks.append(Line(x=walk.x, y=walk.y, label=f"{name}on the plane below the states", **below))
         own: dict[str, Any] = {
             "z": walk.own[field.name],
             "dash": found.dash("dot"),
@@ -192,7 +182,7 @@ def _walked(found: PlaneInfo, field: Field, kind: str, *, cells: bool) -> tuple[
         marks += _moved(found, i, field, 1.0)
         own, label = walk.own[field.name], f"{walk.label}, at the states themselves"
         deep: dict[str, Any] = {"x": walk.x, "y": walk.y, "color": style["color"], "hover": "", "dash": found.dash()}
-        marks.append(Line(**deep, z="surface", width=4.5, label=f"{walk.label}, on the plane below the states"))
+        marks.append(Line(**deep, z="surface", marker=found.marker, width=4.5, label=f"{walk.label}, on the plane below the states"))
         marks.append(
             Line(**{**deep, "dash": found.dash("dot")}, z=own, width=1.5, label=label, marker="circle", size=5, edge="white", told=told)
         )

@@ -93,6 +93,11 @@ class PlaneInfo:
         """Of the line through the states: none where their order is not known, for they are joined by nothing."""
         return "" if self.called == "state" else dash
 
+    @property
+    def marker(self) -> str:
+        """Of lines that need none: one where nothing joins the states, which would not be seen."""
+        return "" if self.dash() else "circle"
+
     def numbers_of(self, walk: Walk) -> Floats:
         """The number of each state, as `called` says."""
         return {"epoch": walk.epoch, "step": walk.step, "state": np.arange(len(walk.x), dtype=np.float64)}[self.called]

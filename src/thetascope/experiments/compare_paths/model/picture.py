@@ -39,7 +39,9 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
             for kind, path in paths.items()
         ]
         style: dict[str, Any] = {"color": VERMILION, "dash": "" if clock_of(attrs) == "state" else "dot", "width": 1, "marker": "diamond"}
-        marks.append(Line(x=progress, y=measured, label="measured", **style, **spread_of(data, name, prefix="actual_")))
+        marks.append(
+            Line(x=progress, y=measured, label="measured", **style, **(spread_of(data, name, prefix="actual_") if style["dash"] else {}))
+        )
         marks += recorded_marks(progress, recorded, steps, marker="diamond", color=VERMILION)
         shared: dict[str, Any] = {
             "x_label": f"α, {SHORT_SHARES[clock_of(attrs)]} for measured",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from thetascope.drawing.captions import knots_note, scored_notes
-from thetascope.drawing.moments import clock_of, moments_of, share_of
+from thetascope.drawing.moments import alpha_label, clock_of, moments_of
 from thetascope.drawing.scales import least_range
 from thetascope.drawing.spec import Line, Panel, Picture, Rule, even_epochs, stacked, unbounded
 from thetascope.drawing.style import ORANGE, quantities, spread_of, wants_log
@@ -30,7 +30,7 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
         path, actual, recorded = data[name].values, data[f"actual_{name}"].values, recorded_of(data, name)
         measured = Line(
             x=progress, y=actual, label="measured at recorded states", told=told, hover="%{y:.5g}", color=ORANGE, dash=joined, width=1,
-            marker="diamond", **spread_of(data, name, prefix="actual_"),
+            marker="diamond", **(spread_of(data, name, prefix="actual_") if joined else {}),
         )  # fmt: skip
         panels.append(
             Panel(
@@ -43,7 +43,7 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
                     unbounded(progress, actual, "state not finite", "cross-thin"),
                     *(Rule(at=float(knot["alpha"])) for knot in attrs["knots"]),
                 ],
-                x_label=f"α for the path, {share_of(attrs)} for measured states",
+                x_label=alpha_label(attrs),
                 y_label=label,
                 y_range=None if name == "loss" else least_range(path, actual, recorded),
                 y_log=name == "loss" and wants_log(path, actual, recorded),
@@ -52,6 +52,6 @@ def picture(data: xr.Dataset, variable: str | None = None) -> Picture:
                 epochs=None if panels else even_epochs(progress, epochs),
             )
         )
-    title = f"{attrs['kind'].capitalize()} path through the training"
+    title = f"{attrs['kind'].capitalize()} path through the {'training' if joined else 'states'}"
     notes = ("; ".join(filter(None, (knots_note(attrs), barrier_note(attrs)))), *scored_notes(attrs))
     return Picture(title=title, notes=notes, parts=stacked(panels), width=6.4, height=1.1 + 0.35 * len(notes) + 2.5 * len(panels))
