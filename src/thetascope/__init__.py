@@ -30,9 +30,11 @@ __all__ = [*_HOMES, *names(), "__version__"]  # noqa: PLE0604 - all are strings
 
 if TYPE_CHECKING:  # for checkers and editors, which see no folders
     from thetascope.errors import ThetascopeError as ThetascopeError
+    from thetascope.experiments.checkpoint_average import checkpoint_average as checkpoint_average
     from thetascope.experiments.compare_paths import compare_paths as compare_paths
     from thetascope.experiments.framework.panels import panels as panels
     from thetascope.experiments.interpolate import interpolate as interpolate
+    from thetascope.experiments.layer_rewind import layer_rewind as layer_rewind
     from thetascope.experiments.layer_roles import layer_roles as layer_roles
     from thetascope.experiments.parameter_atlas import parameter_atlas as parameter_atlas
     from thetascope.experiments.study_epochs import study_epochs as study_epochs

@@ -33,7 +33,7 @@ def found(name: str) -> ts.Result:
     return result
 
 
-def drawn(name: str) -> Figure:
+def drawn(name: str) -> Any:
     figure = found(name).plot()
     return figure if isinstance(figure, Figure) else figure.figure
 

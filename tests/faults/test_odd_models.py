@@ -134,13 +134,19 @@ EXPERIMENTS: dict[str, Callable[..., ts.Result]] = {
     "parameters": lambda o, t: ts.interpolate(o, t, level="parameter", parameters=1, alphas=5, progress=False),
     "comparison": lambda o, t: ts.compare_paths(o, t, alphas=5, progress=False),
     "roles": lambda o, t: ts.layer_roles(o, t, draws=1, progress=False),
+    "rewind": lambda o, t: ts.layer_rewind(o, t, progress=False),
+    "average": lambda o, t: ts.checkpoint_average(o, t, greedy=True, progress=False),
     "surface": lambda o, t: ts.surface(o, t, x=(-1, 1, 4), y=(-1, 1, 3), progress=False),
     "plane": lambda o, t: ts.trajectory_plane(o, t, x=4, y=3, progress=False),
     "test size": lambda o, t: ts.study_test_size(o, t[-1], sizes=[5, 12], repeats=2, progress=False),
 }
 CANNOT = {
     ("complex parameter", "parameters"): "no real parameter",
-    **{(model, what): "has no parameters" for model in ("no parameters", "no tensors") for what in ("layers", "parameters", "roles")},
+    **{
+        (model, what): "has no parameters"
+        for model in ("no parameters", "no tensors")
+        for what in ("layers", "parameters", "roles", "rewind")
+    },
     **{(model, "surface"): "moves tensors of 2 or more dimensions" for model in ("no parameters", "no tensors")},
     **{(model, "plane"): "all states are equal" for model in ("no parameters", "no tensors")},
 }

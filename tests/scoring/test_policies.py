@@ -111,13 +111,15 @@ def test_each_experiment_has_one_policy_and_recorded_states_stand_beside_it() ->
         "parameters": ts.interpolate(objective, trajectory, level="parameter", parameters=1, alphas=3, **quick),
         "paths": ts.compare_paths(objective, trajectory, alphas=3, **quick),
         "roles": ts.layer_roles(objective, trajectory, draws=1, **quick),
+        "rewind": ts.layer_rewind(objective, trajectory, **quick),
+        "average": ts.checkpoint_average(objective, trajectory, holdout=None, **quick),
         "plane": ts.trajectory_plane(objective, trajectory, x=3, y=3, **quick),
         "surface": ts.surface(objective, trajectory, x=(-1, 1, 3), y=(-1, 1, 3), **quick),
     }
     policies = {name: result.data.attrs["buffers"] for name, result in found.items()}
     assert policies == {name: "final" if name in ("parameters", "surface") else "recalibrate" for name in found}
     recorded = [objective.score(state) for state in states]
-    for name in ("line", "paths", "plane"):
+    for name in ("line", "paths", "rewind", "average", "plane"):
         assert found[name].data["loss_recorded"].values.tolist() == [score["loss"] for score in recorded]
         assert found[name].data["accuracy_recorded"].values.tolist() == [score["accuracy"] for score in recorded]
     line = found["line"].data

@@ -47,3 +47,25 @@ def moments_of(data: Any, between: str = " (epoch {})") -> list[str]:
     columns = {name: data[name].values for name in ("step", "epoch") if name in data.variables}
     columns["state"] = data["state"].values
     return [moment_of({name: values[i] for name, values in columns.items()}, between) for i in range(data.sizes["state"])]
+
+
+def called_by(data: Any) -> tuple[str, Any]:
+    """What recorded states of a result are called by, and these numbers ``[T]``: their epochs, else their steps, else which they are."""
+    for name in ("epoch", "step"):
+        if name in data.variables and all(map(is_known, data[name].values)):
+            return name, data[name].values
+    return "state", data["state"].values
+
+
+def short_moment(data: Any, place: int) -> str:
+    """A recorded state by its epoch, else by its step, else by its number."""
+    name, numbers = called_by(data)
+    return f"{name} {numbers[place]:g}" if name == "epoch" else f"{name} {int(numbers[place]):,}"
+
+
+def from_to(data: Any) -> str:
+    """The first and the last recorded state: ``steps 0 to 450``."""
+    known = "step" in data.variables and all(map(is_known, data["step"].values))
+    name, numbers = ("step", data["step"].values) if known else called_by(data)
+    first, last = (f"{numbers[place]:g}" if name == "epoch" else f"{int(numbers[place]):,}" for place in (0, -1))
+    return f"{name}s {first} to {last}"

@@ -21,6 +21,8 @@ COLOR_MAP = "viridis"
 LEVELS = 17
 UNEVEN = 0.2
 """Where the middle 80 % of the values take less than this of their range, colours follow quantiles too."""
+STEPS = 8
+"""So many levels has a decade of a symmetric logarithmic scale."""
 ROOM = 0.05
 """Of the values' range: between them and the end of an axis."""
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -100,6 +102,31 @@ class Scale:
         if self.even:
             return LogNorm(low, high) if self.log else Normalize(low, high)
         return FuncNorm((self.position, self.value), low, high)
+
+
+class SymmetricLog(Scale):
+    """Values of both signs, spread by the logarithm of their size beyond a threshold, and evenly below it; 0 lies in the middle."""
+
+    @classmethod
+    def of(cls, values: Floats, threshold: float) -> SymmetricLog:
+        """For values of which those up to the threshold, above 0, are small; as far as the next power of ten times it."""
+        sizes = np.abs(values[np.isfinite(values)])
+        decades = max(1, int(np.ceil(np.log10(max(sizes.max(initial=0.0) / threshold, 1.0)) - 1e-9)))
+        side = threshold * np.logspace(0, decades, STEPS * decades + 1)
+        middle = np.linspace(-threshold, threshold, STEPS // 2 + 1)[1:-1]
+        return cls(np.concatenate([-side[::-1], middle, side]), log=False, even=False)
+
+    @property
+    def remark(self) -> str:
+        """What an axis adds to its name."""
+        return ", symmetric log scale"
+
+    @property
+    def ticks(self) -> Floats:
+        """The threshold times powers of ten, of many every other."""
+        side = self.levels[len(self.levels) // 2 + STEPS // 4 :: STEPS]
+        side = side[:: 1 + len(side) // 6]
+        return np.concatenate([-side[::-1], side])
 
 
 def log_ticks(low: float, high: float) -> Floats:

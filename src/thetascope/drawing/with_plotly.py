@@ -66,6 +66,8 @@ BEHIND = 2000
 """The place of bands in a legend: behind the curves that they are around."""
 HATCHES = {"/": "/", ".": ".", "x": "x", "\\": "\\", "o": "."}
 STOPS = 64
+COLORS_OF = "colours"
+"""The name of a trace that carries a bar of colours."""
 ENTRY, NARROWEST, CHARACTER = 50, 320, 7
 """Pixels of an entry of a legend that changes: beside its text, at least, and of each character."""
 
@@ -127,12 +129,15 @@ def drawn_of(picture: Picture, *, webgl: bool = True) -> DrawnPanels:
             place: dict[str, Any] = {"x": sum(across) / 2, "xanchor": "center", "y": down[1], "yanchor": "bottom"}
             place |= {"showarrow": False, "xref": "paper", "yref": "paper"}
             figure.add_annotation(text=html(panel.title), name=html(panel.name) or None, **place)
+        begin = len(figure.data)
         starts = _draw(drawn, panel, n, picture.moving.places if picture.moving else ())
         if panel.plane:
             plane_layout(figure, panel, n)
             planes[n] = panel
         elif panel.others:
             views.append(_others(drawn, panel, n, starts[0]))
+        for bar in (trace.marker.colorbar for trace in figure.data[begin:] if trace.name == COLORS_OF):
+            bar.update(y=down[1], len=min(bar.len, down[1] - down[0]))
     if planes:
         drawn.menus += [*switched(planes, _quantities(planes, webgl)), kind_menu(figure, planes)]
     if picture.moving is not None:
@@ -472,7 +477,7 @@ def _color_bar(mark: ColorBar, panel: Panel) -> list[Any]:
     bar = {"title": {"text": html(mark.label), "side": "right"}, **bar_ticks(mark.scale, below=False, above=mark.above)}
     bar |= {"len": 0.5, "y": 1.0, "yanchor": "top", "thickness": 16}
     marker = {"color": [0.0], "cmin": 0.0, "cmax": 1.0, "colorscale": color_scale(mark.color_map), "showscale": True, "colorbar": bar}
-    return [Scatter(x=[None], y=[None], mode="markers", marker=marker, showlegend=False, hoverinfo="skip", name="colours")]
+    return [Scatter(x=[None], y=[None], mode="markers", marker=marker, showlegend=False, hoverinfo="skip", name=COLORS_OF)]
 
 
 _MADE: dict[type[Mark], Callable[[Any, Panel], list[Any]]] = {

@@ -85,3 +85,14 @@ def group_paths(states: Sequence[State], knots: ArrayLike, alphas: Floats, group
             coeffs[g * size : (g + 1) * size, 2 * g + kind] = weights[kind]
             columns |= dict.fromkeys(names[kind], 2 * g + kind)
     return Points(tuple(states), coeffs, columns, buffer_groups=frozenset(range(1, 2 * count, 2)))
+
+
+def lines_to_last(states: Sequence[State], alphas: Floats, parameters: Sequence[str], buffers: Sequence[str]) -> Points:
+    """The straight lines of the whole model from each of the states to the last: point ``t · A + a`` lies at α_a of that from state t."""
+    count, size = len(states), len(alphas)
+    coeffs = np.zeros((count, size, 2, count))
+    for t in range(count - 1):
+        coeffs[t, :, :, t], coeffs[t, :, :, -1] = (1 - alphas)[:, None], alphas[:, None]
+    coeffs[-1, :, :, -1] = 1.0
+    groups = dict.fromkeys(parameters, 0) | dict.fromkeys(buffers, 1)
+    return Points(tuple(states), coeffs.reshape(count * size, 2, count), groups, buffer_groups=frozenset({1}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ class Result:
         if "experiment" not in data.attrs:
             raise ResultError("the dataset holds no thetascope result: its attrs name no experiment")
         self.data, self.path = data, path
+        self.make_state: Callable[[xr.Dataset, str], Any] | None = None
 
     @property
     def experiment(self) -> str:
@@ -143,6 +145,23 @@ class Result:
             (('data', 'alpha'), ('alpha',))
         """
         return Result(only(self.data, data))
+
+    def state(self, label: str) -> Any:
+        """A state that the result names, such as an average of checkpoints, as a `ts.State`: its ``save(path)`` writes a file.
+
+        Args:
+            label: what the result calls it, such as "chosen".
+
+        Raises:
+            ResultError: it names no such state; or it was loaded, without the model and the states that it is made of.
+        """
+        if self.make_state is None:
+            call = self.data.attrs.get("experiment")
+            raise ResultError(
+                f"this result was loaded, or is a part of one: its states are made of those of the run. Repeat the call of {call} with the "
+                "same out=, which scores nothing anew, and ask what it returns"
+            )
+        return self.make_state(self.data, label)
 
     def status_counts(self) -> dict[str, int]:
         """How many points are evaluated, not finite, missing and estimated, over all status variables."""

@@ -77,6 +77,7 @@ class Batches:
             raise ObjectiveError(f"batch_size must be a whole number of at least 1. Got {batch_size!r} instead.")
         self._data, self._device, self._dtype = data, device, inputs_dtype
         self.batch_size, self._samples, self._seed, self._whole, self._most = batch_size, samples, seed, whole, most
+        self._part, self._by_batches = (0.0, 1.0), False
         self._generators = [(g, g.get_state()) for g in _generators_of(data)]
         self._resident: list[Any] | None = None
         self._survey: Survey | None = None
@@ -89,9 +90,36 @@ class Batches:
         return other
 
     @property
+    def samples(self) -> int | None:
+        """How many rows are drawn; None where all are kept."""
+        return self._samples
+
+    @property
     def known_rows(self) -> int | None:
         """How many rows there are, where the batches are cut here; None where they are given."""
-        return len(self._data[0]) if is_pair(self._data) else len(self._data) if is_dataset(self._data) else None
+        found = len(self._data[0]) if is_pair(self._data) else len(self._data) if is_dataset(self._data) else None
+        return found if found is None or self._by_batches else len(self._of_part(range(found)))
+
+    def part(self, low: float, high: float, samples: int | None, *, by_batches: bool = False) -> Batches:
+        """The rows of a part of all, from one share to another of an order drawn once with the seed; of them so many samples, or all.
+
+        With `by_batches` whole batches are parted, as they are: where rows do not stand for themselves.
+        """
+        other = self.resampled(samples)
+        other._part, other._by_batches, other._whole_fingerprint = (low, high), by_batches, None
+        return other
+
+    def _of_part(self, rows: Any) -> Any:
+        low, high = (round(end * len(rows)) for end in self._part)
+        return rows[low:high]
+
+    def _draws(self, total: int) -> bool:
+        """Whether not all of so many rows are kept."""
+        return self._parts_rows or (self._samples is not None and self._samples < total)
+
+    @property
+    def _parts_rows(self) -> bool:
+        return self._part != (0.0, 1.0) and not self._by_batches
 
     def resample(self, samples: int | None) -> None:
         """Keep another number of rows from now on."""
@@ -210,10 +238,18 @@ class Batches:
                 generator.set_state(state)
 
     def _source(self) -> Iterable[Any]:
+        """The batches of all rows that are kept, or those of the part."""
+        if self._by_batches:
+            whole = self.part(0.0, 1.0, self._samples)
+            kept = set(self._ordered(whole.survey.count).tolist())
+            return (batch for place, batch in enumerate(whole._batches()) if place in kept)
+        return self._batches()
+
+    def _batches(self) -> Iterable[Any]:
         whole = self._data
         if is_pair(whole):
             inputs, targets = whole
-            if self._samples is not None and self._samples < len(inputs):
+            if self._draws(len(inputs)):
                 chosen = self._drawn(len(inputs)).to(inputs.device)
                 inputs, targets = inputs[chosen], targets[chosen.to(targets.device)]
             size = self.batch_size
@@ -221,9 +257,9 @@ class Batches:
             return ((inputs[i : i + size], targets[i : i + size]) for i in range(0, stop, size))
         if is_dataset(whole):
             whole = DataLoader(whole, batch_size=self.batch_size, drop_last=self._whole and len(whole) >= self.batch_size)
-        if self._most is not None:
-            whole = self._until(whole, self._most)
-        return whole if self._samples is None else self._sampled(whole)
+        if self._samples is not None or self._parts_rows:
+            whole = self._sampled(whole)
+        return whole if self._most is None else self._until(whole, self._most)
 
     @staticmethod
     def _until(batches: Iterable[Any], most: int) -> Iterator[Any]:
@@ -235,8 +271,13 @@ class Batches:
                 return
 
     def _drawn(self, total: int) -> Tensor:
-        generator = torch.Generator().manual_seed(self._seed)
-        return torch.randperm(total, generator=generator)[: self._samples].sort().values
+        drawn: Tensor = self._ordered(total)[: self._samples].sort().values
+        return drawn
+
+    def _ordered(self, total: int) -> Tensor:
+        """The places of the part among so many, in the order that is drawn."""
+        part: Tensor = self._of_part(torch.randperm(total, generator=torch.Generator().manual_seed(self._seed)))
+        return part
 
     def _sampled(self, batches: Iterable[Any]) -> Iterator[Any]:
         sizes = []
@@ -244,8 +285,8 @@ class Batches:
             size = rows_of(batch)
             if size is None:
                 raise ObjectiveError(
-                    "samples= draws rows, so all tensors of a batch must share their first dimension; these do not. "
-                    "Leave samples= out and pass fewer data"
+                    "rows are drawn, for samples= or holdout=, so all tensors of a batch must share their first dimension; these do not. "
+                    "Leave samples= out, or set holdout=None, and pass fewer data"
                 )
             sizes.append(size)
         chosen, start = self._drawn(sum(sizes)), 0

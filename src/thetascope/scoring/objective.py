@@ -350,6 +350,29 @@ class Objective:
         other.cache.statistics = self.cache.statistics
         return other
 
+    def parted(self, share: float) -> tuple[Objective, Objective] | None:
+        """The same objective on a share of its samples, drawn once with its seed, and on the rest of them.
+
+        Whole batches are parted where a batch is the sample, or where its rows are not known; None where there is only one of these.
+        Statistics that are estimated from the objective's own data are, by both, from that share.
+        """
+        survey = self.batches.survey
+        by_batches = self.fixed or survey.rows is None
+        if (survey.count if by_batches else survey.rows or 0) < 2:
+            return None
+        parts = copy.copy(self), copy.copy(self)
+        calibration, number = self.calibration, self.samples if isinstance(self.samples, int) else None
+        if self.calibration_is_own:
+            calibration = calibration.part(0.0, share, calibration.samples, by_batches=by_batches)
+        first = None if number is None else round(number * share)
+        counts = (first, None if number is None or first is None else number - first)
+        for part, ends, count in zip(parts, ((0.0, share), (share, 1.0)), counts, strict=True):
+            part.batches, part.calibration, part.cache = self.batches.part(*ends, count, by_batches=by_batches), calibration, Cache()
+            part.cache.statistics, part.cache.spectral = self.cache.statistics, self.cache.spectral
+            part.samples = count if number is not None else self.samples
+            part.chosen = None if self.chosen is None else Chosen(self.chosen.precision)
+        return parts
+
     def kept_at(self, points: PointSet, rows: Sequence[int], *, as_recorded: bool = False) -> list[Reference]:
         """What every sample scores at some points, by the oracle under the policy for buffers. Call it within the model's `running`."""
         keeping = copy.copy(self)

@@ -44,14 +44,14 @@ class EagerBackend:
         batches = self._objective.batches
         if batches.resident or len(rows) == 1 or self._calibrates:  # calibrating walks the data anyway, once a point
             for k, total in zip(rows, sums, strict=True):
-                tensors = self._point(k)
+                tensors = self.point(k)
                 for batch in batches:
                     self._add(total, tensors, batch)
                 del tensors
         else:  # batches that are loaded anew on each walk are loaded once for all points
             for batch in batches:
                 for k, total in zip(rows, sums, strict=True):
-                    self._add(total, self._point(k), batch)
+                    self._add(total, self.point(k), batch)
         return sums
 
     def _add(self, total: Sums, tensors: dict[str, Tensor], batch: Any) -> None:
@@ -61,6 +61,7 @@ class EagerBackend:
         for part in cut(batch, IMAGE_ROWS if few else None):
             total.add(self._model.evaluate(tensors, part))
 
-    def _point(self, k: int) -> dict[str, Tensor]:
+    def point(self, k: int) -> dict[str, Tensor]:
+        """The tensors that point `k` is scored with, the statistics estimated anew where the policy for buffers says so."""
         tensors, of = self.point_tensors.tensors(k), self._objective
         return recalibrated(self._model, tensors, of.calibration, of.statistics) if self._calibrates else tensors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import islice
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -11,6 +12,10 @@ from torch import Tensor
 from thetascope.geometry.points import PointSet
 from thetascope.scoring.protocols import Scorable
 from thetascope.scoring.statistics import Spectral, spectral_of
+from thetascope.state.states import READ_AT_ONCE
+
+FEW_STATES = 3
+"""A point of more states is made a few tensors at a time, so that they are not all in memory at once."""
 
 _SHARED: WeakValueDictionary[tuple[int, int, bool], PointTensors] = WeakValueDictionary()
 """By the objective, the points and whether they are scored as recorded, which each of them holds itself, so that no id is another's."""
@@ -52,12 +57,15 @@ class PointTensors:
         asked = list(self._model.space.tensors if names is None else names)
         spectral = [each for each in self._spectral if not {each.left, each.right}.isdisjoint(asked)]
         more = {name for each in spectral for name in (each.weight, each.left)} - {*asked}
-        needed = {name: points.needs(k, name) for name in (*asked, *more)}
-        read = self._read(needed)
-        for name, states in needed.items():
-            parts = {b: self._kept.get(b, {}).get(name) for b in states}
-            tensor = points.tensor(k, name, {b: read[b][name] if part is None else part for b, part in parts.items()})
-            tensors[name] = tensor.clone() if any(tensor is part for part in parts.values()) else tensor
+        every = {name: points.needs(k, name) for name in (*asked, *more)}
+        few = len({b for states in every.values() for b in states}) <= FEW_STATES
+        for start in range(0, len(every), len(every) if few else READ_AT_ONCE):
+            needed = dict(islice(every.items(), start, None if few else start + READ_AT_ONCE))
+            read = self._read(needed)
+            for name, states in needed.items():
+                parts = {b: self._kept.get(b, {}).get(name) for b in states}
+                tensor = points.tensor(k, name, {b: read[b][name] if part is None else part for b, part in parts.items()})
+                tensors[name] = tensor.clone() if any(tensor is part for part in parts.values()) else tensor
         for each in spectral:
             vectors = each.vectors(tensors[each.weight], tensors[each.left])
             tensors |= zip((each.left, each.right), vectors, strict=True)

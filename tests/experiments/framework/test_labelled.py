@@ -55,6 +55,8 @@ CALLS: dict[str, Callable[..., ts.Result]] = {
     "compare_paths": lambda o, t, **how: ts.compare_paths(o, t, alphas=5, **how),
     "compare_paths parameter": lambda o, t, **how: ts.compare_paths(o, t, level="parameter", alphas=3, parameters=2, **how),
     "layer_roles": lambda o, t, **how: ts.layer_roles(o, t, draws=2, **how),
+    "layer_rewind": lambda o, t, **how: ts.layer_rewind(o, t, states=3, **how),
+    "checkpoint_average": lambda o, t, **how: ts.checkpoint_average(o, t, greedy=True, **how),
     "surface": lambda o, t, **how: ts.surface(o, t, x=(-1, 1, 3), y=(-1, 1, 5), **how),
     "surface tolerance": lambda o, t, **how: ts.surface(o, t, x=(-0.5, 0.5, 15), y=(-0.5, 0.5, 15), tolerance=0.2, **how),
     "trajectory_plane": lambda o, t, **how: ts.trajectory_plane(o, t, x=3, y=4, **how),

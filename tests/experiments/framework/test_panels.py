@@ -37,6 +37,8 @@ CALLS: dict[str, Callable[[ts.Objective, ts.Trajectory], ts.Result]] = {
     "parameter": lambda o, t: ts.interpolate(o, t, level="parameter", alphas=5, parameters=2, **QUIET),
     "patterns": lambda o, t: ts.compare_paths(o, t, level="parameter", alphas=9, parameters=2, **QUIET),
     "roles": lambda o, t: ts.layer_roles(o, t, draws=2, **QUIET),
+    "rewind": lambda o, t: ts.layer_rewind(o, t, **QUIET),
+    "average": lambda o, t: ts.checkpoint_average(o, t, greedy=True, **QUIET),
     "atlas": lambda o, t: ts.parameter_atlas(o, t, alphas=9, **QUIET),
     "size": lambda o, t: ts.study_test_size(o, t[-1], repeats=4, **QUIET),
 }

@@ -43,6 +43,8 @@ MADE: dict[str, Callable[..., ts.Result]] = {
     "compare_paths model": lambda o, t: ts.compare_paths(o, t, alphas=3, progress=False),
     "compare_paths parameter": lambda o, t: ts.compare_paths(o, t, "parameter", alphas=9, progress=False),
     "layer_roles": lambda o, t: ts.layer_roles(o, t, draws=2, progress=False),
+    "layer_rewind": lambda o, t: ts.layer_rewind(o, t, progress=False),
+    "checkpoint_average": lambda o, t: ts.checkpoint_average(o, t, greedy=True, progress=False),
     "parameter_atlas": lambda o, t: ts.parameter_atlas(o, t, alphas=9, progress=False),
     "surface": lambda o, t: ts.surface(o, t, x=(-1, 1, 3), y=(-1, 1, 3), progress=False),
     "trajectory_plane": lambda o, t: ts.trajectory_plane(o, t, x=3, y=3, progress=False),

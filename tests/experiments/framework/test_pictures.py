@@ -98,6 +98,8 @@ KINDS = (
         one_parameter,
     ),
     Kind("layer_roles", lambda p: ts.layer_roles(p.objective, p.trajectory, draws=2, **QUIET)),
+    Kind("layer_rewind", lambda p: ts.layer_rewind(p.objective, p.trajectory, **QUIET)),
+    Kind("checkpoint_average", lambda p: ts.checkpoint_average(p.objective, p.trajectory, greedy=True, **QUIET)),
     Kind("study_epochs", lambda p: ts.study_epochs(p.training, **QUIET)),
     Kind("study_train_size", lambda p: ts.study_train_size(p.training, [5, 20], repeats=2, **QUIET)),
     Kind("study_test_size", lambda p: ts.study_test_size(p.objective, p.trajectory[-1], repeats=5, **QUIET)),
@@ -363,7 +365,13 @@ def test_names_in_options_are_text_in_both(kind: Kind, results: dict[str, ts.Res
 
 def test_every_option_is_taken_or_refused_by_one_clear_error(kind: Kind, results: dict[str, ts.Result]) -> None:
     result, is_atlas = results[kind.name], kind.name == "parameter_atlas"
-    refused = {"levels"} if is_atlas else set() if kind.name in ("surface", "trajectory_plane") else {"cmap", "levels"}
+    refused = (
+        {"levels"}
+        if is_atlas or kind.name == "layer_rewind"
+        else set()
+        if kind.name in ("surface", "trajectory_plane")
+        else {"cmap", "levels"}
+    )
     for name in refused:
         with pytest.raises(
             ResultError, match=rf'the page of "{kind.name}" takes no {name}=: it has no co.* it takes title, subtitle, size, '

@@ -233,6 +233,7 @@ def test_where_nothing_is_trainable_it_is_said() -> None:
 CALLS: dict[str, Mapping[str, Any]] = {
     "interpolate": {"level": "parameter", "parameters": 1, "alphas": 3},
     "layer_roles": {"draws": 1},
+    "layer_rewind": {"barriers": False},
     "compare_paths": {"level": "parameter", "parameters": 1, "alphas": 9},
     "parameter_atlas": {"alphas": 3},
 }
@@ -248,7 +249,7 @@ def test_the_words_go_through_every_experiment(name: str) -> None:
     recorded, call = ts.Trajectory.from_states(states(still=("stem", "body.0"))), getattr(ts, name)
     found = {word: call(objective(), recorded, layers=word, progress=False, **CALLS[name]) for word in ("blocks", "trainable")}
     assert set(found["trainable"].data["layer"].values.tolist()) == set(LAYERS[4:])
-    assert set(found["blocks"].data["layer"].values.tolist()) == set(BLOCKS if name == "layer_roles" else LAYERS)
+    assert set(found["blocks"].data["layer"].values.tolist()) == set(BLOCKS if name in ("layer_roles", "layer_rewind") else LAYERS)
     assert found["blocks"].data.attrs["options"]["layers"] == "blocks"
     with pytest.raises(StateError, match=r'the words "blocks" and "trainable"'):
         call(objective(), recorded, layers="stem", progress=False, **CALLS[name])

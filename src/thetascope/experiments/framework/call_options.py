@@ -87,6 +87,7 @@ Parameters = Annotated[Sequence[str] | Mapping[str, Sequence[Sequence[int]]] | i
 AxisOrCount = Annotated[int | tuple[float, float, int], Typed(list[float], _range_or_number)]
 Kind = Literal["linear", "quadratic"] | int
 Normalize = Annotated[Literal["filter", "layer"] | None, Typed(Literal["filter", "layer", "none"], _none_by_name)]
+States = Annotated[int | Sequence[int] | None, Typed(list[int], _number_or_values)]
 Sizes = Annotated["Sequence[int] | ArrayLike | None", Typed(list[int])]
 
 

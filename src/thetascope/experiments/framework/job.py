@@ -81,6 +81,7 @@ class Job:
                     store.add(variables, attrs)
             finally:
                 result = store.close()
+        result.make_state = source.named_state
         return result
 
     def _laid_out(self, engine: Engine) -> tuple[Store, Engine, FirstPoint]:

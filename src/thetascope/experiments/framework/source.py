@@ -12,7 +12,7 @@ from typing import Any
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from thetascope.errors import ObjectiveError
+from thetascope.errors import ObjectiveError, ResultError
 from thetascope.experiments.framework.plan import Plan
 from thetascope.experiments.framework.provenance import provenance_attrs
 from thetascope.geometry.points import StoredStates
@@ -120,6 +120,14 @@ class Source(ABC):
     def derived(self, data: xr.Dataset) -> tuple[Variables, Mapping[str, Any]]:
         """Variables and attributes that follow from the finished scores."""
         return {}, {}
+
+    def named_state(self, data: xr.Dataset, label: str) -> State:
+        """A state that the result names.
+
+        Raises:
+            ResultError: it names none.
+        """
+        raise ResultError(f'a result of "{data.attrs["experiment"]}" is of points alone: it names no state')
 
     @abstractmethod
     def plan(self, stored: xr.Dataset | None, engine: Engine) -> Plan:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from thetascope.errors import StateError, TrajectoryError, UsageError
 from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.layer_roles.fresh_values import CONSTANT, FreshValues
 from thetascope.experiments.layer_roles.initialisation import Init, Initialisation
 from thetascope.experiments.layer_roles.verdicts import roles
-from thetascope.experiments.shared.chosen_layers import block_labels
-from thetascope.experiments.shared.training_path import TrainingPath, checked_trajectory, recorded_requests
+from thetascope.experiments.shared.checked import checked_int, checked_share, two_states
+from thetascope.experiments.shared.chosen_layers import block_labels, some_layers
+from thetascope.experiments.shared.training_path import TrainingPath, recorded_requests
 from thetascope.geometry.redraws import Redraws
 from thetascope.scoring.objective import Objective
 from thetascope.state import Layer
@@ -29,12 +27,10 @@ def source(
     objective: Objective, trajectory: Trajectory, draws: int, threshold: float, seed: int, layers: Layers, init: Init | None
 ) -> PointsSource:
     """The points of each layer put back and drawn anew."""
-    draws, seed = _checked_int("draws", draws, 1), _checked_int("seed", seed, 0)
-    threshold = _checked_threshold(threshold)
-    if len(checked_trajectory(trajectory)) < 2:
-        raise TrajectoryError("layer_roles compares the first state with the last; this trajectory has 1. Record the training's end too")
-    path = TrainingPath(objective, trajectory, "linear")
-    groups = _checked_groups(path.groups(layers))
+    draws, seed = checked_int("draws", draws, 1), checked_int("seed", seed, 0)
+    threshold = checked_share("threshold", threshold, such_as=0.25)
+    path = TrainingPath(objective, two_states(trajectory, "layer_roles compares the first state with the last"), "linear")
+    groups = some_layers(path.groups(layers))
     initialisation = None if init is None else Initialisation(init, objective.model.model, objective.space, seed)
     fresh = FreshValues(objective.model.model, objective.space, path.states[0], seed, initialisation)
     drawn_from = [_drawn_from(fresh, group) for group in groups.values()]
@@ -109,26 +105,3 @@ def _drawn_from(fresh: FreshValues, group: Sequence[Layer]) -> str:
     """What the tensors of a group are drawn from; constants count where there is nothing else."""
     kinds = dict.fromkeys(source.kind for layer in group for source in fresh.sources(layer).values())
     return " and ".join(kind for kind in kinds if kind != CONSTANT) or CONSTANT
-
-
-def _checked_groups(groups: dict[str, tuple[Layer, ...]]) -> dict[str, tuple[Layer, ...]]:
-    empty = [label for label, group in groups.items() if not group]
-    if empty or not groups:
-        which = f" in {', '.join(empty)}" if empty else ""
-        raise StateError(f"layers selects no layer{which}; name at least one, or leave it out for all")
-    return groups
-
-
-def _checked_int(name: str, value: object, least: int) -> int:
-    try:
-        if not isinstance(value, bool | np.bool_) and (number := operator.index(value)) >= least:  # type: ignore[arg-type]
-            return number
-    except TypeError:
-        pass
-    raise UsageError(f"{name} must be a whole number of at least {least}. Got {value!r} instead.")
-
-
-def _checked_threshold(value: object) -> float:
-    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and 0 <= value < math.inf:
-        return float(value)
-    raise UsageError(f"threshold must be a finite share of at least 0, such as 0.25. Got {value!r} instead.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.experiments.framework.source import Variables
+from thetascope.experiments.shared.gains import gain_in_loss
 
 CRITICAL, AMBIENT, UNDECIDED = "critical", "ambient", "undecided"
 
@@ -29,19 +30,17 @@ def roles(data: Any, *, threshold: float, chance: Mapping[str, float]) -> tuple[
         chance: what is scored without looking at inputs, by the loss and "accuracy".
     """
     initial, final = (float(data["end_loss"].sel(end=end)) for end in ("initial", "final"))
-    start = min(initial, chance.get("loss", math.inf))
-    gain = start - final if math.isfinite(final) and not math.isnan(start) else math.nan
+    gained = gain_in_loss(initial, final, chance)
+    gain = gained.value
     excess, error = (np.asarray(data[f"reinit_{name}"].values, np.float64) for name in ("excess", "excess_se"))
     notes = []
-    if not (math.isfinite(gain) and gain > 0):
-        of = "the chance loss is" if start < initial else "the loss was"
-        notes.append(f"the training gained nothing that shares could be told of: {of} {start:.6g} and became {final:.6g}")
+    if not gained.positive:
+        notes.append(gained.missing(final))
     names = data["layer"].values
     losses = zip(names, data["reinit_loss"].values, strict=True)
     notes += [f'the loss with "{name}" re-initialised is {loss}' for name, loss in losses if not np.isfinite(loss)]
     share, by_loss = _judged(excess, error, gain, threshold)
-    attrs: dict[str, Any] = {"undecided": notes, "gain": gain, "gain_from": "chance" if start < initial else "initial"}
-    attrs |= {f"chance_{name}": value for name, value in chance.items()}
+    attrs: dict[str, Any] = {"undecided": notes, **gained.attrs}
     share_accuracy, by_accuracy = np.full(len(share), np.nan), [""] * len(share)
     if "reinit_accuracy" in data and "accuracy" in chance:
         best = float(data["end_accuracy"].sel(end="final"))

@@ -7,6 +7,8 @@ from typing import Any
 
 from thetascope.experiments.framework.phrases import UNKNOWN, give_or_take, number, percent, what_errors
 
+ERRORS = 2.0
+"""So many standard errors are no barrier, and no cost."""
 SHARE = 0.01
 """Of the gain, which is no barrier."""
 

@@ -8,21 +8,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from thetascope.arrays import Floats
-from thetascope.experiments.shared.barrier_words import SHARE
-from thetascope.geometry.points import PointSet
-from thetascope.scoring.objective import Objective
+from thetascope.experiments.shared.barrier_words import ERRORS, SHARE
+from thetascope.experiments.shared.gains import gain_in_loss
+
+if TYPE_CHECKING:  # pictures look at these rules too, and load no torch
+    from thetascope.geometry.points import PointSet
+    from thetascope.scoring.objective import Objective
 
 DRAWS = 200
 """Of the bootstrap."""
 RIVALS = 5
 """So many α's at most, those with the highest values, compete for the maximum in each draw."""
-ERRORS = 2.0
-"""So many standard errors are no barrier."""
 ROUNDING = 1e-6
 """Where there is no gain that a share could be taken of, so much of the ends' losses is no barrier."""
 
@@ -85,6 +86,27 @@ def barrier_error(alphas: Floats, losses: Floats, weights: Floats, seed: int = 0
         return float(found.std(ddof=1))
 
 
+def sampling_error(
+    objective: Objective, found: Barrier, alphas: Floats, ends: tuple[PointSet, Sequence[int]], path: tuple[PointSet, Sequence[int]]
+) -> float:
+    """The standard error of a barrier from the losses of the samples; nan where there is no barrier, or losses are not those of samples.
+
+    Args:
+        objective: under the experiment's policy for buffers.
+        found: the barrier.
+        alphas: ``[A]``.
+        ends: points, and which of them are the first end and the last.
+        path: points, and which of them are at `alphas`.
+    """
+    if not found.rivals or not math.isfinite(found.height):
+        return math.nan
+    at_ends, at_rivals = objective.losses_at(*ends), objective.losses_at(path[0], [path[1][place] for place in found.rivals])
+    if at_ends is None or at_rivals is None:
+        return math.nan
+    every = np.concatenate([at_ends[0].numpy(), at_rivals[0].numpy()])
+    return barrier_error(alphas[list(found.rivals)], every, at_ends[1].numpy())
+
+
 def is_barrier(height: float, error: float, gain: float, ends: Sequence[float]) -> bool | None:
     """Whether a barrier is one: more than two standard errors, where they are known, and than a share of the gain; None if it is nan."""
     if math.isnan(height):
@@ -108,12 +130,7 @@ def barrier_attrs(data: Any, objective: Objective, path: PointSet, ends: PointSe
         return {name: data.attrs[name] for name in names}
     alphas = np.asarray(data["alpha"].values, np.float64)
     found = barrier_of(alphas, np.asarray(data["loss"].values, np.float64), *losses)
-    error = math.nan
-    if found.rivals and math.isfinite(found.height):
-        at_ends, at_rivals = objective.losses_at(ends, range(2)), objective.losses_at(path, found.rivals)
-        if at_ends is not None and at_rivals is not None:
-            every = np.concatenate([at_ends[0].numpy(), at_rivals[0].numpy()])
-            error = barrier_error(alphas[list(found.rivals)], every, at_ends[1].numpy())
-    gain = min(losses[0], objective.chance.get("loss", math.inf)) - losses[1]
+    error = sampling_error(objective, found, alphas, (ends, (0, 1)), (path, range(len(alphas))))
+    gain = gain_in_loss(*losses, objective.chance).value
     said = is_barrier(found.height, error, gain, losses)
     return dict(zip(names, (found.height, error, found.at, found.over_mean, said, gain), strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from thetascope.errors import StateError
 from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.source import Variables
 from thetascope.scoring.objective import Objective
@@ -19,6 +20,19 @@ def chosen_layers(objective: Objective, layers: Layers, states: Iterable[State])
     if not is_word(layers, TRAINABLE):
         return objective.space.groups(layers)
     return objective.space.groups(layers, frozen_parameters(objective.model.model, objective.space, list(states)))
+
+
+def some_layers(groups: dict[str, tuple[Layer, ...]]) -> dict[str, tuple[Layer, ...]]:
+    """The groups, none of which is empty.
+
+    Raises:
+        StateError: one is, or there is none.
+    """
+    empty = [label for label, group in groups.items() if not group]
+    if empty or not groups:
+        which = f" in {', '.join(empty)}" if empty else ""
+        raise StateError(f"layers selects no layer{which}; name at least one, or leave it out for all")
+    return groups
 
 
 def is_word(layers: Layers, word: str) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.legends import told_apart
-from thetascope.drawing.scales import color_map_of, even_scale, is_share
+from thetascope.drawing.scales import Scale, color_map_of, even_scale, is_share
 from thetascope.drawing.spec import ColorBar, Form, Image, Mark, Panel, Parts, Picture, Rule, Ticks
 from thetascope.drawing.style import GREY, VERMILION, Bools, Ints
 from thetascope.results.status import MISSING
@@ -69,15 +69,16 @@ def _runs(labels: Sequence[str]) -> list[tuple[str, int, int]]:
 
 def rows_panel(
     data: xr.Dataset, values: Floats, status: Ints, x: Floats, label: str, *, name: str, hover: str, told: Any,
-    marks: Sequence[Mark] = (), **axes: Any,
+    marks: Sequence[Mark] = (), scale: Scale | None = None, color_map: str = "", **axes: Any,
 ) -> Panel:  # fmt: skip
     """Values ``[layer, n]`` as an image with a row a layer, between the edges `x`, with its bar of colours; other marks lie on it.
 
-    Cells whose status is not given (nan) are blank; those that were not scored, or have no finite value, are marked.
+    Cells whose status is not given (nan) are blank; those that were not scored, or have no finite value, are marked. A `scale` and a
+    `color_map` may be others than the variable has by itself.
     """
     names = data["layer"].values.astype(str).tolist()
     ticks, ends = row_names(names, data["block"].values.astype(str).tolist() if "block" in data.coords else [""] * len(names))
-    scale, color_map = even_scale(values, bounded=is_share(name, values)), color_map_of(name)
+    scale, color_map = scale or even_scale(values, bounded=is_share(name, values)), color_map or color_map_of(name)
     image = Image(
         x=x, y=np.arange(len(names) + 1, dtype=np.float64), values=values, scale=scale if len(scale.levels) else None,
         color_map=color_map, marked=_marked(values, status, told), layers=names, told=told, hover=hover,

@@ -29,7 +29,7 @@ def recorded_marks(x: Any, values: Floats, told: Sequence[str], **style: Any) ->
     if not len(values):
         return []
     said = [f"{RECORDED}: {text}" for text in told]
-    hollow: dict[str, Any] = {"dash": "", "face": "none", "size": 7, "level": 3, **style}
+    hollow: dict[str, Any] = {"dash": "", "marker": "circle", "face": "none", "size": 7, "level": 3, **style}
     line = Line(x=x, y=np.where(np.isfinite(values), values, np.nan), label=RECORDED, told=said, hover="%{y:.5g}", **hollow)
     return [line, *([] if np.isfinite(values).all() else [unbounded(x, values, f"{RECORDED}: not finite", "cross-thin")])]
 

@@ -102,9 +102,14 @@ class TrainingPath:
         """The tensors that move when everything does."""
         return self._floating(self.objective.model.space.parameters)
 
+    @property
+    def buffers(self) -> list[str]:
+        """The buffers that move with them, where the objective does not say otherwise."""
+        return self._floating(self.objective.model.space.buffers)
+
     def model_points(self, alphas: Floats) -> Points:
         """Everything moves: ``[alphas]`` points."""
-        return model_path(self.states, self.at, alphas, self.parameters, self._floating(self.objective.model.space.buffers))
+        return model_path(self.states, self.at, alphas, self.parameters, self.buffers)
 
     def layer_points(self, groups: Mapping[str, Sequence[Layer]], alphas: Floats) -> Points:
         """One group of layers at a time moves, its buffers with it: ``[groups · alphas]`` points."""
@@ -169,9 +174,7 @@ class MeasuredStates:
     @property
     def indices(self) -> list[int]:
         """Which recorded states."""
-        count = len(self.trajectory)
-        even = np.linspace(0, count - 1, min(count, MEASURED_LIMIT)).round().astype(int)
-        return sorted({*even.tolist(), *self.knots})
+        return sorted({*evenly(len(self.trajectory), MEASURED_LIMIT), *self.knots})
 
     def requests(self) -> list[AllPoints]:
         """To score them, over ``state``, as ``actual_…``."""
@@ -179,18 +182,28 @@ class MeasuredStates:
 
     def constants(self) -> dict[str, tuple[tuple[str, ...], Any]]:
         """Where in the training each of them is."""
-        known = moments_along([self.trajectory])
-        progress = [self.trajectory.progress(i) for i in self.indices]
-        return {"progress": (("state",), progress), **{name: (("state",), values[self.indices]) for name, values in known.items()}}
+        return places_of(self.trajectory, self.indices)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most so many of `count` places, evenly chosen, the first and the last among them."""
+    return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
+
+
+def places_of(trajectory: Trajectory, indices: Sequence[int]) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Where in the training recorded states are, over ``state``; steps and epochs are NaN where they are not known."""
+    known = {name: values[list(indices)] for name, values in moments_along([trajectory]).items()}
+    progress = [trajectory.progress(i) for i in indices]
+    return {"progress": (("state",), progress), **{name: (("state",), values) for name, values in known.items()}}
 
 
 def moments_along(trainings: Sequence[Trajectory]) -> dict[str, np.ndarray[Any, Any]]:
     """``step`` and ``epoch`` of all states of some trainings, one after another ``[T]``; NaN where they are not known."""
-    unknown = {name: [np.full(len(t), np.nan) if getattr(t, name) is None else getattr(t, name) for t in trainings] for name in _KNOWN}
-    return {_KNOWN[name]: np.concatenate(parts) for name, parts in unknown.items()}
-
-
-_KNOWN = {"steps": "step", "epochs": "epoch"}
+    known: dict[str, list[Any]] = {"step": [t.steps for t in trainings], "epoch": [t.epochs for t in trainings]}
+    return {
+        name: np.concatenate([np.full(len(t), np.nan) if own is None else own for t, own in zip(trainings, values, strict=True)])
+        for name, values in known.items()
+    }
 
 
 def recorded_requests(objective: Objective, states: Sequence[State], prefix: str, dim: str = "state", anchor: int = -1) -> list[AllPoints]:

@@ -1,0 +1,203 @@
+"""What is said of when each layer was finished."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from thetascope.arrays import Floats
+from thetascope.drawing.moments import short_moment
+from thetascope.experiments.framework.phrases import UNKNOWN, give_or_take, listed, number, percent, plural, what_errors
+from thetascope.experiments.framework.tables import Table, table
+from thetascope.experiments.framework.words import Words, metrics_of, samples_of, scoring_of, tails_of
+from thetascope.experiments.shared.barrier_words import ERRORS
+from thetascope.experiments.shared.layer_words import moved_together, mover
+from thetascope.experiments.shared.recorded import recorded_sentences
+
+NAMED = 6
+"""So many layers at most are named with their own moments; of more the first and the last."""
+
+
+def when(data: xr.Dataset, place: int) -> str:
+    """A state by its epoch, else by its step, else by its number."""
+    return short_moment(data, place)
+
+
+def cost(data: xr.Dataset) -> Floats:
+    """The excess ``[L, T]`` as a share of the gain; itself where the training gained nothing."""
+    excess, gain = np.asarray(data["excess"].values, np.float64), float(data.attrs["gain"])
+    return excess / gain if gain > 0 else excess
+
+
+def way_shares(data: xr.Dataset) -> Floats:
+    """Of each layer: its part of the squared distance from the first state to the last; nan where there is none."""
+    squares = np.asarray(data["distance"].values, np.float64) ** 2
+    with np.errstate(invalid="ignore"):
+        return np.asarray(squares / squares.sum(), np.float64)
+
+
+def headline(data: xr.Dataset) -> str:
+    """When the layers were finished, and since when the training is connected to its end."""
+    told = [_finished(data)]
+    if data.attrs["connected_from"] is not None:
+        place = _place(data, data.attrs["connected_from"])
+        told.append(_connected(data, place))
+    return "; ".join(told)
+
+
+def _place(data: xr.Dataset, state: int) -> int:
+    return int(np.searchsorted(data["state"].values, state))
+
+
+def _finished(data: xr.Dataset) -> str:
+    one, last = mover(data), data.sizes["state"] - 1
+    names, places = data["layer"].values.astype(str), np.array([_place(data, state) for state in data["finished"].values])
+    resolved = data["resolved"].values.astype(bool)
+    moments = [_moment(data, place, last) for place in range(last + 1)]
+    if len(names) == 1:
+        return f"{names[0]} was finished {moments[places[0]]}{_unsure(resolved)}"
+    if len(set(places)) == 1:
+        return f"all {plural(len(names), one)} were finished {moments[places[0]]}{_unsure(resolved)}"
+    groups = [(place, names[places == place].tolist(), resolved[places == place]) for place in sorted(set(places.tolist()))]
+    if len(names) > NAMED:
+        (first, early, sure), (end, late, known) = groups[0], groups[-1]
+        parts = [
+            f"{_called(early, one)} {moments[first]}{_unsure(sure)}, {_called(late, one)} {moments[end]}{_unsure(known)}",
+            f"half of all {one}s by {when(data, int(np.quantile(places, 0.5, method='higher')))}",
+        ]
+        return f"first finished was {parts[0]}; {parts[1]}" if len(early) == 1 else f"first finished were {parts[0]}; {parts[1]}"
+    told = [f"{listed(of_one)} {moments[place]}{_unsure(sure)}" for place, of_one, sure in groups]
+    return f"finished: {', '.join(told)}"
+
+
+def _moment(data: xr.Dataset, place: int, last: int) -> str:
+    if place == 0:
+        return "from the start"
+    return "only at the end" if place == last else f"after {when(data, place)}"
+
+
+def _called(names: list[str], one: str) -> str:
+    return names[0] if len(names) == 1 else plural(len(names), one)
+
+
+def _unsure(resolved: Any) -> str:
+    return "" if bool(np.all(resolved)) else " at the earliest"
+
+
+def _connected(data: xr.Dataset, place: int) -> str:
+    if place == data.sizes["state"] - 1:
+        return "no earlier state is linearly connected to the end"
+    since = "from its start" if place == 0 else f"from {when(data, place)} on"
+    return f"the training is linearly connected to its end {since}"
+
+
+def _how(data: xr.Dataset) -> str:
+    attrs, one, count = data.attrs, mover(data), data.sizes["state"]
+    chosen = f"{count} of the {attrs['states_recorded']:,}" if count < attrs["states_recorded"] else f"all {count}"
+    unknown = f" (here costs are {UNKNOWN}, so that the share alone decides)"
+    known = " of the paired difference" if np.isfinite(data["excess_se"]).any() else unknown
+    lines = (
+        f" The straight line from each state to the last was scored at {attrs['alphas'] - 2} points between its ends, all weights moving."
+        if attrs["barriers"] else ""
+    )  # fmt: skip
+    return (
+        f"Each {one} alone, {moved_together(data)}, was taken from {chosen} recorded states, all others staying final, and scored on "
+        f"{samples_of(data)}. A {one} is finished at the earliest state from which on this costs at most {percent(attrs['tolerance'])} "
+        f"of what the training gained ({number(attrs['gain'])}, from the {'chance' if attrs['gain_from'] == 'chance' else 'first'} loss "
+        f"to the final one), or {ERRORS:g} standard errors{known}.{lines}"
+        f"{scoring_of(data, 'running statistics are taken with their layers')}"
+    )  # fmt: skip
+
+
+def _shows(data: xr.Dataset) -> list[str]:
+    attrs, one, told = data.attrs, mover(data), list[str]()
+    names, shares = data["layer"].values.astype(str), cost(data)
+    excess, error = data["excess"].values, data["excess_se"].values
+    if np.isfinite(shares).any():
+        i, t = np.unravel_index(int(np.nanargmax(shares)), shares.shape)
+        of_gain = f", {percent(float(shares[i, t]))} of the gain" if attrs["gain"] > 0 else ""
+        told.append(
+            f"Most it costs to take {names[i]} from {when(data, int(t))}: the loss is {give_or_take(excess[i, t], error[i, t])} higher "
+            f"than the final {number(attrs['final_loss'])} ({what_errors(error[i, t])}){of_gain}."
+        )
+    unsure = names[~data["resolved"].values.astype(bool)].tolist()
+    if unsure:
+        told.append(
+            f"For {listed(unsure)} two standard errors are more than the tolerance: finished at the earliest, with these samples; more of "
+            "them may show it finished later."
+        )
+    late = [f"{names[i]} ({percent(float(shares[i].min()))})" for i in range(len(names)) if _is_better(data, i)]
+    if late and attrs["gain"] > 0:
+        told.append(f"Some states have a better {one} than the end, by the share of the gain in brackets: {listed(late)}.")
+    told += [_rising(data, names, shares)] if _rising(data, names, shares) else []
+    told.append(
+        f"After their {one}s were finished lie {percent(attrs['frozen_share'])} of all parameters times steps: so much freezing them could "
+        "have spared at most, if it had changed nothing else."
+    )
+    if attrs["connected_from"] is not None:
+        barriers, errors = data["barrier_to_end"].values, data["barrier_to_end_se"].values
+        if np.isfinite(barriers).any():
+            highest = int(np.nanargmax(barriers))
+            told.append(
+                f"The highest barrier to the end is {give_or_take(barriers[highest], errors[highest])}, from {when(data, highest)} "
+                f"({what_errors(errors[highest]).replace(', paired', '')})."
+            )
+    if attrs["gain"] <= 0 or not np.isfinite(attrs["gain"]):
+        told.append(f"The training gained nothing that shares could be told of: its final loss is {number(attrs['final_loss'])}.")
+    return told + recorded_sentences(data, "actual_loss") + tails_of(data)
+
+
+def _is_better(data: xr.Dataset, i: int) -> bool:
+    """Whether some state's layer makes a lower loss than the final one, by more than counts as nothing."""
+    error = np.nan_to_num(data["excess_se"].values[i])
+    return bool((data["excess"].values[i] < -np.maximum(ERRORS * error, data.attrs["least"])).any())
+
+
+def _rising(data: xr.Dataset, names: Any, shares: Floats) -> str:
+    """Layers that cost more from a later state than from the first, by two errors of each."""
+    error = np.nan_to_num(data["excess_se"].values) / (data.attrs["gain"] if data.attrs["gain"] > 0 else 1.0)
+    found = []
+    for i, name in enumerate(names):
+        later = int(np.nanargmax(shares[i])) if np.isfinite(shares[i]).any() else 0
+        if later > 0 and shares[i, later] - shares[i, 0] > ERRORS * np.hypot(error[i, later], error[i, 0]) + data.attrs["tolerance"]:
+            found.append(f"{name} ({when(data, later)}: {number(shares[i, later])}, {when(data, 0)}: {number(shares[i, 0])})")
+    what = "share of the gain" if data.attrs["gain"] > 0 else "excess loss"
+    return f"Costs do not only fall: more than from the first state it costs to take {listed(found, 4)} ({what})." if found else ""
+
+
+def _table(data: xr.Dataset) -> Table:
+    one, places = mover(data), [_place(data, state) for state in data["finished"].values]
+    first, at = data["excess"].values[:, 0], np.arange(data.sizes["layer"])
+    columns: list[Any] = [
+        data["layer"].values.astype(str),
+        [when(data, place) for place in places],
+        ["yes" if resolved else "no" for resolved in data["resolved"].values],
+        data["excess"].values[at, places],
+        data["excess_se"].values[at, places],
+        first,
+        first / data.attrs["gain"] if data.attrs["gain"] > 0 else np.full(len(first), np.nan),
+        way_shares(data),
+    ]
+    titles = [
+        one, "finished", "resolved", "excess loss there", "its standard error",
+        "excess loss of its first values", "share of the gain", "share of the squared way",
+    ]  # fmt: skip
+    for name in metrics_of(data):
+        columns.append(data[name].values[:, 0])
+        titles.append(f"{name.replace('_', ' ')} with its first values")
+    return table("When each layer was finished", titles, zip(*columns, strict=True), layer_at=0)
+
+
+WORDS = Words(
+    chapter="layers",
+    asks="When was each layer finished?",
+    headline=headline,
+    how=_how,
+    shows=_shows,
+    does_not_show="A layer is finished for the others as they became: had it been frozen there, they would have learned otherwise. What "
+    "single layers cost does not add up over layers. Other seeds of the training finish at other times, which the standard errors do "
+    "not cover: they are of the samples.",
+    table=_table,
+)
