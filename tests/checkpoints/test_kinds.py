@@ -159,9 +159,11 @@ def test_a_last_checkpoint_that_is_another_state_stays(tmp_path: Path) -> None:
 def test_the_weights_of_a_loss_beside_the_model_are_left_out(tmp_path: Path) -> None:
     lightning(tmp_path / "a.ckpt", 1, 0, 3)
     model = nn.ModuleDict({"fc": nn.Linear(2, 3), "head": nn.Linear(3, 2, bias=False)})
-    objective = ts.Objective.from_step(
-        model, [torch.zeros(4, 2)], lambda m, b: {"loss": cast(Any, m)["head"](cast(Any, m)["fc"](b)).sum(1)}
-    )
+
+    def step(model: Any, batch: Tensor) -> dict[str, Tensor]:
+        return {"loss": model["head"](model["fc"](batch)).sum(1)}
+
+    objective = ts.Objective.from_step(model, [torch.zeros(4, 2)], step)
     assert_same(objective.bind(ts.Trajectory.from_files(tmp_path / "a.ckpt")[0]), tensors(3))
     plain = ts.Trajectory.from_states([tensors(0), dict(ts.Trajectory.from_files(tmp_path / "a.ckpt")[0])])
     assert [set(state) for state in plain] == [set(tensors(0))] * 2
