@@ -16,7 +16,7 @@ SOURCE = Path(thetascope.__file__).parent
 
 # each room with the rooms that it may know; a room knows itself
 GROUND = {"errors", "arrays", "files", "progress", "quantities", "_version"}
-STATES = GROUND | {"state", "recording", "trajectory"}
+STATES = GROUND | {"state", "recording", "checkpoints", "trajectory"}
 SCORES = STATES | {"geometry", "scoring"}
 ALLOWED = {
     "errors": set[str](),
@@ -28,7 +28,8 @@ ALLOWED = {
     "specification": {"errors"},
     "state": GROUND,
     "recording": GROUND | {"state"},
-    "trajectory": GROUND | {"state", "recording"},
+    "checkpoints": GROUND | {"state", "recording"},
+    "trajectory": GROUND | {"state", "recording", "checkpoints"},
     "geometry": GROUND | {"state"},
     "scoring": GROUND | {"state", "geometry"},
     "training": GROUND | {"scoring"},

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from tests.recording.tiny import Tiny
 from thetascope.errors import StateError
 from thetascope.state import ROOT_LAYER, ParameterSpace, State, TensorSpec, digest_of, unwrapped
-from thetascope.state.names import PREFIXES, fitted_names
+from thetascope.state.names import PREFIXES, fit
 from thetascope.state.space import SHOWN
 from thetascope.testing.models import CASES, Case, ResNetBlock, TiedEmbedding, case
 
@@ -484,12 +484,12 @@ names = st.lists(st.sampled_from(["weight", "net.weight", "net.bias", "head.scal
 def test_wrapped_names_are_mapped_to_those_of_the_space(names: list[str], prefixes: list[str], compiled: bool) -> None:
     space = ParameterSpace.of_tensors({name: torch.zeros(1) for name in names})
     present = {"".join(prefixes) + (name.replace("net.", "net._orig_mod.") if compiled else name): name for name in names}
-    found = fitted_names(ParameterSpace.of_tensors({name: torch.zeros(1) for name in present}).tensors, space)
+    found = fit(ParameterSpace.of_tensors({name: torch.zeros(1) for name in present}).tensors, space).names
     assert found == {name: old for old, name in present.items()}
 
 
 def test_names_are_left_alone_where_leaving_out_does_not_help() -> None:
     space = ParameterSpace.of_tensors({"module.a": torch.zeros(1), "b": torch.zeros(1)})
-    assert fitted_names(space.tensors, space) == {"module.a": "module.a", "b": "b"}
+    assert fit(space.tensors, space).names == {"module.a": "module.a", "b": "b"}
     other = ParameterSpace.of_tensors({"module.x": torch.zeros(1)})
-    assert fitted_names(other.tensors, space) == {"module.x": "module.x"}
+    assert fit(other.tensors, space).names == {"module.x": "module.x"}

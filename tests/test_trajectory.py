@@ -59,18 +59,19 @@ def test_a_run_directory_opens(tmp_path: Path) -> None:
     assert trajectory[1].metrics == {"loss": 1}
 
 
-def test_epochs_count_states_unless_all_are_recorded(tmp_path: Path) -> None:
+def test_epochs_are_known_only_where_all_are_recorded(tmp_path: Path) -> None:
     with Recorder(tmp_path, filled(0)) as recorder:
         recorder.record(step=5)
         recorder.record(step=9, epoch=3)
-    assert Trajectory(tmp_path).epochs == [0.0, 1.0, 2.0]
+    assert Trajectory(tmp_path).epochs is None
+    assert Trajectory(tmp_path).steps == [0, 5, 9]
 
 
 def test_the_representation_says_what_there_is(tmp_path: Path) -> None:
     assert repr(at_steps(0, 10)).splitlines() == [
         "Trajectory: 2 states from memory",
         "  steps    0, 10",
-        "  epochs   0, 1",
+        "  epochs   not known",
         "  metrics  none recorded",
         "  tensors  2, 4 values",
     ]
@@ -133,9 +134,10 @@ def test_states_are_kept_not_copied() -> None:
     assert Trajectory.from_states([given_tensors])[0]["weight"].data_ptr() == given_tensors["weight"].data_ptr()
 
 
-def test_states_get_numbers_steps_and_epochs() -> None:
+def test_states_have_the_steps_and_epochs_that_are_given() -> None:
     plain = Trajectory.from_states([tensors(0), tensors(1)])
-    assert (plain.steps, plain.epochs) == ([0, 1], [0.0, 1.0])
+    assert (plain.steps, plain.epochs, plain.clock) == (None, None, "state")
+    assert [plain.called(i) for i in (0, 1, -1)] == ["state 0", "state 1", "state 1"]
     given_steps = Trajectory.from_states([tensors(0), tensors(1)], steps=[0, 50], epochs=[0, 0.5])
     assert (given_steps.steps, given_steps.epochs) == ([0, 50], [0.0, 0.5])
     assert [state.step for state in given_steps] == [0, 50]
@@ -163,8 +165,39 @@ def test_epochs_can_be_given_to_states_of_another_trajectory() -> None:
     assert again.steps == [0, 10]
 
 
-def test_a_state_without_a_step_makes_all_steps_count_states() -> None:
-    assert Trajectory.from_states([State.of(tensors(0), step=7), State.of(tensors(1))]).steps == [0, 1]
+def test_where_one_step_is_not_known_none_is() -> None:
+    assert Trajectory.from_states([State.of(tensors(0), step=7), State.of(tensors(1))]).steps is None
+
+
+def test_without_steps_the_middle_is_the_middle_state() -> None:
+    trajectory = Trajectory.from_states([tensors(i) for i in range(5)])
+    assert [trajectory.progress(i) for i in range(5)] == [0, 0.25, 0.5, 0.75, 1]
+    assert trajectory.index_at(0.5) == 2
+
+
+def test_epochs_are_the_clock_where_they_alone_are_known() -> None:
+    trajectory = Trajectory.from_states([tensors(i) for i in range(3)], epochs=[0, 0.5, 10])
+    assert (trajectory.clock, trajectory.progress(1), trajectory.index_at(0.5)) == ("epoch", 0.05, 1)
+    assert trajectory.called(1) == "epoch 0.5"
+    even = Trajectory.from_states([tensors(i) for i in range(3)], epochs=[0, 0, 10])
+    assert (even.clock, even.progress(1)) == ("state", 0.5)
+
+
+def test_epochs_may_not_fall() -> None:
+    with pytest.raises(TrajectoryError, match="epochs may not fall from state to state; 2 follows 10"):
+        Trajectory.from_states([tensors(0), tensors(1)], epochs=[10, 2])
+
+
+@pytest.mark.parametrize("value", ["three", float("nan"), float("inf"), None, 2**60])
+@pytest.mark.parametrize("name", ["steps", "epochs"])
+def test_steps_and_epochs_are_numbers(name: str, value: object) -> None:
+    with pytest.raises(TrajectoryError, match=f"{name} are finite numbers, one a state"):
+        Trajectory.from_states([tensors(0)], **{name: [value]})  # type: ignore[arg-type]
+
+
+def test_steps_are_whole() -> None:
+    with pytest.raises(TrajectoryError, match=r"steps are whole numbers\. Got 0\.5 instead"):
+        Trajectory.from_states([tensors(0)], steps=[0.5])  # type: ignore[list-item]
 
 
 def test_there_must_be_a_state() -> None:
@@ -176,7 +209,7 @@ def test_there_must_be_a_state() -> None:
 
 @pytest.mark.parametrize("steps", [(0, 2, 1), (0, 1, 1)])
 def test_steps_must_rise(steps: tuple[int, ...]) -> None:
-    with pytest.raises(TrajectoryError, match=r"steps must rise from state to state; 1 follows \d in \[0, "):
+    with pytest.raises(TrajectoryError, match=r"steps must rise from state to state; 1 follows \d in 0, "):
         at_steps(*steps)
 
 
@@ -262,17 +295,12 @@ def save(folder: Path, *names: str) -> list[Path]:
     return files
 
 
-def test_names_that_differ_in_numbers_come_in_natural_order(tmp_path: Path) -> None:
+def test_a_list_of_files_keeps_its_order_whatever_their_names(tmp_path: Path) -> None:
     files = save(tmp_path, "e10.pt", "e2.pt", "e1.pt")
     trajectory = Trajectory.from_files(files)
-    assert [state.label for state in trajectory] == ['"e1.pt"', '"e2.pt"', '"e10.pt"']
-    assert marks(trajectory) == [2, 1, 0]
-    assert trajectory.steps == [0, 1, 2]
-
-
-def test_numbers_in_folders_count_first(tmp_path: Path) -> None:
-    files = save(tmp_path, "run10/e1.pt", "run9/e2.pt", "run9/e1.pt")
-    assert marks(Trajectory.from_files(files)) == [2, 1, 0]
+    assert [state.label for state in trajectory] == ['"e10.pt"', '"e2.pt"', '"e1.pt"']
+    assert marks(trajectory) == [0, 1, 2]
+    assert trajectory.steps is None
 
 
 def test_a_list_of_other_names_keeps_its_order(tmp_path: Path) -> None:
@@ -293,23 +321,19 @@ def test_one_file_is_a_trajectory_of_one_state(tmp_path: Path) -> None:
 
 def test_a_folder_without_checkpoints_says_what_is_looked_for(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no checkpoint")
-    with pytest.raises(TrajectoryError, match=r"holds no checkpoint files \(\.safetensors, \.pt"):
+    with pytest.raises(TrajectoryError, match=r"holds no checkpoint files; looked for folders of checkpoints .*\(\.safetensors, \.pt"):
         Trajectory.from_files(tmp_path)
 
 
-def test_steps_belong_to_files_in_the_given_order_and_then_sort_them(tmp_path: Path) -> None:
+def test_steps_and_epochs_belong_to_files_in_the_given_order(tmp_path: Path) -> None:
     files = save(tmp_path, "e10.pt", "e2.pt", "e1.pt")
-    trajectory = Trajectory.from_files(files, steps=[100, 300, 200], epochs=[1, 3, 2])
-    assert trajectory.steps == [100, 200, 300]
-    assert trajectory.epochs == [1, 2, 3]
-    assert marks(trajectory) == [0, 2, 1]
-
-
-def test_epochs_follow_their_files_into_natural_order(tmp_path: Path) -> None:
-    files = save(tmp_path, "e10.pt", "e2.pt")
-    trajectory = Trajectory.from_files(files, epochs=[10, 2])
-    assert trajectory.epochs == [2, 10]
-    assert marks(trajectory) == [1, 0]
+    trajectory = Trajectory.from_files(files, steps=[100, 200, 300], epochs=[0.5, 2, 3])
+    assert (trajectory.steps, trajectory.epochs) == ([100, 200, 300], [0.5, 2, 3])
+    assert marks(trajectory) == [0, 1, 2]
+    with pytest.raises(TrajectoryError, match="steps must rise from state to state; 200 follows 300"):
+        Trajectory.from_files(files, steps=[100, 300, 200])
+    with pytest.raises(TrajectoryError, match="epochs may not fall from state to state; 2 follows 3"):
+        Trajectory.from_files(files, epochs=[1, 3, 2])
 
 
 @pytest.mark.parametrize("name", ["steps", "epochs"])

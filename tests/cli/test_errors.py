@@ -45,7 +45,7 @@ def fails_late():
         ([*FILES, "--objective", "no.such:objective"], 2, 'there is no module "no.such"; write "file.py:function" for a file'),
         ([*FILES, "nonsense", *SPECIFIED], 2, '"nonsense" is neither a file nor an experiment; the experiments are: interpolate, '),
         (["nowhere", *SPECIFIED], 1, '"nowhere" does not exist; a run directory is made by ts.Recorder'),
-        (["mine.py", *SPECIFIED], 1, '"mine.py" ends in ".py"; expected a checkpoint file: .safetensors'),
+        (["mine.py", *SPECIFIED], 1, '"mine.py" is no file of torch.save or safetensors; save the model'),
         ([".", *SPECIFIED], 1, "is not a run directory: it holds no run.json"),
         (["e9.safetensors", *SPECIFIED], 1, '"e9.safetensors" does not exist'),
         (FILES, 2, "such as objective.py:objective; thetascope init writes one; thetascope examine --help"),

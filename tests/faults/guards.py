@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 WITHOUT = "THETASCOPE_WITHOUT"
-USERS = ("thetascope.recording.recorder", "thetascope.recording.checkpoints", "thetascope.results.store", "thetascope.scoring.determinism")
+USERS = ("thetascope.recording.recorder", "thetascope.checkpoints.formats", "thetascope.results.store", "thetascope.scoring.determinism")
 """What uses the functions that are exchanged, loaded before one is: what is exchanged in one place only stays as it is in the others."""
 
 
@@ -135,7 +135,7 @@ def _without_arrays(values: Any) -> Any:
 
 RUNS, STORED, STORE = "thetascope.recording.run_directory", "thetascope.results.stored", "thetascope.results.store"
 FOLDER, SEAL, LOG = "thetascope.results.atomic_folder", "thetascope.results.seal:Seal", "thetascope.recording.log"
-FILES, CHECKPOINTS, RECORDER = "thetascope.files", "thetascope.recording.checkpoints", "thetascope.recording.recorder"
+FILES, CHECKPOINTS, RECORDER = "thetascope.files", "thetascope.checkpoints.weights_only", "thetascope.recording.recorder"
 
 GUARDS = {
     "a result that was being replaced comes back": Guard(
@@ -211,7 +211,22 @@ GUARDS = {
         "test_strangers.py::test_checkpoints_that_promise_more_than_they_hold", unlike(CHECKPOINTS, "_check_zip")
     ),
     "expanded and sparse tensors": Guard(
-        "test_strangers.py::test_checkpoints_that_promise_more_than_they_hold", unlike(CHECKPOINTS, "_check_tensors")
+        "test_strangers.py::test_checkpoints_that_promise_more_than_they_hold", unlike("thetascope.checkpoints.contents", "check_tensors")
+    ),
+    "bytearrays of a number": Guard(
+        "test_checkpoint_kinds.py::test_a_bytearray_of_a_number_is_not_made",
+        unlike(CHECKPOINTS, "_has_bytearray", lambda _: lambda _pickle: False),
+    ),
+    "links that lead out of a checkpoint's folder": Guard(
+        "test_checkpoint_kinds.py::test_links_that_lead_out_of_a_folder", unlike("thetascope.checkpoints.opened", "check_inside")
+    ),
+    "what metadata of parts may build": Guard(
+        "test_checkpoint_kinds.py::test_metadata_that_call",
+        lambda: setattr(import_module("thetascope.checkpoints.distributed"), "_MetadataUnpickler", import_module("pickle").Unpickler),
+    ),
+    "parts that make a tensor whole": Guard(
+        "test_checkpoint_kinds.py::test_metadata_that_lie",
+        unlike("thetascope.checkpoints.distributed", "_covers", lambda _: lambda *_: True),
     ),
     "a result's size before it is read": Guard(
         "test_strangers.py::test_a_result_that_promises_more_than_it_holds", unlike(STORED, "_check_size")

@@ -6,10 +6,12 @@ Each reader returns what stands there or raises an error of ours; anything else 
 from __future__ import annotations
 
 import gzip
+import json
 import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -66,6 +68,39 @@ def _checkpoint(kind: str) -> Callable[[Path], Reader]:
         return Reader(path.read_bytes(), check)
 
     return made
+
+
+def _of_parts(name: str) -> Callable[[Path], Reader]:
+    """A file that says what lies beside it: an index of shards, metadata of torch.distributed.checkpoint, an adapter's configuration."""
+
+    def made(folder: Path) -> Reader:
+        if name == ".metadata":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                import_module("torch.distributed.checkpoint").save(dict(TENSORS), checkpoint_id=folder, no_dist=True)
+        else:
+            (folder / WEIGHTS[name]).write_bytes(save(TENSORS))
+            (folder / name).write_text(json.dumps(SAID[name]))
+
+        def check(content: bytes) -> None:
+            (folder / name).write_bytes(content)
+            our_error_or(lambda: dict(ts.Trajectory.from_files(folder, base=TENSORS)[0]))
+
+        return Reader((folder / name).read_bytes(), check)
+
+    return made
+
+
+SAID: dict[str, Any] = {
+    "model.safetensors.index.json": {"weight_map": {"a": "part.safetensors", "b": "part.safetensors"}},
+    "adapter_config.json": {"peft_type": "LORA"},
+    "trainer_state.json": {"global_step": 3, "epoch": 1.5, "log_history": [{"step": 3, "loss": 0.5}]},
+}
+WEIGHTS = {
+    "model.safetensors.index.json": "part.safetensors",
+    "adapter_config.json": "adapter_model.safetensors",
+    "trainer_state.json": "model.safetensors",
+}
 
 
 def _run(name: str) -> Callable[[Path], Reader]:
@@ -151,6 +186,10 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "safetensors": _checkpoint("safetensors"),
     "zipped checkpoint": _checkpoint("zip"),
     "legacy checkpoint": _checkpoint("legacy"),
+    "index of shards": _of_parts("model.safetensors.index.json"),
+    "metadata of parts": _of_parts(".metadata"),
+    "adapter's configuration": _of_parts("adapter_config.json"),
+    "trainer's state": _of_parts("trainer_state.json"),
     "log.jsonl": _run("log.jsonl"),
     "run.json": _run("run.json"),
     "zarr.json": _result,

@@ -106,8 +106,9 @@ def test_a_small_disk_that_fills_up(small_disk: Path, tmp_path: Path) -> None:
             recorder.record(step=4000)
         recorder.record(step=5000)
     trajectory = ts.Trajectory(small_disk / "run")
-    assert trajectory.steps[: len(before)] == before
-    assert trajectory.steps[-1] == 5000
+    assert before
+    assert (trajectory.steps or [])[: len(before)] == before
+    assert (trajectory.steps or [])[-1] == 5000
     assert all(state.digest() for state in trajectory)
 
     (small_disk / "filling").write_bytes(b"")

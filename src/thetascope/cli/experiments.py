@@ -78,7 +78,8 @@ def carry_out(experiment: Declaration, run: Sequence[Path] | None, **given: Any)
     training = trained_by(given["training"]) if experiment.trains else None
     call = Call(experiment, {n: options[n].typed.read(given[n], trajectory) for n in options if given.get(n) is not None})
     objective = scored_by(given["objective"]) if "objective" in given else None
-    key, home = call.key_with(chosen), home_of(run or [Path()])
+    key = call.key_with(chosen)
+    home = Path() if not run else run[0] if experiment.trains else home_of(run)
     place = output.out or place_of(home, key)
     job = call.job(objective, trajectory, training, chosen, out=place, **output.how)
     if output.dry_run:

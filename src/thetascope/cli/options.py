@@ -16,7 +16,7 @@ FLAG: dict[str, Any] = {"negative": (), "show_default": False}
 """For options that are off without being named."""
 
 RESULT, PICTURE, FILES = Group("Result", sort_key=10), Group("Picture", sort_key=15), Group("Checkpoint files", sort_key=20)
-Run = Annotated[list[Path], Parameter(help="A run directory, or checkpoint files in the order of the training.")]
+Run = Annotated[list[Path], Parameter(help="A run directory, a folder of checkpoints, or checkpoint files in the order of the training.")]
 ObjectiveSpec = Annotated[
     list[str],
     Parameter(
@@ -40,20 +40,39 @@ DryRun = Annotated[bool, Parameter(help="Say what would be scored, how long it t
 class Checkpoints:
     """How checkpoint files are read."""
 
-    key: Annotated[str | None, Parameter(help="Where in them the state dict lies.")] = None
+    steps: Annotated[
+        list[int] | None,
+        Parameter(help="Their steps in the training (default: as files or names say).", consume_multiple=True, negative=()),
+    ] = None
+    epochs: Annotated[
+        list[float] | None,
+        Parameter(help="Their epochs, which may be fractions (default: as --steps).", consume_multiple=True, negative=()),
+    ] = None
+    key: Annotated[str | None, Parameter(help="Where in them the state dict lies, nested with dots.")] = None
     prefix: Annotated[str | None, Parameter(help="Take only names that start so, and leave it out.")] = None
+    ignore: Annotated[
+        list[str] | None, Parameter(help="Names or globs of tensors that are left out.", consume_multiple=True, negative=())
+    ] = None
+    base: Annotated[Path | None, Parameter(help="The base model of adapters, or of files that hold only what was trained.")] = None
     allow: Annotated[
         list[str] | None,
         Parameter(help="Classes that weights-only loading may build.", consume_multiple=True, negative=()),
     ] = None
 
     def trajectory(self, run: Sequence[Path]) -> ts.Trajectory:
-        """The run directory's states, or those of the files."""
+        """The run directory's states, or those of the checkpoints."""
         import thetascope as ts
+        from thetascope.errors import UsageError
 
-        if len(run) == 1 and (run[0].is_dir() or not (run[0].exists() or run[0].suffix)):
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if len(run) == 1 and is_run(run[0]):
+            if given:
+                raise UsageError(f'--{next(iter(given))} is for checkpoint files; "{run[0]}" is a run directory, which says that itself')
             return ts.Trajectory(run[0])
-        return ts.Trajectory.from_files(run, key=self.key, prefix=self.prefix, allow=self.allow or ())
+        runs = [path for path in run if is_run(path)]
+        if runs:
+            raise UsageError(f'"{runs[0]}" is a run directory, not a checkpoint; name it alone')
+        return ts.Trajectory.from_files(run, **given)
 
 
 @Parameter(name="*", group=RESULT)
@@ -184,6 +203,14 @@ def trained_by(specification: str) -> ts.Training:
     return training
 
 
+def is_run(path: Path) -> bool:
+    """Whether a path is a run directory, or may be meant as one: what is not there is told so by whoever opens it."""
+    return (path / "run.json").is_file() or not (path.exists() or path.suffix)
+
+
 def home_of(run: Sequence[Path]) -> Path:
-    """The folder that results and figures go to: the run directory, or the one of the checkpoints."""
-    return run[0] if run[0].is_dir() else run[0].parent
+    """The folder that results and figures go to: the run directory, or for checkpoints the working folder, never theirs.
+
+    Trainers delete old checkpoints, and what lies beside them.
+    """
+    return run[0] if is_run(run[0]) else Path()

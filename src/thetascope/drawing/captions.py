@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from thetascope.drawing.moments import is_known, moment_of
 from thetascope.quantities import HEAVY
 
 NAMES = 4
@@ -13,8 +14,15 @@ NAMES = 4
 
 def knots_note(attrs: Mapping[str, Any]) -> str:
     """Through which states a path goes, and on how many samples it was scored."""
-    knots = ", ".join(f"{knot['step']:,}" for knot in attrs["knots"])
-    return f"knots at steps {knots}; {attrs['samples_scored']:,} samples"
+    return f"{knots_at(attrs['knots'])}; {attrs['samples_scored']:,} samples"
+
+
+def knots_at(knots: Sequence[Mapping[str, Any]]) -> str:
+    """The states that a path passes through, by their steps, or as far as they are known."""
+    if all(is_known(knot["step"]) for knot in knots):
+        steps = ", ".join(f"{knot['step']:,}" for knot in knots)
+        return f"knots at steps {steps}"
+    return f"knots at {', '.join(moment_of(knot) for knot in knots)}"
 
 
 def scored_notes(attrs: Mapping[str, Any], moving: str = "running statistics move along the path", held: str = "last state") -> list[str]:

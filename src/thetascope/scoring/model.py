@@ -20,7 +20,7 @@ from thetascope.scoring.scores import Column, column
 from thetascope.scoring.sharded import check_whole
 from thetascope.scoring.untouched import forgetting, untouched
 from thetascope.state import READ_AT_ONCE, ParameterSpace, State, unwrapped
-from thetascope.state.names import fitted_names
+from thetascope.state.names import fit
 
 
 class _Stepper(nn.Module):
@@ -98,18 +98,18 @@ class BoundModel:
         return self.dtype if self.dtype is not None and own.is_floating_point else own
 
     def bind(self, state: Mapping[str, Tensor]) -> State:
-        """`state` under the model's names, ties resolved, wrappers' prefixes left out.
+        """`state` under the model's names, ties resolved, wrappers' prefixes left out; counters that it lacks are the model's.
 
         Raises:
             StateError: it does not fit the model (every difference is listed), or two names of one tied tensor
                 hold different values.
         """
         given = State.of(state)
-        names = fitted_names(given.specs, self.space)
-        difference = self.space.compare({new: given.specs[old] for new, old in names.items()})
-        if difference:
+        fitted = fit(given.specs, self.space)
+        names = fitted.names
+        if fitted.difference:
             raise StateError(
-                f"{given.label} does not fit the model: it {difference.describe()}. {difference.guess}Pass a state of this "
+                f"{given.label} does not fit the model: it {fitted.difference.describe()}. {fitted.difference.guess}Pass a state of this "
                 "model, or an objective of the model that the state is of"
             )
         self._check_ties(given, names)
@@ -118,7 +118,12 @@ class BoundModel:
             if alias in names:
                 canonical.setdefault(name, names[alias])
                 del canonical[alias]
-        return given.renamed({name: canonical[name] for name in self.space.tensors}, self.space.tensors)
+        bound = given.renamed({name: canonical[name] for name in self.space.tensors if name in canonical}, self.space.tensors)
+        if not fitted.lacking:
+            return bound
+        present = named_tensors(self.model)  # counters that the state lacks: no pass in evaluation mode needs them
+        own = {name: present[name].detach().clone() for name in fitted.lacking}
+        return bound.completed(own, list(self.space.tensors), self.space.tensors)
 
     def _check_ties(self, state: State, names: Mapping[str, str]) -> None:
         first: dict[str, str] = {}

@@ -197,17 +197,17 @@ class ParameterSpace:
         """The label of the block that a layer lies in."""
         return next((module for module in with_parents(layer) if module in self.repeated), layer)
 
-    def compare(self, other: Mapping[str, TensorSpec]) -> SpaceDifference:
+    def compare(self, other: Mapping[str, TensorSpec], optional: Collection[str] = ()) -> SpaceDifference:
         """List every way in which `other` differs from this space.
 
         Two floating dtypes are no difference (a half-precision checkpoint of the same model fits); a floating
-        one where an integer is expected is. A name that this space knows as tied may be left out.
+        one where an integer is expected is. A name that this space knows as tied may be left out, and so may those in `optional`.
         """
         aliases = set(self.ties)
         groups: dict[str, set[str]] = {name: {name} for name in self.tensors}
         for alias, name in self.ties.items():
             groups[name].add(alias)
-        missing = [n for n, names in groups.items() if not names & other.keys()]
+        missing = [n for n, names in groups.items() if n not in optional and not names & other.keys()]
         unexpected = [n for n in other if n not in self.tensors and n not in aliases]
         unequal = []
         for name, spec in other.items():

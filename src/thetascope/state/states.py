@@ -72,6 +72,25 @@ class Renamed:
         return self._source.piece(self._names[name], start, stop)
 
 
+class Completed:
+    """Another source's tensors, and some that it lacks."""
+
+    def __init__(self, source: TensorSource, more: Mapping[str, Tensor], order: Sequence[str], kinds: Mapping[str, TensorSpec]) -> None:
+        self._source, self._more = source, _Held(more)
+        both = {**source.specs, **{name: TensorSpec(s.shape, s.dtype, kinds[name].kind) for name, s in self._more.specs.items()}}
+        self.specs: Mapping[str, TensorSpec] = {name: both[name] for name in order}
+
+    def read(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """Read the tensors `names`, each from where it lies."""
+        own = [name for name in names if name not in self._more.specs]
+        found = (self._source.read(own) if own else {}) | self._more.read([name for name in names if name in self._more.specs])
+        return {name: found[name] for name in names}
+
+    def piece(self, name: str, start: int, stop: int) -> Tensor:
+        """Some values of one tensor."""
+        return (self._more if name in self._more.specs else self._source).piece(name, start, stop)
+
+
 class State(Mapping[str, Tensor]):
     """Named tensors of a model at one moment of its training, read when they are asked for.
 
@@ -147,6 +166,18 @@ class State(Mapping[str, Tensor]):
             epoch=self.epoch,
             metrics=self.metrics,
             expected_digest=self._expected_digest if unchanged else None,
+            verify=self._verified,
+            run=self.run,
+        )
+
+    def completed(self, more: Mapping[str, Tensor], order: Sequence[str], kinds: Mapping[str, TensorSpec]) -> State:
+        """The same state with more tensors, of those kinds and in that order of names."""
+        return State(
+            Completed(self._source, more, order, kinds),
+            label=self.label,
+            step=self.step,
+            epoch=self.epoch,
+            metrics=self.metrics,
             verify=self._verified,
             run=self.run,
         )

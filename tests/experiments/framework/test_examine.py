@@ -110,8 +110,8 @@ def test_another_state_of_a_run_has_a_place_of_its_own(tmp_path: Path) -> None:
     whole, last, other = around(trajectory), around(trajectory[-1]), around(trajectory[1])
     assert whole.path == last.path
     assert other.path is not None
-    assert other.path.name.endswith(f"-center={trajectory.steps[1]}")
+    assert other.path.name.endswith(f"-center={(trajectory.steps or [])[1]}")
     assert other.data.attrs["key"] == other.path.name
-    assert other.data.attrs["options"]["center"] == trajectory.steps[1]
+    assert other.data.attrs["options"]["center"] == (trajectory.steps or [])[1]
     report = ts.write_report(tmp_path / "run").read_text(encoding="utf-8")
-    assert f"--center {trajectory.steps[1]} --x -1 1 2 --y -1 1 3" in report
+    assert f"--center {(trajectory.steps or [])[1]} --x -1 1 2 --y -1 1 3" in report

@@ -121,7 +121,7 @@ def test_several_trainings_share_the_plane_of_all_their_states() -> None:
     axes = axes * np.where(axes @ (rows[0] - first[-1]) < 0, -1, 1)[:, None]
     np.testing.assert_allclose(np.stack([data["path_x"], data["path_y"]], axis=1), (rows - first[-1]) @ axes.T, atol=1e-9)
     assert data["training"].values.tolist() == [0] * 6 + [1] * 5
-    assert data["step"].values.tolist() == [*range(6), *range(5)]
+    assert np.isnan(data["step"].values).all()  # nothing says at which steps they were
     assert data.attrs["trainings"][1]["states"] == 5
 
 

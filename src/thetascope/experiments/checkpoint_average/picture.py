@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.drawing.captions import scored_notes
+from thetascope.drawing.moments import called_by, moments_of
 from thetascope.drawing.scales import around
 from thetascope.drawing.spec import INK, Edge, Form, Line, Mark, Panel, Parts, Picture, Rule
 from thetascope.drawing.style import BLUE, GREY, VERMILION, check_holds, quantities, wants_log
@@ -58,11 +59,19 @@ def _notes(data: xr.Dataset) -> list[str]:
 
 def _states(data: xr.Dataset, name: str, label: str) -> Panel:
     """The states over the training, and each window from its first state to its last, at its value."""
-    by_epoch = "epoch" in data and np.isfinite(data["epoch"].values).all()
-    x = np.asarray(data["epoch" if by_epoch else "step"].values, np.float64)
+    time, numbers = called_by(data)
+    x = np.asarray(numbers, np.float64)
     values, recorded = np.asarray(data[f"actual_{name}"].values, np.float64), recorded_of(data, name)
-    moments = [f"step {int(step):,}" for step in data["step"].values]
-    style: dict[str, Any] = {"color": GREY, "marker": "circle", "size": 3.5, "width": 1.2, "told": moments, "hover": "%{y:.5g}"}
+    moments, dash = moments_of(data, ""), "" if time == "state" else "solid"  # states of no known order are joined by nothing
+    style: dict[str, Any] = {
+        "color": GREY,
+        "marker": "circle",
+        "size": 3.5,
+        "width": 1.2,
+        "dash": dash,
+        "told": moments,
+        "hover": "%{y:.5g}",
+    }
     marks: list[Mark] = [Line(x=x, y=values, label="recorded states", **style)]
     marks += recorded_marks(x, recorded, moments, color=GREY)
     weights, kinds = data["weight"].values, data["kind"].values.astype(str)
@@ -80,9 +89,7 @@ def _states(data: xr.Dataset, name: str, label: str) -> Panel:
     log = name == "loss" and wants_log(shown)
     axes: dict[str, Any] = {"x_range": (float(x[since] - room), float(x[-1] + room))}
     axes |= {"y_range": around(shown, log=log)} if len(shown) else {}
-    return Panel(
-        name=name, marks=marks, x_label="epoch" if by_epoch else "step", y_label=label, y_log=log, title="over the training", **axes
-    )
+    return Panel(name=name, marks=marks, x_label=time, y_label=label, y_log=log, title="over the training", **axes)
 
 
 def _differences(data: xr.Dataset, name: str, label: str) -> Panel:

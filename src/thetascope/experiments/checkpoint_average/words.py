@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from thetascope.drawing.moments import short_moment
 from thetascope.experiments.framework.phrases import give_or_take, listed, number, plural, what_errors
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, scoring_of, tails_of
@@ -32,10 +33,8 @@ def name_of(data: xr.Dataset, label: str) -> str:
 
 
 def when(data: xr.Dataset) -> str:
-    """The best single state, by its epoch or step."""
-    place = int(np.flatnonzero(data["state"].values == data.attrs["best"])[0])
-    epoch = float(data["epoch"].values[place]) if "epoch" in data else np.nan
-    return f"epoch {epoch:g}" if np.isfinite(epoch) else f"step {int(data['step'].values[place]):,}"
+    """The best single state, by its epoch or step, else by its number."""
+    return short_moment(data, int(np.flatnonzero(data["state"].values == data.attrs["best"])[0]))
 
 
 def verdict(excess: float, error: float) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from thetascope.drawing.moments import moment_of
 from thetascope.drawing.scales import written
 
 
@@ -54,10 +55,8 @@ def plural(count: int, thing: str) -> str:
 
 
 def step_of(place: Any) -> str:
-    """A recorded state, by its step and its epoch."""
-    epoch = place.get("epoch")
-    known = epoch is not None and np.isfinite(epoch)
-    return f"step {place['step']:,} (epoch {epoch:g})" if known else f"step {place['step']:,}"
+    """A recorded state, by its step and its epoch, as far as they are known."""
+    return moment_of(place)
 
 
 def size_of(count: int) -> str:

@@ -37,7 +37,7 @@ def source(
     size = {name: spec.size for name, spec in objective.space.tensors.items()}
     rules = Rewound(
         tolerance=tolerance,
-        steps=np.array([trajectory.steps[i] for i in indices], np.float64),
+        steps=np.array([trajectory.progress(i) for i in indices], np.float64),
         sizes=np.array([sum(size[name] for name in own) for own in parameters], np.float64),
         chance=objective.chance,
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.captions import scored_notes
+from thetascope.drawing.moments import called_by, from_to
 from thetascope.drawing.scales import SymmetricLog
 from thetascope.drawing.spec import INK, Bars, Form, Line, Mark, Panel, Picture, Rule, Ticks, stacked, unbounded
 from thetascope.drawing.style import BLUE, GREY, VERMILION, Ints, check_holds, quantities, spread_of, wants_log
@@ -50,6 +51,8 @@ class Columns:
         count, steps = self.data.sizes["state"], np.asarray(self.data["step"].values, np.float64)
         if self.spacing == "states":
             return np.arange(count + 1, dtype=np.float64)
+        if not np.isfinite(steps).all():
+            raise ResultError(f'spacing="{self.spacing}" needs the steps of all states, which are not known; leave it out')
         at = steps
         if self.spacing == "log":
             least = steps[steps > 0].min(initial=np.inf)
@@ -75,21 +78,15 @@ class Columns:
         for place in range(1, count):
             if self.centers[place] - self.centers[shown[-1]] >= apart <= self.centers[-1] - self.centers[place] or place == count - 1:
                 shown.append(place)
-        named = self.data["epoch" if self.has_epochs else "step"].values
-        texts = [f"{named[place]:g}" if self.has_epochs else f"{int(named[place]):,}" for place in shown]
+        what, named = called_by(self.data)
+        texts = [f"{named[place]:g}" if what == "epoch" else f"{int(named[place]):,}" for place in shown]
         return [(self.start + self.edges[0]) / 2, *self.centers[shown].tolist()], ["share of\nthe way", *texts]
-
-    @property
-    def has_epochs(self) -> bool:
-        """Whether states are called by their epochs."""
-        return "epoch" in self.data and bool(np.isfinite(self.data["epoch"].values).all())
 
     @property
     def label(self) -> str:
         """What the axis is called."""
-        what = "epoch" if self.has_epochs else "step"
         how = {"states": "", "steps": ", spaced by steps", "log": ", spaced by the logarithm of steps"}[self.spacing]
-        return f"recorded state: {what}{how}"
+        return f"recorded state: {called_by(self.data)[0]}{how}"
 
 
 def picture(data: xr.Dataset, form: Form, variable: str | None = None, spacing: Spacing = "states") -> Picture:
@@ -120,10 +117,10 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, spacing: 
 
 def _notes(data: xr.Dataset, name: str) -> tuple[str, ...]:
     attrs = data.attrs
-    steps, samples = data["step"].values, int(attrs["samples_scored"])
+    samples = int(attrs["samples_scored"])
     notes = [
         headline(data),
-        f"one layer at a time from each state, the rest final; steps {int(steps[0]):,} to {int(steps[-1]):,}; {samples:,} samples",
+        f"one layer at a time from each state, the rest final; {from_to(data)}; {samples:,} samples",
         *scored_notes(attrs, "running statistics are taken with their layers"),
     ]
     if name == "loss" and attrs["gain"] > 0:

@@ -31,7 +31,7 @@ class Rewound:
 
     Attributes:
         tolerance: the share of the gain that counts as nothing.
-        steps: ``[T]`` of the states.
+        steps: ``[T]`` of the states, or their share of the way.
         sizes: ``[L]``, how many parameters each layer has.
         chance: what is scored without looking at inputs.
     """

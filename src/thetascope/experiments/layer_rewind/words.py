@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from thetascope.arrays import Floats
+from thetascope.drawing.moments import short_moment
 from thetascope.experiments.framework.phrases import UNKNOWN, give_or_take, listed, number, percent, plural, what_errors
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, samples_of, scoring_of, tails_of
@@ -20,9 +21,8 @@ NAMED = 6
 
 
 def when(data: xr.Dataset, place: int) -> str:
-    """A state by its epoch, else by its step."""
-    epoch = float(data["epoch"].values[place]) if "epoch" in data else np.nan
-    return f"epoch {epoch:g}" if np.isfinite(epoch) else f"step {int(data['step'].values[place]):,}"
+    """A state by its epoch, else by its step, else by its number."""
+    return short_moment(data, place)
 
 
 def cost(data: xr.Dataset) -> Floats:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.drawing.captions import scored_notes
+from thetascope.drawing.moments import moment_of
 from thetascope.drawing.style import Ints
 from thetascope.errors import ResultError
 
@@ -58,9 +59,9 @@ def ranked(data: xr.Dataset) -> tuple[Ints, list[RolesRow]]:
 
 def notes_of(attrs: Any) -> tuple[str, ...]:
     """What a reader must know beside the bars."""
-    first, last = attrs["knots"][0], attrs["knots"][-1]
+    first, last = (moment_of(attrs["knots"][place], "") for place in (0, -1))
     notes = [
-        f"one layer changed, the rest final; steps {first['step']:,} to {last['step']:,}; {attrs['samples_scored']:,} samples",
+        f"one layer changed, the rest final; {first} to {last}; {attrs['samples_scored']:,} samples",
         *scored_notes(attrs, "running statistics are put back with their layers"),
         f"percentage: the share of the training's gain in loss that re-initialising loses{_gained_from(attrs)}",
     ]

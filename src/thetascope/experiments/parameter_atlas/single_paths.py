@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from thetascope.arrays import Floats
+from thetascope.drawing.captions import knots_at
 from thetascope.errors import GeometryError, TrajectoryError
 from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.parameter_atlas.single_parameters import Piece
@@ -147,5 +148,5 @@ class SinglePaths:
             **path.attrs(),
             "mode": self.mode,
             "tensors": {name: list(self.state.specs[name].shape) for name in self.owners},
-            "subtitle": f"the rest stays final; knots at steps {', '.join(str(knot['step']) for knot in path.knots())}; {reach}",
+            "subtitle": f"the rest stays final; {knots_at(path.knots())}; {reach}",
         }

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.arrays import Floats
+from thetascope.drawing.moments import clock_of, moment_of
 from thetascope.drawing.spec import Line
 from thetascope.drawing.style import GREY, check_holds
-from thetascope.experiments.framework.phrases import number, percent, step_of
+from thetascope.experiments.framework.phrases import number, percent
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,15 +66,15 @@ def way_sentences(data: xr.Dataset) -> list[str]:
     else:
         at = int(np.nanargmax(data["off_line"].values))
         told = f"The training left the straight line by up to {percent(off)} of its length, at {_when(data, at)}."
-    ahead = share - progress
-    if not np.isfinite(ahead).any():
+    ahead, clock = share - progress, clock_of(data.attrs)
+    if clock == "state" or not np.isfinite(ahead).any():  # nobody knows when the states were
         return [told]
     far = int(np.nanargmax(np.abs(ahead)))
     if abs(ahead[far]) < 0.1:
-        return [told, "It went at an even pace: its share of the way and its share of the steps differ by less than 10 %."]
+        return [told, f"It went at an even pace: its share of the way and its share of the {clock}s differ by less than 10 %."]
     return [
         told,
-        f"It did not go at an even pace: at {_when(data, far)}, after {percent(float(progress[far]))} of the steps, it had done "
+        f"It did not go at an even pace: at {_when(data, far)}, after {percent(float(progress[far]))} of the {clock}s, it had done "
         f"{percent(float(share[far]))} of the way.",
     ]
 
@@ -96,5 +97,4 @@ def middle_sentence(data: xr.Dataset) -> str:
 
 
 def _when(data: xr.Dataset, k: int) -> str:
-    epoch = float(data["epoch"].values[k])
-    return step_of({"step": int(data["step"].values[k]), "epoch": epoch})
+    return moment_of({name: data[name].values[k] for name in ("step", "epoch", "state") if name in data.variables})

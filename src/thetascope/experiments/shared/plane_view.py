@@ -105,7 +105,7 @@ def measured(directions: tuple[State, State]) -> dict[str, Any]:
 def short(state: State) -> str:
     """How figures call a state."""
     if state.step is None:
-        return state.label
+        return state.label if state.epoch is None else f"epoch {state.epoch:g}"
     return f"step {state.step:,}" if state.epoch is None else f"step {state.step:,} (epoch {state.epoch:g})"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thetascope.arrays import Floats
+from thetascope.drawing.moments import moments_of
 from thetascope.drawing.spec import Line, Mark, unbounded
 from thetascope.experiments.framework.phrases import number
 
@@ -56,6 +57,6 @@ def recorded_sentences(data: xr.Dataset, own_name: str) -> list[str]:
         return []
     at = int(np.nanargmax(far))
     return [
-        f"With the buffers that were recorded the states score otherwise (hollow marks), most at step {int(data['step'][at]):,}: "
+        f"With the buffers that were recorded the states score otherwise (hollow marks), most at {moments_of(data, '')[at]}: "
         f"{number(recorded[at])} against {number(own[at])}."
     ]

@@ -16,6 +16,8 @@ def state_at(trajectory: Any, step: int) -> State:
     Raises:
         UsageError: there is none.
     """
+    if trajectory.steps is None:
+        raise UsageError(f"no state is known to be of step {step}: the steps of these states are not known; give them with --steps")
     if step not in trajectory.steps:
         raise UsageError(f"no state was recorded at step {step}; there are: {', '.join(map(str, trajectory.steps))}")
     state: State = trajectory[trajectory.steps.index(step)]

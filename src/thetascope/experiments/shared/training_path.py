@@ -147,13 +147,20 @@ class TrainingPath:
             "loss_name": self.objective.loss,
             "knots": self.knots(),
             "states_recorded": len(self.trajectory),
+            "clock": self.trajectory.clock,
         }
 
     def knots(self) -> list[dict[str, Any]]:
         """Each knot: its α, and which recorded state it is."""
         trajectory = self.trajectory
         return [
-            {"alpha": float(a), "state": i, "step": trajectory.steps[i], "epoch": trajectory.epochs[i], "progress": trajectory.progress(i)}
+            {
+                "alpha": float(a),
+                "state": i,
+                "step": None if trajectory.steps is None else trajectory.steps[i],
+                "epoch": None if trajectory.epochs is None else trajectory.epochs[i],
+                "progress": trajectory.progress(i),
+            }
             for i, a in zip(self.indices, self.at, strict=True)
         ]
 
@@ -203,7 +210,7 @@ class MeasuredStates:
             found |= {"nearest": (("state",), curve.alpha), "off_path": (("state",), curve.distance)}
         return found
 
-    def constants(self) -> dict[str, tuple[tuple[str, ...], list[float]]]:
+    def constants(self) -> dict[str, tuple[tuple[str, ...], Any]]:
         """When in the training each of them was recorded."""
         return places_of(self.trajectory, self.indices)
 
@@ -213,12 +220,19 @@ def evenly(count: int, most: int) -> list[int]:
     return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
 
 
-def places_of(trajectory: Trajectory, indices: Sequence[int]) -> dict[str, tuple[tuple[str, ...], list[float]]]:
-    """Where in the training recorded states are, over ``state``."""
+def places_of(trajectory: Trajectory, indices: Sequence[int]) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Where in the training recorded states are, over ``state``; steps and epochs are NaN where they are not known."""
+    known = {name: values[list(indices)] for name, values in moments_along([trajectory]).items()}
+    progress = [trajectory.progress(i) for i in indices]
+    return {"progress": (("state",), progress), **{name: (("state",), values) for name, values in known.items()}}
+
+
+def moments_along(trainings: Sequence[Trajectory]) -> dict[str, np.ndarray[Any, Any]]:
+    """``step`` and ``epoch`` of all states of some trainings, one after another ``[T]``; NaN where they are not known."""
+    known: dict[str, list[Any]] = {"step": [t.steps for t in trainings], "epoch": [t.epochs for t in trainings]}
     return {
-        "progress": (("state",), [trajectory.progress(i) for i in indices]),
-        "step": (("state",), [trajectory.steps[i] for i in indices]),
-        "epoch": (("state",), [trajectory.epochs[i] for i in indices]),
+        name: np.concatenate([np.full(len(t), np.nan) if own is None else own for t, own in zip(trainings, values, strict=True)])
+        for name, values in known.items()
     }
 
 
@@ -245,16 +259,14 @@ def knot_indices(trajectory: Trajectory, degree: int) -> tuple[int, ...]:
         TrajectoryError: there are too few, or two knots fall on the same state.
     """
     if len(trajectory) < degree + 1:
-        raise TrajectoryError(
-            f"a path of degree {degree} needs {degree + 1} recorded states; this trajectory has {len(trajectory)}: steps {trajectory.steps}"
-        )
+        raise TrajectoryError(f"a path of degree {degree} needs {degree + 1} recorded states; this trajectory has {len(trajectory)}")
     knots = tuple(trajectory.index_at(i / degree) for i in range(degree + 1))
     if len(set(knots)) < len(knots):
         wanted = ", ".join(f"{i / degree:.3g}" for i in range(degree + 1))
         there = ", ".join(f"{trajectory.progress(i):.3g}" for i in range(len(trajectory)))
         raise TrajectoryError(
-            f"a path of degree {degree} needs different states near progress {wanted}; recorded were {there} (steps "
-            f"{trajectory.steps}). Record more states, or choose a lower degree"
+            f"a path of degree {degree} needs different states near progress {wanted}; recorded were {there} "
+            f"(steps {trajectory.steps}). Record more states, or choose a lower degree"
         )
     return knots
 

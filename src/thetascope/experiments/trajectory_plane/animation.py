@@ -113,7 +113,9 @@ class _Walker:
         self._walk, self._variable, self._several = found.walks[i], variable, len(found.walks) > 1
         self._times = times_of(self._walk)
         style: dict[str, Any] = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)]}
-        self.line = draw_line(ax, Line(x=self._walk.x, y=self._walk.y, width=2.0, edge="white", size=4.5, halo=True, level=5, **style))
+        self.line = draw_line(
+            ax, Line(x=self._walk.x, y=self._walk.y, dash=found.dash(), width=2.0, edge="white", size=4.5, halo=True, level=5, **style)
+        )
         self._head = draw_line(ax, Line(x=[], y=[], dash="", size=11, edge="black", level=8, **style))
 
     def move(self, time: float) -> str:

@@ -18,7 +18,7 @@ from thetascope.errors import GeometryError, TrajectoryError
 from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.framework.tolerance import checked_tolerance
 from thetascope.experiments.shared.plane_view import PlaneView, component_label, moving_names, short
-from thetascope.experiments.shared.training_path import checked_trajectory, recorded_requests
+from thetascope.experiments.shared.training_path import checked_trajectory, moments_along, recorded_requests
 from thetascope.files import distinct_names
 from thetascope.geometry.pca import Gram, Plane, gram, mean_step_cosine, principal_plane, random_walk_ratio, step_lengths
 from thetascope.geometry.planes import Axis, checked_grid
@@ -40,6 +40,7 @@ def source(
 ) -> PointsSource:
     """The states as they are, the plane below them, and its cells."""
     names, trainings = _checked_runs(trajectory)
+    clock = next((t.clock for t in trainings if t.clock != "step"), "step")
     told = {"trainings": [{"label": name, "states": len(t)} for name, t in zip(names, trainings, strict=True)]}
     moving = moving_names(objective)
     states = [objective.bind(state) for training in trainings for state in training]
@@ -54,7 +55,7 @@ def source(
     at_states = AllPoints(view.points(plane.coordinates), ("state",), (len(states),), prefix="plane_")
     measured = recorded_requests(objective, states, "path_", anchor=found.center)
     return PointsSource(
-        title="the plane in which the training moved" if len(trainings) == 1 else "the plane in which the trainings moved",
+        title=f"the plane in which the training{'s' * (len(trainings) > 1)} moved" if clock != "state" else "the plane of the states",
         objective=objective,
         reference=view.center,
         requests=[*measured, at_states, view.request(xs, ys, checked_tolerance(tolerance))],
@@ -70,6 +71,7 @@ def source(
         attrs={
             **view.attrs(),
             "mean_cosine": cosine,
+            "clock": clock,
             **told,
         },
         derive=lambda data: ({}, told),  # in what is stored they may be called otherwise
@@ -102,8 +104,7 @@ def _along(
         "path_y": (at, plane.coordinates[:, 1]),
         "off_plane": (at, plane.off_plane),
         "distance": (at, found.distances),
-        "step": (at, [step for t in trainings for step in t.steps]),
-        "epoch": (at, [epoch for t in trainings for epoch in t.epochs]),
+        **{name: (at, values) for name, values in moments_along(trainings).items()},
         "progress": (at, [t.progress(i) for t in trainings for i in range(len(t))]),
         "training": (at, owner),
     }

@@ -79,9 +79,9 @@ def _told(walk: Walk, k: int, field: Field) -> str:
 
 def _paths(found: PlaneInfo) -> list[Mark]:
     """From the first states to the last, with white edges against the colours below."""
-    labels = [walk.label for walk in found.walks] if len(found.walks) > 1 else ["optimizer's path"]
+    labels = [walk.label for walk in found.walks] if len(found.walks) > 1 else ["optimizer's path" if found.dash() else "states"]
     return [
-        Line(x=walk.x, y=walk.y, label=label, width=2.0, edge="white", size=4.5, halo=True, level=5, **_style(i))
+        Line(x=walk.x, y=walk.y, label=label, dash=found.dash(), width=2.0, edge="white", size=4.5, halo=True, level=5, **_style(i))
         for i, (walk, label) in enumerate(zip(found.walks, labels, strict=True))
     ]
 
@@ -91,10 +91,11 @@ def _in_space(found: PlaneInfo, field: Field) -> list[Mark]:
     marks: list[Mark] = []
     for i, walk in enumerate(found.walks):
         name, style = f"{walk.label}, " if len(found.walks) > 1 else "", {"color": _style(i)["color"], "level": 5}
-        marks.append(Line(x=walk.x, y=walk.y, z="surface", width=2.0, halo=True, label=f"{name}on the plane below the states", **style))
+        below: dict[str, Any] = {"z": "surface", "dash": found.dash(), "marker": found.marker, "width": 2.0, "halo": True, **style}
+        marks.append(Line(x=walk.x, y=walk.y, label=f"{name}on the plane below the states", **below))
         own: dict[str, Any] = {
             "z": walk.own[field.name],
-            "dash": "dot",
+            "dash": found.dash("dot"),
             "width": 1.2,
             "size": 4,
             "edge": "white",
@@ -114,7 +115,7 @@ def _states(found: PlaneInfo) -> list[Mark]:
     """First and last states, and numbers of epochs, or steps."""
     at_x, at_y, across, up, texts = zip(*numbers(found), strict=True)
     ways = list(zip(across, up, strict=True))
-    return [*_ends(found), Texts(x=at_x, y=at_y, texts=texts, ways=ways, label="epoch" if found.by_epoch else "step")]
+    return [*_ends(found), Texts(x=at_x, y=at_y, texts=texts, ways=ways, label=found.called)]
 
 
 def _ends(found: PlaneInfo, z: str | None = None) -> list[Mark]:
@@ -148,25 +149,25 @@ def _values(found: PlaneInfo, field: Field) -> Panel:
     """At the states themselves, and on the plane below them."""
     marks: list[Mark] = []
     for i, walk in enumerate(found.walks):
-        at, style = found.clock(walk), {**_style(i), "size": 3.5, "listed": i == 0}
+        at, style = found.clock(walk), {**_style(i), "size": 3.5, "listed": i == 0, "dash": found.dash()}
         own, below = (np.where(np.isfinite(values), values, np.nan) for values in (walk.own[field.name], walk.below[field.name]))
         marks.append(Line(x=at, y=own, label="at the states themselves", **style))
-        marks.append(Line(x=at, y=below, label="on the plane below them", dash="dash", **{**style, "marker": "x-thin"}))
+        marks.append(Line(x=at, y=below, label="on the plane below them", **{**style, "marker": "x-thin", "dash": found.dash("dash")}))
         marks.append(Edge(at=at[walk.not_finite & np.isnan(own)], marker="x-thin"))
-        told = [f"{walk.label}, step {step:,}" for step in walk.step]
-        marks += recorded_marks(at, walk.recorded.get(field.name, np.empty(0)), told, **{**style, "size": 6.5})
+        told = [f"{walk.label}, {walk.when(k)}" for k in range(len(walk.x))]
+        marks += recorded_marks(at, walk.recorded.get(field.name, np.empty(0)), told, **{**style, "size": 6.5, "dash": ""})
     every = np.concatenate([of[field.name] for walk in found.walks for of in (walk.own, walk.below, walk.recorded) if field.name in of])
     return _over_time(found, marks, field.label, y_log=field.name == "loss" and scale_of(every).log)
 
 
 def _distances(found: PlaneInfo) -> Panel:
-    marks = [Line(x=found.clock(walk), y=walk.off_plane, size=3.5, **_style(i)) for i, walk in enumerate(found.walks)]
+    marks = [Line(x=found.clock(walk), y=walk.off_plane, size=3.5, dash=found.dash(), **_style(i)) for i, walk in enumerate(found.walks)]
     top = 1.05 * max(float(walk.off_plane.max()) for walk in found.walks) or 1.0
     return _over_time(found, marks, "distance off the plane", y_range=(0.0, top))
 
 
 def _over_time(found: PlaneInfo, marks: Sequence[Mark], y_label: str, **axes: Any) -> Panel:
-    return Panel(marks=marks, x_label=found.clock_label, x_whole=found.by_epoch, y_label=y_label, grid=True, legend=True, **axes)
+    return Panel(marks=marks, x_label=found.clock_label, x_whole=found.called != "step", y_label=y_label, grid=True, legend=True, **axes)
 
 
 def _walked(found: PlaneInfo, field: Field, kind: str, *, cells: bool) -> tuple[Panel, Moving]:
@@ -176,21 +177,26 @@ def _walked(found: PlaneInfo, field: Field, kind: str, *, cells: bool) -> tuple[
     for i, walk in enumerate(found.walks):
         told, style = [_told(walk, k, field) for k in range(len(walk.x))], _style(i)
         white: dict[str, Any] = {"marker": "circle", "size": 4, "face": "white", "edge": style["color"]}
-        marks.append(Line(x=walk.x, y=walk.y, color="white", width=3.7, told=told, hover="", **white))
+        marks.append(Line(x=walk.x, y=walk.y, color="white", dash=found.dash(), width=3.7, told=told, hover="", **white))
         places += range(len(marks), len(marks) + 3)
         marks += _moved(found, i, field, 1.0)
         own, label = walk.own[field.name], f"{walk.label}, at the states themselves"
-        deep: dict[str, Any] = {"x": walk.x, "y": walk.y, "color": style["color"], "hover": ""}
-        marks.append(Line(**deep, z="surface", width=4.5, label=f"{walk.label}, on the plane below the states"))
-        marks.append(Line(**deep, z=own, width=1.5, dash="dot", label=label, marker="circle", size=5, edge="white", told=told))
+        deep: dict[str, Any] = {"x": walk.x, "y": walk.y, "color": style["color"], "hover": "", "dash": found.dash()}
+        marks.append(Line(**deep, z="surface", marker=found.marker, width=4.5, label=f"{walk.label}, on the plane below the states"))
+        marks.append(
+            Line(**{**deep, "dash": found.dash("dot")}, z=own, width=1.5, label=label, marker="circle", size=5, edge="white", told=told)
+        )
     times = np.unique(np.concatenate([times_of(walk) for walk in found.walks]))
     times = times[np.diff(times, append=np.inf) > 1e-9]
     times = times[np.unique(np.linspace(0, len(times) - 1, LONGEST).round().astype(int))]
     epochs = [{float(walk.epoch[reached(times_of(walk), time)]) for walk in found.walks} for time in times]
     agree = found.by_epoch and all(len(of_all) == 1 for of_all in epochs)
     labels = [f"{min(of_all):g}" if agree else f"{100 * time:.0f} %" for of_all, time in zip(epochs, times, strict=True)]
+    if found.called == "state" and len(found.walks) == 1:
+        labels = [str(reached(times_of(found.walks[0]), time)) for time in times]
     frames = [[mark for i in range(len(found.walks)) for mark in _moved(found, i, field, time)] for time in times]
-    prefix = "epoch " if agree else "share of the training's steps: "
+    share = "state " if len(found.walks) == 1 else "share of the states: "
+    prefix = "epoch " if agree else share if found.called == "state" else "share of the training's steps: "
     moving = Moving(places=places, frames=list(zip(labels, frames, strict=True)), prefix=prefix)
     return replace(main, marks=[*marks, *_states(found)]), moving
 
@@ -202,5 +208,5 @@ def _moved(found: PlaneInfo, i: int, field: Field, time: float) -> list[Line]:
     head: dict[str, Any] = {"dash": "", "marker": "circle", "size": 10, "face": color, "edge": "black", "told": [_told(walk, k, field)]}
     head |= {"x": walk.x[[k]], "y": walk.y[[k]], "label": f"{walk.label}: {walk.told(k, field.name)}", "hover": "", "color": color}
     white: dict[str, Any] = {"marker": "circle", "size": 4, "face": "white", "edge": color}
-    so_far = Line(x=walk.x[: k + 1], y=walk.y[: k + 1], color=color, width=2.2, hover="", **white)
+    so_far = Line(x=walk.x[: k + 1], y=walk.y[: k + 1], color=color, dash=found.dash(), width=2.2, hover="", **white)
     return [so_far, Line(**head), Line(**head, z=walk.own[field.name][[k]])]

@@ -11,7 +11,7 @@ import numpy as np
 from thetascope.arrays import Floats
 from thetascope.drawing.fields import GridInfo, grid_info
 from thetascope.drawing.scales import text_of, written
-from thetascope.drawing.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Bools, Ints, check_holds
+from thetascope.drawing.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, Bools, check_holds
 from thetascope.experiments.shared.recorded import RECORDED, recorded_of
 from thetascope.results.status import NOT_FINITE
 
@@ -40,7 +40,7 @@ class Walk:
     label: str
     x: Floats
     y: Floats
-    step: Ints
+    step: Floats
     epoch: Floats
     progress: Floats
     off_plane: Floats
@@ -49,12 +49,18 @@ class Walk:
     not_finite: Bools
     recorded: dict[str, Floats] = field(default_factory=dict)
 
+    def when(self, k: int) -> str:
+        """State `k` by its epoch and step, as far as they are known, else by its number."""
+        known = [f"epoch {self.epoch[k]:g}"] * bool(np.isfinite(self.epoch[k])) + [f"step {self.step[k]:,.0f}"] * bool(
+            np.isfinite(self.step[k])
+        )
+        return ", ".join(known) or f"state {k}"
+
     def told(self, k: int, variable: str) -> str:
         """State `k` in words."""
-        when = f"epoch {self.epoch[k]:g}, step {self.step[k]:,}" if np.isfinite(self.epoch[k]) else f"step {self.step[k]:,}"
         recorded = self.recorded.get(variable)
         beside = "" if recorded is None else f" ({RECORDED}: {written(recorded[k])})"
-        return f"{when}: own {variable.replace('_', ' ')} {written(self.own[variable][k])}{beside}"
+        return f"{self.when(k)}: own {variable.replace('_', ' ')} {written(self.own[variable][k])}{beside}"
 
     def told_below(self, k: int, variable: str) -> str:
         """What the plane below state `k` is, in words."""
@@ -78,14 +84,32 @@ class PlaneInfo:
         """Whether states are called by their epochs; else by their steps."""
         return all(np.isfinite(walk.epoch).all() and np.ptp(walk.epoch) > 0 for walk in self.walks)
 
+    @property
+    def called(self) -> str:
+        """What the numbers beside states are: their epochs, their steps, or, where neither are known, which states they are."""
+        return "epoch" if self.by_epoch else "step" if all(np.isfinite(walk.step).all() for walk in self.walks) else "state"
+
+    def dash(self, dash: str = "solid") -> str:
+        """Of the line through the states: none where their order is not known, for they are joined by nothing."""
+        return "" if self.called == "state" else dash
+
+    @property
+    def marker(self) -> str:
+        """Of lines that need none: one where nothing joins the states, which would not be seen."""
+        return "" if self.dash() else "circle"
+
+    def numbers_of(self, walk: Walk) -> Floats:
+        """The number of each state, as `called` says."""
+        return {"epoch": walk.epoch, "step": walk.step, "state": np.arange(len(walk.x), dtype=np.float64)}[self.called]
+
     def clock(self, walk: Walk) -> Floats:
         """When each state was reached, as `clock_label` says."""
-        return walk.epoch if self.by_epoch else walk.progress
+        return walk.progress if self.called == "step" else self.numbers_of(walk)
 
     @property
     def clock_label(self) -> str:
         """What an axis of the time is called."""
-        return "epoch" if self.by_epoch else "share of the training's steps"
+        return "share of the training's steps" if self.called == "step" else self.called
 
     def gap(self, variable: str) -> str:
         """How far the states' own values lie from the plane's below them, in words."""
@@ -172,13 +196,13 @@ def _walks(data: Any, names: list[str]) -> tuple[Walk, ...]:
     for i in np.unique(training).tolist():
         part = data.isel(state=np.flatnonzero(training == i))
         label = str(told[i]["label"]) if i < len(told) else f"run {i + 1}"
-        x, y, epoch, progress, off_plane = (
-            np.asarray(part[name].values, np.float64) for name in ("path_x", "path_y", "epoch", "progress", "off_plane")
+        x, y, step, epoch, progress, off_plane = (
+            np.asarray(part[name].values, np.float64) for name in ("path_x", "path_y", "step", "epoch", "progress", "off_plane")
         )
         own, below = ({name: np.asarray(part[f"{of}_{name}"].values, np.float64) for name in names} for of in ("path", "plane"))
         not_finite = np.asarray(part["path_status"].values == NOT_FINITE)
         recorded = {name: values for name in names if len(values := recorded_of(part, name))}
-        walks.append(Walk(label, x, y, part["step"].values, epoch, progress, off_plane, own, below, not_finite, recorded))
+        walks.append(Walk(label, x, y, step, epoch, progress, off_plane, own, below, not_finite, recorded))
     return tuple(walks)
 
 
@@ -201,7 +225,7 @@ def numbers(found: PlaneInfo) -> list[tuple[float, float, float, float, str]]:
     size = np.array([np.ptp(found.grid.x) or 1.0, np.ptp(found.grid.y) or 1.0])
     wanted = []
     for walk in found.walks:
-        called = walk.epoch if found.by_epoch else walk.step.astype(np.float64)
+        called = found.numbers_of(walk)
         chosen = [k for k in range(len(called)) if k == 0 or called[k] != called[k - 1]]
         whole = [k for k in chosen if called[k] == np.round(called[k])]
         chosen = whole if len(whole) > 1 else chosen

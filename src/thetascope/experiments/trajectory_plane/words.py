@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from thetascope.drawing.moments import moments_of
 from thetascope.experiments.framework.phrases import number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, scoring_of, tails_of
@@ -24,7 +25,7 @@ def _headline(data: xr.Dataset) -> str:
     if not np.isfinite(off).any():
         return told
     worst = int(np.nanargmax(off))
-    when = f"step {int(data['step'][worst]):,}"
+    when = moments_of(data, "")[worst]
     return f"{told}, the small steps less: of what is left to go at {when}, {off[worst]:.0%} lie off it"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.captions import knots_note, scored_notes
+from thetascope.drawing.moments import SHORT_SHARES, clock_of, moments_of
 from thetascope.drawing.scales import least_range
 from thetascope.drawing.spec import INK, Form, Line, Mark, Panel, Parts, Picture, even_epochs
 from thetascope.drawing.style import BLUE, ORANGE, VERMILION, check_holds, quantities, spread_of, wants_log
@@ -35,7 +36,7 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None) -> Pictur
     """
     data, attrs = data.sortby("alpha"), data.attrs
     check_holds(data, PLACES.values(), "two paths and the states beside them")
-    steps = [f"step {step:,}" for step in data["step"].values]
+    steps = moments_of(data, "")
     panels = []
     for name, label in sorted(quantities(attrs, variable).items(), key=lambda named: named[0] != "loss"):
         panels.append(_by_place(data, name, label, steps))
@@ -96,14 +97,16 @@ def _by_place(data: xr.Dataset, name: str, label: str, steps: list[str]) -> Pane
 def _by_clock(data: xr.Dataset, name: str, label: str, steps: list[str], form: Form) -> list[Panel]:
     """The states over their share of the steps, with what crosses what; and the detail of it."""
     progress, measured = data["progress"].values, data[f"actual_{name}"].values
-    style: dict[str, Any] = {"color": VERMILION, "dash": "dot", "width": 1, "marker": "diamond", "told": steps}
+    clock = clock_of(data.attrs)
+    style: dict[str, Any] = {"color": VERMILION, "dash": "" if clock == "state" else "dot", "width": 1, "marker": "diamond", "told": steps}
+    style |= {} if clock == "state" else spread_of(data, name, prefix="actual_")
     marks = [
         *_paths(data, name),
-        Line(x=progress, y=measured, label="measured, by clock", **style, **spread_of(data, name, prefix="actual_")),
+        Line(x=progress, y=measured, label="measured, by clock", **style),
     ]
     marks += recorded_marks(progress, recorded_of(data, name), steps, marker="diamond", color=VERMILION)
     marks += _crossings(data.attrs["crossings"])
-    shared: dict[str, Any] = {**_axes(data, name), "x_label": "α, share of the steps for measured", "y_label": label}
+    shared: dict[str, Any] = {**_axes(data, name), "x_label": f"α, {SHORT_SHARES[clock]} for measured", "y_label": label}
     epochs = even_epochs(progress, data["epoch"].values)
     panels = [Panel(name=f"{name} by clock", title="by clock", marks=marks, epochs=epochs, **shared)]
     if form != "page":

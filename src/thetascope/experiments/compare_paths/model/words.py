@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from thetascope.drawing.moments import SHORT_SHARES, clock_of
 from thetascope.experiments.framework.phrases import listed, number, percent, plural, step_of
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of, scoring_of, tails_of
@@ -105,10 +106,12 @@ def _table(data: xr.Dataset) -> Table:
     timed = [np.interp(at, data["alpha"].values[order], data[f"{kind}_loss"].values[order]) for kind in ("linear", "quadratic")]
     placed = [data[f"{kind}_by_place_loss"].values for kind in ("linear", "quadratic")]
     places = (data["share"].values, data["nearest"].values)
-    rows = zip(data["step"].values, data["actual_loss"].values, places[0], placed[0], places[1], placed[1], at, *timed, strict=True)
+    clock = clock_of(data.attrs)
+    first = data["state"].values if clock == "state" else data[clock].values
+    rows = zip(first, data["actual_loss"].values, places[0], placed[0], places[1], placed[1], at, *timed, strict=True)
     titles = (
-        "step", "measured loss", "share of the way", "line there", "nearest α of the parabola", "parabola there",
-        "share of steps", "line at that α", "parabola at that α",
+        clock, "measured loss", "share of the way", "line there", "nearest α of the parabola", "parabola there",
+        SHORT_SHARES[clock], "line at that α", "parabola at that α",
     )  # fmt: skip
     return table("Measured losses beside the two paths, by place and by clock", titles, rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from thetascope.drawing.moments import clock_of
 from thetascope.experiments.framework.phrases import UNKNOWN, listed, number, step_of
 from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of, scoring_of, tails_of
 from thetascope.experiments.shared.barrier_words import barrier_note, barrier_sentence
@@ -31,9 +32,13 @@ def _how(data: xr.Dataset) -> str:
         way = f"the polynomial of degree {attrs['degree']} that passes through the states of {through}"
     return (
         f"All weights together were moved along {way}, and the model was scored at {count} values of α on {samples_of(data)}. "
-        f"The recorded states were scored in the same way. Each stands by place, {_placed(data)}, and by clock (hollow), at its share of "
-        f"the training's steps.{scoring_of(data)}"
+        f"The recorded states were scored in the same way. Each stands by place, {_placed(data)}, and hollow at its "
+        f"{PLACED[clock_of(attrs)]}.{scoring_of(data)}"
     )
+
+
+PLACED = {"step": "share of the training's steps", "epoch": "share of the training's epochs", "state": "place in the list, evenly"}
+"""Where recorded states stand by the clock."""
 
 
 def _placed(data: xr.Dataset) -> str:

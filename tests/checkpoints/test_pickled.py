@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.recording.tiny import Tiny, assert_same
+from thetascope.checkpoints.formats import open_checkpoint
+from thetascope.checkpoints.opened import How
 from thetascope.errors import CheckpointError, ThetascopeError
-from thetascope.recording.checkpoints import open_checkpoint
 
 ZIP, LEGACY = "zip", "legacy"
 FORMATS = [ZIP, LEGACY]
@@ -32,7 +33,7 @@ def save(content: Any, path: Path, kind: str = ZIP) -> Path:
 
 
 def read(path: Path, *, key: str | None = None, prefix: str | None = None, allow: Sequence[str | type] = ()) -> dict[str, Tensor]:
-    source = open_checkpoint(path, key=key, prefix=prefix, allow=allow)
+    source = open_checkpoint(path, How(key, prefix, tuple(allow))).source
     return source.read(list(source.specs))
 
 
@@ -53,7 +54,7 @@ def test_pickled_files_are_read(tmp_path: Path, kind: str, suffix: str) -> None:
 
 def test_safetensors_files_are_read(tmp_path: Path) -> None:
     save_file(TENSORS, tmp_path / "a.safetensors")
-    source = open_checkpoint(tmp_path / "a.safetensors", key=None, prefix=None, allow=())
+    source = open_checkpoint(tmp_path / "a.safetensors", How()).source
     assert {name: (spec.shape, spec.dtype) for name, spec in source.specs.items()} == {
         "fc.weight": ((2, 3), "float32"),
         "fc.bias": ((2,), "bfloat16"),
@@ -80,7 +81,7 @@ def test_key_says_where_it_lies(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("content", "held"),
     [
-        ({"weights": TENSORS, "epoch": 3}, 'it holds: "weights", "epoch"'),
+        ({"nets": {"G": TENSORS, "D": TENSORS}, "epoch": 3}, 'it holds: "nets", "epoch"'),
         ({"state_dict": {"a": 1.0}}, 'it holds: "state_dict"'),
         ({}, "it holds: "),
         ([torch.zeros(1)], "it holds: a list"),
@@ -89,8 +90,24 @@ def test_key_says_where_it_lies(tmp_path: Path, kind: str) -> None:
 )
 def test_what_holds_no_state_dict_is_said(tmp_path: Path, content: object, held: str) -> None:
     message = refusal(save(content, tmp_path / "a.pt"))
-    assert "holds no state dict at its top or under state_dict, model, model_state_dict, net; " + held in message
-    assert "Say where it lies with key=…" in message
+    assert "holds no state dict at its top or under state_dict, model, model_state_dict, net, module; " + held in message
+    assert ("Say where it lies with key=…" in message) or 'under "nets.G", "nets.D": say which with key=' in message
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_keys_nest(tmp_path: Path, kind: str) -> None:
+    content = {"nets": {"G": TENSORS, "D": {"other": torch.zeros(1)}}, "a.b": {"c": TENSORS}, "optimizer": {"state": {"w": torch.ones(1)}}}
+    path = save(content, tmp_path / "a.pt", kind)
+    assert_same(read(path, key="nets.G"), TENSORS)
+    assert_same(read(path, key="a.b.c"), TENSORS)
+    with pytest.raises(CheckpointError, match=r'nothing under key="nets\.E".* State dicts lie under "nets\.G", "nets\.D", "a\.b\.c": say'):
+        read(path, key="nets.E")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_only_network_is_found_wherever_it_lies(tmp_path: Path, kind: str) -> None:
+    content = {"run": {"weights": TENSORS}, "optimizer_state": {"momentum": {"w": torch.zeros(1)}}, "epoch": 3}
+    assert_same(read(save(content, tmp_path / "a.pt", kind)), TENSORS)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -117,7 +134,7 @@ def test_a_prefix_selects_and_is_left_out(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_what_is_read_is_a_copy_of_its_own(tmp_path: Path, kind: str) -> None:
     path = save(TENSORS, tmp_path / "a.pt", kind)
-    source = open_checkpoint(path, key=None, prefix=None, allow=())
+    source = open_checkpoint(path, How()).source
     source.read(["fc.weight"])["fc.weight"].fill_(99)
     assert_same(source.read(list(TENSORS)), TENSORS)
     assert_same(read(path), TENSORS)
@@ -133,7 +150,7 @@ def test_what_was_read_does_not_change_with_the_file(tmp_path: Path, kind: str) 
 
 
 def test_a_file_that_was_replaced_by_another_says_so(tmp_path: Path) -> None:
-    source = open_checkpoint(save(TENSORS, tmp_path / "a.pt"), key=None, prefix=None, allow=())
+    source = open_checkpoint(save(TENSORS, tmp_path / "a.pt"), How()).source
     save({"fc.weight": torch.zeros(1)}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=r"changed since it was opened: it now lacks fc\.bias"):
         source.read(["fc.weight", "fc.bias"])
@@ -239,7 +256,6 @@ def test_a_whole_module_is_refused_by_its_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("allow", "reason"),
     [
-        ("argparse.Namespace", r'must be a list of class names, got the string "argparse\.Namespace": write \["argparse\.Namespace"\]'),
         (["Namespace"], r'"Namespace", which cannot be imported .*; write it as "module\.Class"'),
         (["argparse.Nonsense"], r'"argparse\.Nonsense", which cannot be imported'),
         (["nonsense_of_mine.Class"], r'"nonsense_of_mine\.Class", which cannot be imported'),
@@ -356,7 +372,7 @@ def test_another_name_for_the_same_class_does_not_help(tmp_path: Path, trap: Pat
 def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
     torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "a.pt")  # type: ignore[no-untyped-call]
     message = refusal(tmp_path / "a.pt")
-    assert "is a TorchScript archive, which holds code; save the state dict with torch.save(model.state_dict(), path)" in message
+    assert "is a TorchScript archive, which holds code; where the file was made, save the state dict alone" in message
 
 
 # --- damage -----------------------------------------------------------------------------------------------
@@ -410,11 +426,32 @@ def test_what_is_no_checkpoint_is_an_error(tmp_path: Path, suffix: str, content:
 
 def test_a_missing_file_or_a_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "folder.pt").mkdir()
-    for name in ("nothing.pt", "nothing.safetensors", "folder.pt"):
+    for name in ("nothing.pt", "nothing.safetensors"):
         assert "does not exist or is no file" in refusal(tmp_path / name)
+    assert "is a folder that holds no single checkpoint" in refusal(tmp_path / "folder.pt")
 
 
-def test_an_unknown_suffix_says_what_is_known(tmp_path: Path) -> None:
-    (tmp_path / "a.npz").write_bytes(b"x")
-    message = refusal(tmp_path / "a.npz")
-    assert 'ends in ".npz"; expected a checkpoint file: .safetensors, .pt, .pth, .ckpt, .bin, .tar' in message
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("name", ["model_300.t7", "epoch1.pkl", "resnet20-12fca82f.th", "epoch1.chkpt", "checkpoint"])
+def test_the_content_says_what_a_file_is(tmp_path: Path, name: str, kind: str) -> None:
+    assert_same(read(save({"state_dict": TENSORS, "epoch": 300}, tmp_path / name, kind)), TENSORS)
+
+
+def test_safetensors_are_known_under_any_name(tmp_path: Path) -> None:
+    save_file(TENSORS, tmp_path / "weights")
+    assert_same(read(tmp_path / "weights"), TENSORS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.npz", b"x", "is no file of torch.save or safetensors"),
+        ("model.h5", b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
+        ("model", b"GGUF\3\0\0\0", "is a GGUF file"),
+    ],
+)
+def test_files_of_other_programs_are_told_as_such(tmp_path: Path, name: str, content: bytes, what: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    message = refusal(tmp_path / name)
+    assert what in message
+    assert "save the model's state dict with torch.save(model.state_dict(), path) or as safetensors" in message
