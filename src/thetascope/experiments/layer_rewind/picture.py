@@ -20,6 +20,7 @@ from thetascope.experiments.layer_rewind.rules import within
 from thetascope.experiments.layer_rewind.words import cost, headline, way_shares, when
 from thetascope.experiments.shared.barrier_words import ERRORS
 from thetascope.experiments.shared.layer_rows import NAMES, ROWS_NOTE, inches, rows_panel
+from thetascope.experiments.shared.layer_words import mover
 from thetascope.experiments.shared.recorded import recorded_marks, recorded_of
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _notes(data: xr.Dataset, name: str) -> tuple[str, ...]:
     samples = int(attrs["samples_scored"])
     notes = [
         headline(data),
-        f"one layer at a time from each state, the rest final; {from_to(data)}; {samples:,} samples",
+        f"one {mover(data)} at a time from each state, the rest final; {from_to(data)}; {samples:,} samples",
         *scored_notes(attrs, "running statistics are taken with their layers"),
     ]
     if name == "loss" and attrs["gain"] > 0:
@@ -227,7 +228,8 @@ def _barriers(data: xr.Dataset, columns: Columns) -> Panel:
     ]  # fmt: skip
     marks += [] if np.isfinite(values).all() else [unbounded(columns.centers, values)]
     label = "barrier, share\nof the gain" if attrs["gain"] > 0 else "barrier"
-    high = float(np.nanmax(np.append(values[np.isfinite(values)], 2 * attrs["least"] / gain)))
+    tops = (values + 2 * np.nan_to_num(errors))[np.isfinite(values)]
+    high = float(np.max(np.append(tops, 2 * attrs["least"] / gain)))
     return Panel(name="barrier to the end", marks=marks, y_label=label, y_range=(-0.08 * high, 1.12 * high), **_over(columns))
 
 

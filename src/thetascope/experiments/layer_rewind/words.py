@@ -64,7 +64,7 @@ def _finished(data: xr.Dataset) -> str:
     if len(names) > NAMED:
         (first, early, sure), (end, late, known) = groups[0], groups[-1]
         parts = [
-            f"{_called(early, one)} {moments[first]}{_unsure(sure)}, {_called(late, one)} {moments[end]}{_unsure(known)}",
+            f"{_called(early, one)} {moments[first]}{_unsure(sure)}, last {_called(late, one)} {moments[end]}{_unsure(known)}",
             f"half of all {one}s by {when(data, int(np.quantile(places, 0.5, method='higher')))}",
         ]
         return f"first finished was {parts[0]}; {parts[1]}" if len(early) == 1 else f"first finished were {parts[0]}; {parts[1]}"
