@@ -303,7 +303,7 @@ def test_surfaces_take_every_option() -> None:
 
 def test_a_surface_through_recorded_states() -> None:
     states = ts.Trajectory.from_files(FILES)
-    assert main(["surface", *FILES, *SPECIFIED, *GRID, "--through", "0", "1"]) == 0
+    assert main(["surface", *FILES, *SPECIFIED, *GRID, "--steps", "0", "1", "2", "--through", "0", "1"]) == 0
     key = experiments()["surface"].of(**GRIDDED, through=[states[0], states[1]]).key
     assert ts.load_result(f"results/{key}").data.attrs["directions"]["kind"] == "states"
 
@@ -335,7 +335,8 @@ def test_layers_are_drawn_by_an_initialisation_of_one_s_own(folder: Path, capsys
 
 
 def test_a_surface_around_another_state_has_its_own_place() -> None:
-    assert main(["surface", *FILES, *SPECIFIED, *GRID]) == main(["surface", *FILES, *SPECIFIED, *GRID, "--center", "1"]) == 0
+    call = ["surface", *FILES, "--steps", "0", "1", "2", *SPECIFIED, *GRID]
+    assert main(call) == main([*call, "--center", "1"]) == 0
     around = {path.name: str(ts.load_result(path).data.attrs["center"]["label"]) for path in Path("results").iterdir()}
     last = experiments()["surface"].of(**GRIDDED).key
     assert around.keys() == {last, f"{last}-center=1"}
@@ -344,8 +345,10 @@ def test_a_surface_around_another_state_has_its_own_place() -> None:
 
 
 def test_an_unknown_step_says_what_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["surface", *FILES, *SPECIFIED, "--center", "9"]) == 2
+    assert main(["surface", *FILES, "--steps", "0", "1", "2", *SPECIFIED, "--center", "9"]) == 2
     assert "no state was recorded at step 9; there are: 0, 1, 2" in capsys.readouterr().err
+    assert main(["surface", *FILES, *SPECIFIED, "--center", "9"]) == 2
+    assert "the steps of these states are not known; give them with --steps" in capsys.readouterr().err
 
 
 def test_the_plane_of_a_training_and_of_several() -> None:

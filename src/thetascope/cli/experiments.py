@@ -68,7 +68,7 @@ def carry_out(experiment: Declaration, run: Sequence[Path] | None, **given: Any)
     """Load what the experiment is about, make the call, print and draw what it found; for a dry run only say what it would do."""
     checkpoints, output = (
         given.pop("checkpoints", None) or Checkpoints(),
-        given.pop("output", None) or Output(),
+        given.pop("output", None) or (ScoredOutput if experiment.scores else Output)(),
     )
     drawn = given.pop("drawn", None) or Drawn()
     drawn.check()

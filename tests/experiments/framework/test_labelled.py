@@ -44,7 +44,7 @@ def objectives(model: nn.Module, **options: Any) -> dict[str, ts.Objective]:
 
 
 def training(model: nn.Module, count: int = 6) -> ts.Trajectory:
-    return ts.Trajectory.from_states(list(trained_states(model, *data(40, 40), steps=count - 1)))
+    return ts.Trajectory.from_states(list(trained_states(model, *data(40, 40), steps=count - 1)), steps=range(count))
 
 
 CALLS: dict[str, Callable[..., ts.Result]] = {

@@ -90,7 +90,7 @@ def _worst(data: xr.Dataset) -> str:
     factors = np.abs(np.log10(data["linear_by_place_loss"].values / data["actual_loss"].values))
     at = int(np.argmax(np.where(free, factors, -1.0)))
     share = float(data["share"].values[at])
-    place = {"step": int(data["step"].values[at]), "epoch": float(data["epoch"].values[at])}
+    place = {name: data[name].values[at] for name in ("step", "epoch", "state")}
     factor = number(float(f"{10 ** factors[at]:.3g}"))
     return f" The line is farthest off at {step_of(place)}, {percent(share)} of the way: by a factor of {factor}."
 
