@@ -46,7 +46,7 @@ def fails_late():
         ([*FILES, "nonsense", *SPECIFIED], 2, '"nonsense" is neither a file nor an experiment; the experiments are: trajectory_geometry, '),
         (["nowhere", *SPECIFIED], 1, '"nowhere" does not exist; a run directory is made by ts.Recorder'),
         (["mine.py", *SPECIFIED], 1, '"mine.py" is no file of torch.save or safetensors; save the model'),
-        ([".", *SPECIFIED], 1, "is not a run directory: it holds no run.json"),
+        (["empty", *SPECIFIED], 1, '"empty" holds no checkpoint files; looked for folders of checkpoints'),
         (["e9.safetensors", *SPECIFIED], 1, '"e9.safetensors" does not exist'),
         (FILES, 2, "such as objective.py:objective; thetascope init writes one; thetascope examine --help"),
         ([*FILES, *SPECIFIED, "--alphas", "some"], 2, 'Invalid value for --alphas: unable to convert "some" into int'),
@@ -56,6 +56,7 @@ def fails_late():
 def test_one_line_with_the_way_out(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str) -> None:
     Path("broken.py").write_text(BROKEN)
     Path("syntax.py").write_text("def objective(:")
+    Path("empty").mkdir()
     assert main(["examine", *arguments]) == code
     said = capsys.readouterr()
     assert said.out == ""

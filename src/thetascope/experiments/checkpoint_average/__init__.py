@@ -89,5 +89,4 @@ EXPERIMENT = Declaration(
         "checkpoint-average RUN --objective SPEC",
         "checkpoint-average RUN --objective SPEC --windows 2 4 8 --decays 0.9 --greedy",
     ),
-    demo_with={"digits": {"greedy": True}},
 )

@@ -95,5 +95,4 @@ EXPERIMENT = Declaration(
     ),
     examine_with={"states": 17},
     keeps=("alphas",),
-    demo_with={"digits quick": {"states": 5, "alphas": 3}, "mnist quick": {"states": 5, "alphas": 3}},
 )

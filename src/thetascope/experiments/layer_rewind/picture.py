@@ -31,8 +31,10 @@ COLORS = "RdBu_r"
 """White in the middle."""
 LABELS = 14
 """So many states at most are called by their epoch or step."""
-TOP, COLUMN, LEAST, MOST = 1.15, 0.34, 3.6, 8.0
+TOP, COLUMN, LEAST, MOST = 1.15, 0.34, 4.4, 8.0
 """Inches: the height of a panel above the cells, the width of a column, and of all of them at least and at most."""
+ROW, HIGHEST = 0.11, 9.0
+"""Inches: the height of a row at least, and of all of them at most."""
 WAY = 0.16
 """Of the width of the cells: how far the bars of the way go to their left."""
 
@@ -103,7 +105,8 @@ def picture(data: xr.Dataset, form: Form, variable: str | None = None, spacing: 
     cells = [_cells(data, name, label, columns) for name, label in shown.items()]
     first = next(iter(shown))
     main = replace(cells[0], others=[(panel.name, panel) for panel in cells[1:]]) if form == "page" else cells[0]
-    rows = inches(data.sizes["layer"], len(main.y_ticks[1]) if main.y_ticks else 1)
+    layers = data.sizes["layer"]
+    rows = max(inches(layers, len(main.y_ticks[1]) if main.y_ticks else 1), min(ROW * layers, HIGHEST))
     wide = min(max(COLUMN * data.sizes["state"], LEAST), MOST)
     names = 0.075 * max(map(len, main.y_ticks[1] if main.y_ticks else ()), default=0)
     notes, width = _notes(data, first), 1.9 + names + wide * (1 + WAY)
@@ -183,14 +186,29 @@ def _on_cells(data: xr.Dataset, columns: Columns) -> list[Mark]:
     )  # fmt: skip
     places = places_of(data)
     edge = columns.edges[places]
-    steps: dict[str, Any] = {"color": INK, "width": 2.0, "halo": True, "level": 6, "label": "finished from here on", "hover": ""}
+    steps: dict[str, Any] = {
+        "color": INK,
+        "width": 2.0 if len(layers) <= NAMES else 1.2,
+        "halo": True,
+        "level": 6,
+        "label": "finished from here on",
+        "hover": "",
+    }
     line = Line(x=np.repeat(edge, 2), y=np.repeat(np.arange(len(places) + 1), 2)[1:-1], **steps)
     marks: list[Mark] = [bars, line]
     unsure = np.flatnonzero(~data["resolved"].values.astype(bool))
     if len(unsure):
         why = "two standard errors are more than the tolerance, so that more samples may show it finished later"
         said = [f"{layers[i]}: {why}" for i in unsure]
-        dot: dict[str, Any] = {"dash": "", "marker": "triangle-right", "size": 6, "face": "white", "edge": INK, "color": INK, "level": 7}
+        dot: dict[str, Any] = {
+            "dash": "",
+            "marker": "triangle-right",
+            "size": 6 if len(layers) <= NAMES else 4,
+            "face": "white",
+            "edge": INK,
+            "color": INK,
+            "level": 7,
+        }
         marks.append(Line(x=edge[unsure], y=at[unsure], label="at the earliest: not resolved by these samples", told=said, hover="", **dot))
     return marks
 
