@@ -83,4 +83,4 @@ def test_epochs_alone_are_the_clock() -> None:
     assert result.data.attrs["clock"] == "epoch"
     figure = result.plot()
     texts = [text.get_text() for text in figure.findobj(Text)]
-    assert any("share of the training's epochs" in text for text in texts)
+    assert any("share of the epochs" in text for text in texts)
