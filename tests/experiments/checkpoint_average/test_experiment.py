@@ -17,8 +17,9 @@ import thetascope as ts
 from thetascope.errors import ResultError, UsageError
 from thetascope.experiments.framework.catalog import declaration
 from thetascope.experiments.framework.declaration import words_of
-from thetascope.geometry.averages import decay_weights, window_weights
+from thetascope.geometry.averages import averages, decay_weights, window_weights
 from thetascope.scoring.oracle import EagerBackend
+from thetascope.state import State
 
 QUIET: dict[str, Any] = {"progress": False}
 
@@ -178,6 +179,14 @@ def test_equal_states_have_equal_averages_bit_for_bit() -> None:
     assert (found["excess"] == 0).all()
     assert (found["excess_se"] == 0).all()
     assert set(found["choice_loss"].values.tolist()) == {float(found["choice_loss"][0])}
+
+
+def test_an_average_of_one_state_however_often_is_it_bit_for_bit() -> None:
+    states = [State.of({"w": torch.tensor([1.0, 0.1])}) for _ in range(7)]
+    rows = np.stack([decay_weights(7, 0.9), window_weights(7, 7), window_weights(7, 3)])
+    points = averages(states, rows, ["w"], [])
+    assert [points.is_stored(k) for k in range(3)] == [True] * 3
+    assert {points.needs(k, "w") for k in range(3)} == {(6,)}
 
 
 def test_one_state_is_its_own_average() -> None:
