@@ -35,7 +35,7 @@ def test_repr_tells_the_story() -> None:
 def test_repr_leaves_out_what_is_plain() -> None:
     values = {"loss": (("state",), [3.0, 2.0, 1.0]), "epoch": (("state",), [0.0, 1.0, 2.0]), "progress": (("state",), [0.0, 0.5, 1.0])}
     lines = repr(ts.Result(xr.Dataset(values, coords={"state": [0, 1, 2]}, attrs={"experiment": "made"}))).splitlines()
-    assert "  loss    3 → 1" in lines
+    assert "  loss  3 → 1" in lines
     assert not any(line.split()[0] in ("epoch", "progress") for line in lines[1:])
 
 

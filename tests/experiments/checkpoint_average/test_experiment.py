@@ -121,6 +121,9 @@ def test_choosing_and_telling_are_different_samples_that_make_up_all() -> None:
         assert of_all == pytest.approx(whole.score(state)["loss"], rel=1e-6)
     rows = [torch.cat([batch[0] for batch in part.batches]) for part in whole.parted(0.75) or ()]
     assert len({tuple(row.tolist()) for row in torch.cat(rows)}) == 60
+    chosen = {tuple(row.tolist()) for row in rows[0]}
+    for part in whole.parted(0.75) or ():  # statistics come from the choosing part in both
+        assert {tuple(row.tolist()) for batch in part.calibration for row in batch[0]} <= chosen
     drawn = ts.Objective(model, samples(60), samples=40).parted(0.75) or ()
     assert [part.batches.survey.rows for part in drawn] == [30, 10]
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*samples(60)), batch_size=7)
