@@ -125,7 +125,8 @@ def test_an_experiment_goes_by_what_another_scored() -> None:
     first = ts.interpolate(objective, trajectory, alphas=5, progress=False)
     passes.since()
     again = ts.compare_paths(objective, trajectory, alphas=5, progress=False)
-    assert passes.since() == 2  # α = 0.25 and 0.75 of the quadratic path; its knots are stored states
+    # α = 0.25 and 0.75 of the quadratic path, whose knots are stored states; and the line where the middle state stands beside it
+    assert passes.since() == 3
     np.testing.assert_array_equal(again.data["linear_loss"].values, first.data["loss"].values)
     fresh = ts.compare_paths(objective_with(Passes()), trajectory, alphas=5, progress=False)
     np.testing.assert_array_equal(again.data["quadratic_loss"].values, fresh.data["quadratic_loss"].values)

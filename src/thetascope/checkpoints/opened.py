@@ -146,7 +146,7 @@ SHARDED = (
     "tensors: get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))"
 )
 DEQUANTISE = "Save the weights before they were quantised, or dequantised (in transformers model.dequantize())"
-_QUANTISED = (".qweight", ".qzeros", ".SCB", ".absmax", ".weight_packed", ".weight_scale_inv", ".quant_map", ".nested_absmax")
+_QUANTISED = (".qweight", ".qzeros", ".SCB", ".absmax", ".weight_packed", "_scale_inv", ".quant_map", ".nested_absmax")
 
 
 def quantised_problem(names: Iterable[str]) -> str:

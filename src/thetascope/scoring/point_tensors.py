@@ -59,7 +59,7 @@ class PointTensors:
         more = {name for each in spectral for name in (each.weight, each.left)} - {*asked}
         every = {name: points.needs(k, name) for name in (*asked, *more)}
         few = len({b for states in every.values() for b in states}) <= FEW_STATES
-        for start in range(0, len(every), len(every) if few else READ_AT_ONCE):
+        for start in range(0, len(every), max(1, len(every)) if few else READ_AT_ONCE):
             needed = dict(islice(every.items(), start, None if few else start + READ_AT_ONCE))
             read = self._read(needed)
             for name, states in needed.items():
