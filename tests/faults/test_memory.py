@@ -28,7 +28,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "layers": lambda o, t, **options: ts.interpolate(o, t, level="layer", alphas=5, progress=False, **options),
     "roles": lambda o, t, **options: ts.layer_roles(o, t, draws=1, progress=False, **options),
     "rewind": lambda o, t, **options: ts.layer_rewind(o, t, progress=False, **options),
-    "average": lambda o, t, **options: ts.checkpoint_average(o, t, progress=False, **options),
+    "average": lambda o, t, **options: ts.checkpoint_average(o, t, holdout=None, progress=False, **options),
     "surface": lambda o, t, **options: ts.surface(o, t, x=(-1, 1, 4), y=(-1, 1, 3), progress=False, **options),
     "test size": lambda o, t, **_: ts.study_test_size(o, t[-1], sizes=[5, 10], repeats=2, progress=False),
 }

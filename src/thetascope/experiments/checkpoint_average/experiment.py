@@ -21,6 +21,7 @@ from thetascope.geometry.points import Points
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
 from thetascope.results.filled import Filled
 from thetascope.results.store import Block
+from thetascope.scoring.batches import Batches
 from thetascope.scoring.cache import FirstPoint
 from thetascope.scoring.fast.choice import Engine
 from thetascope.scoring.objective import Objective
@@ -70,6 +71,7 @@ def source(
         choosing=choosing,
         weights=weights,
         names=names,
+        data=objective.batches,
     )
 
 
@@ -81,11 +83,13 @@ class AverageSource(PointsSource):
         choosing: scores on the part of the samples on which is chosen.
         weights: ``[T]`` of each average that is known beforehand.
         names: of all averages.
+        data: all of it.
     """
 
     choosing: Objective = field(kw_only=True)
     weights: Mapping[str, Floats] = field(kw_only=True)
     names: Sequence[str] = field(kw_only=True)
+    data: Batches = field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,6 +125,11 @@ class AverageSource(PointsSource):
     @property
     def _has_trials(self) -> bool:
         return SOUP in self.names and len(self.recorded) > 1
+
+    def fingerprint(self, experiment: str) -> dict[str, Any]:
+        """Of the data as a whole: seed and holdout say how it is parted."""
+        found = super().fingerprint(experiment)
+        return found if self.choosing.batches is self.objective.batches else {**found, "data": self.data.survey.fingerprint}
 
     def identity(self) -> Mapping[str, Any]:
         """The averages too."""

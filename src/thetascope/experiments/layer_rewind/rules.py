@@ -65,7 +65,7 @@ class Rewound:
 
     def least(self, gain: Gain, losses: Floats) -> float:
         """What costs no more than this counts as nothing; of a training without a gain what rounding does."""
-        return self.tolerance * gain.value if gain.positive else ROUNDING * float(np.nanmax(np.abs(losses[[0, -1]])))
+        return self.tolerance * gain.value if gain.positive else ROUNDING * float(np.nan_to_num(np.abs(losses[[0, -1]]), posinf=0.0).max())
 
     def frozen_share(self, finished: Floats) -> float:
         """The share of parameters times steps after each layer was finished, ``finished`` ``[L]`` by the place of the state."""
