@@ -13,13 +13,17 @@ import torch
 from torch import Tensor, nn
 
 
-def tiny_bert() -> Any:
-    from transformers import BertConfig, BertForSequenceClassification
+def library(name: str) -> Any:
+    """What may not be installed where types are checked."""
+    return import_module(name)
 
+
+def tiny_bert() -> Any:
+    found = library("transformers")
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 16}
     sizes |= {"vocab_size": 50, "hidden_size": 8, "num_labels": 3}
-    return BertForSequenceClassification(BertConfig(**sizes))
+    return found.BertForSequenceClassification(found.BertConfig(**sizes))
 
 
 def sentences() -> list[dict[str, Tensor]]:
@@ -29,48 +33,42 @@ def sentences() -> list[dict[str, Tensor]]:
 
 
 def train_with_transformers(model: Any, folder: Path, **options: Any) -> None:
-    from transformers import Trainer, TrainingArguments
-
+    found = library("transformers")
     told: dict[str, Any] = {"save_steps": 2, "logging_steps": 2, "max_steps": 6, "report_to": [], "use_cpu": True, "disable_tqdm": True}
-    arguments = TrainingArguments(str(folder), per_device_train_batch_size=4, learning_rate=0.1, seed=1, **told, **options)
-    Trainer(model, arguments, train_dataset=sentences(), eval_dataset=sentences()).train()
+    arguments = found.TrainingArguments(str(folder), per_device_train_batch_size=4, learning_rate=0.1, seed=1, **told, **options)
+    found.Trainer(model, arguments, train_dataset=sentences(), eval_dataset=sentences()).train()
 
 
 def transformers(folder: Path) -> None:
     """An output of Trainer, one of its checkpoints saved in shards, and all states as transformers itself loads them."""
-    from transformers import BertForSequenceClassification
-
+    bert = library("transformers").BertForSequenceClassification
     train_with_transformers(tiny_bert(), folder / "out", eval_strategy="steps", eval_steps=2)
     places = sorted((folder / "out").glob("checkpoint-*"))
-    loaded = [BertForSequenceClassification.from_pretrained(place) for place in places]
+    loaded = [bert.from_pretrained(place) for place in places]
     loaded[-1].save_pretrained(folder / "shards", max_shard_size="2KB")
     torch.save([model.state_dict() for model in loaded], folder / "expected.pt")
 
 
 def peft(folder: Path) -> None:
     """Adapters of a Trainer on a base model, and the whole models as PEFT itself loads them."""
-    from peft import LoraConfig, PeftModel, get_peft_model
-    from transformers import BertForSequenceClassification
-
+    found, bert = library("peft"), library("transformers").BertForSequenceClassification
     tiny_bert().save_pretrained(folder / "base")
     torch.manual_seed(1)
-    config = LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"])
-    model: Any = get_peft_model(BertForSequenceClassification.from_pretrained(folder / "base"), config)
+    config = found.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"])
+    model: Any = found.get_peft_model(bert.from_pretrained(folder / "base"), config)
     train_with_transformers(model, folder / "out")
     expected = []
     for place in sorted((folder / "out").glob("checkpoint-*")):
-        whole = PeftModel.from_pretrained(BertForSequenceClassification.from_pretrained(folder / "base"), str(place))
+        whole = found.PeftModel.from_pretrained(bert.from_pretrained(folder / "base"), str(place))
         expected.append(whole.state_dict())
     torch.save(expected, folder / "expected.pt")
 
 
 def lightning(folder: Path) -> None:
     """Checkpoints of a LightningModule with a weighted loss, with last.ckpt and metrics.csv; and the states as they were saved."""
-    from lightning.pytorch import LightningModule, Trainer
-    from lightning.pytorch.callbacks import ModelCheckpoint
-    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+    found, written = library("lightning.pytorch"), library("lightning.pytorch.loggers")
 
-    class Module(LightningModule):
+    class Module(found.LightningModule):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
@@ -87,9 +85,11 @@ def lightning(folder: Path) -> None:
     torch.manual_seed(0)
     data = torch.utils.data.TensorDataset(torch.randn(20, 3), torch.arange(20) % 2)
     run = folder / "run"
-    saving = ModelCheckpoint(run / "checkpoints", save_top_k=-1, save_last=True)
-    loggers = [CSVLogger(run, name="", version=""), TensorBoardLogger(run, name="tensorboard", version="")]
-    trainer = Trainer(max_epochs=3, callbacks=[saving], logger=loggers, enable_progress_bar=False, accelerator="cpu", log_every_n_steps=1)
+    saving = library("lightning.pytorch.callbacks").ModelCheckpoint(run / "checkpoints", save_top_k=-1, save_last=True)
+    loggers = [written.CSVLogger(run, name="", version=""), written.TensorBoardLogger(run, name="tensorboard", version="")]
+    trainer = found.Trainer(
+        max_epochs=3, callbacks=[saving], logger=loggers, enable_progress_bar=False, accelerator="cpu", log_every_n_steps=1
+    )
     module = Module()
     trainer.fit(module, torch.utils.data.DataLoader(data, batch_size=5))
     torch.save({k.removeprefix("model."): v for k, v in module.state_dict().items() if "criterion" not in k}, folder / "expected.pt")
