@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 TITLE = "When each layer was finished"
+ON_CELLS = "#1a1a1a"
+"""Of a line on cells, which are light on any ground, so that it does not become light on a dark one."""
 COLORS = "RdBu_r"
 """White in the middle."""
 LABELS = 14
@@ -187,7 +189,7 @@ def _on_cells(data: xr.Dataset, columns: Columns) -> list[Mark]:
     places = places_of(data)
     edge = columns.edges[places]
     steps: dict[str, Any] = {
-        "color": INK,
+        "color": ON_CELLS,
         "width": 2.0 if len(layers) <= NAMES else 1.2,
         "halo": True,
         "level": 6,
@@ -241,7 +243,7 @@ def _barriers(data: xr.Dataset, columns: Columns) -> Panel:
             hover="%{y:.4g}", spread=2 * errors,
         ),
         Rule(at=attrs["least"] / gain, upright=False, dash="dash", color=GREY, label=allowed),
-        Rule(at=float(columns.edges[since]), dash="dashdot", color=INK, width=1.2,
+        Rule(at=float(columns.edges[since]), dash="dashdot", color=BLUE, width=1.2,
              label="linearly connected to the end from here on", level=3),
     ]  # fmt: skip
     marks += [] if np.isfinite(values).all() else [unbounded(columns.centers, values)]
