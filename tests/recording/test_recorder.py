@@ -25,7 +25,7 @@ from thetascope.recording import recorder as recorder_module
 from thetascope.recording.log import Record
 from thetascope.recording.recorder import Recorder
 from thetascope.recording.run_directory import RunDirectory
-from thetascope.recording.safetensors_files import write_safetensors
+from thetascope.state.written import write_safetensors
 from thetascope.testing.models import TiedEmbedding
 from thetascope.trajectory import Trajectory
 

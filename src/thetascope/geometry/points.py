@@ -8,6 +8,7 @@ K points of P parameters are described by K·G·B numbers; a point is made only 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -195,8 +196,28 @@ class Points:
         return total.hexdigest()
 
 
+class TakenWhole(ABC):
+    """Points of which each tensor is that of one basis state, bit for bit."""
+
+    @abstractmethod
+    def _from(self, k: int, name: str) -> int:
+        """Which basis state."""
+
+    def needs(self, k: int, name: str) -> tuple[int, ...]:
+        """The one state that the tensor comes from."""
+        return (self._from(k, name),)
+
+    def tensor(self, k: int, name: str, parts: Mapping[int, Tensor]) -> Tensor:
+        """That state's tensor itself."""
+        return parts[self._from(k, name)]
+
+    def signature(self, k: int, name: str) -> Hashable:
+        """The state that the tensor comes from."""
+        return self._from(k, name)
+
+
 @dataclass(frozen=True, eq=False)
-class StoredStates:
+class StoredStates(TakenWhole):
     """States themselves as points, nothing between them: no table, so that there may be very many.
 
     Args:
@@ -224,18 +245,6 @@ class StoredStates:
             found[:] = 0
             found[self.anchor] = len(self.basis)
         return found
-
-    def needs(self, k: int, name: str) -> tuple[int, ...]:
-        """The state itself, or the one whose buffers are held."""
-        return (self._from(k, name),)
-
-    def tensor(self, k: int, name: str, parts: Mapping[int, Tensor]) -> Tensor:
-        """That state's tensor."""
-        return parts[self._from(k, name)]
-
-    def signature(self, k: int, name: str) -> Hashable:
-        """Each state's tensors are its own."""
-        return self._from(k, name)
 
     def identity(self, k: int) -> Hashable | None:
         """As any set calls it."""

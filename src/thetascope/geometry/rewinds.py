@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from thetascope.errors import GeometryError
-from thetascope.geometry.points import state_identity
+from thetascope.geometry.points import TakenWhole, state_identity
 from thetascope.state import State, digest_of
 
 
 @dataclass(frozen=True, eq=False)
-class Rewinds:
+class Rewinds(TakenWhole):
     """G·T points: the last of T states with the tensors of group g as in state t, at flat index ``g · T + t``. No table of coefficients.
 
     Args:
@@ -56,18 +55,6 @@ class Rewinds:
         found: NDArray[np.int64] = np.bincount(self.sources[moving].ravel(), minlength=len(self.basis))
         found[-1] += (len(self.groups) - len(moving)) * len(self.basis)
         return found
-
-    def needs(self, k: int, name: str) -> tuple[int, ...]:
-        """The one state that the tensor comes from."""
-        return (self._from(k, name),)
-
-    def tensor(self, k: int, name: str, parts: Mapping[int, Tensor]) -> Tensor:
-        """That state's tensor itself."""
-        return parts[self._from(k, name)]
-
-    def signature(self, k: int, name: str) -> Hashable:
-        """The state that the tensor comes from."""
-        return self._from(k, name)
 
     def identity(self, k: int) -> Hashable | None:
         """The last state where that is what it is; else which tensors are of which other state."""

@@ -10,8 +10,9 @@ from torch import Tensor
 from thetascope.errors import RecordingError
 from thetascope.recording.run_directory import RunDirectory
 from thetascope.recording.run_files import FROZEN_FILE
-from thetascope.recording.safetensors_files import SafetensorsSource, copied, write_safetensors
+from thetascope.recording.safetensors_files import SafetensorsSource, copied
 from thetascope.state import ParameterSpace, digest_of, digest_of_source
+from thetascope.state.written import write_safetensors
 
 
 class FrozenTensors:

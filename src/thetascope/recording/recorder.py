@@ -20,9 +20,10 @@ from thetascope.recording.frozen import FrozenTensors
 from thetascope.recording.log import Log
 from thetascope.recording.run_directory import RunDirectory
 from thetascope.recording.run_files import LOG_FILE, RUN_FILE, STATES_FOLDER
-from thetascope.recording.safetensors_files import copied, write_safetensors
+from thetascope.recording.safetensors_files import copied
 from thetascope.recording.thinning import is_kept
 from thetascope.state import ParameterSpace, digest_of, named_tensors
+from thetascope.state.written import write_safetensors
 
 _WRITE_SHARE = 0.02
 """Between the states that stay, the newest is written only where that takes at most this share of the time."""

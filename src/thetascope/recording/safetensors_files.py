@@ -1,4 +1,4 @@
-"""Tensors in safetensors files, read one by one and written whole."""
+"""Tensors in safetensors files, read one by one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from thetascope.errors import CheckpointError, RecordingError
-from thetascope.files import write_atomically
+from thetascope.errors import CheckpointError
 from thetascope.state import TensorSpec
 
 _DTYPES = {
@@ -77,31 +75,6 @@ class SafetensorsSource:
                 yield file
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f'"{self.path}" is no whole safetensors file ({error}); restore it from a copy') from error
-
-
-def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write `tensors` (contiguous, on the CPU) to `path`, whole or not at all.
-
-    Raises:
-        RecordingError: safetensors files know no such dtype.
-        OSError: the file cannot be written (a full disk, say).
-    """
-
-    def write(partial: Path) -> None:
-        partial.touch()
-        mode = partial.stat().st_mode
-        try:
-            save_file(dict(tensors), partial)
-        except SafetensorError as error:
-            raise OSError(f'"{path}" could not be written: {error}') from error
-        except KeyError as error:
-            names = ", ".join(f'"{name}"' for name, tensor in tensors.items() if tensor.dtype == error.args[0])
-            raise RecordingError(
-                f"states are kept in safetensors files, which hold no {error}: convert {names} to another dtype"
-            ) from error
-        partial.chmod(mode)  # save_file makes a file that nobody but its owner may read
-
-    write_atomically(path, write, sweep=False)  # the Recorder sweeps its folder when it opens it
 
 
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -137,7 +137,7 @@ def certainty(results: Sequence[tuple[str, Result]]) -> list[tuple[str | int | N
                 name,
                 samples if isinstance(samples, int) else samples_scored(attrs) or None,
                 *(counts[label] for label in ("evaluated", "estimated", "not finite", "missing")),
-                error or ("exact over its samples" if "scored" in attrs and samples is not None else "of the states alone, exact"),
+                error or ("exact over its samples" if attrs.get("scored") else "of the states alone, exact"),
             )
         )
     return rows

@@ -77,7 +77,8 @@ class Batches:
             raise ObjectiveError(f"batch_size must be a whole number of at least 1. Got {batch_size!r} instead.")
         self._data, self._device, self._dtype = data, device, inputs_dtype
         self.batch_size, self._samples, self._seed, self._whole, self._most = batch_size, samples, seed, whole, most
-        self._part, self._by_batches = (0.0, 1.0), False
+        self._part = (0.0, 1.0)
+        self._of_batches: int | None = None
         self._generators = [(g, g.get_state()) for g in _generators_of(data)]
         self._resident: list[Any] | None = None
         self._survey: Survey | None = None
@@ -98,7 +99,7 @@ class Batches:
     def known_rows(self) -> int | None:
         """How many rows there are, where the batches are cut here; None where they are given."""
         found = len(self._data[0]) if is_pair(self._data) else len(self._data) if is_dataset(self._data) else None
-        return found if found is None or self._by_batches else len(self._of_part(range(found)))
+        return found if found is None or self._of_batches is not None else len(self._of_part(range(found)))
 
     def part(self, low: float, high: float, samples: int | None, *, by_batches: bool = False) -> Batches:
         """The rows of a part of all, from one share to another of an order drawn once with the seed; of them so many samples, or all.
@@ -106,7 +107,7 @@ class Batches:
         With `by_batches` whole batches are parted, as they are: where rows do not stand for themselves.
         """
         other = self.resampled(samples)
-        other._part, other._by_batches, other._whole_fingerprint = (low, high), by_batches, None
+        other._part, other._of_batches, other._whole_fingerprint = (low, high), self.survey.count if by_batches else None, None
         return other
 
     def _of_part(self, rows: Any) -> Any:
@@ -119,7 +120,7 @@ class Batches:
 
     @property
     def _parts_rows(self) -> bool:
-        return self._part != (0.0, 1.0) and not self._by_batches
+        return self._part != (0.0, 1.0) and self._of_batches is None
 
     def resample(self, samples: int | None) -> None:
         """Keep another number of rows from now on."""
@@ -239,9 +240,8 @@ class Batches:
 
     def _source(self) -> Iterable[Any]:
         """The batches of all rows that are kept, or those of the part."""
-        if self._by_batches:
-            whole = self.part(0.0, 1.0, self._samples)
-            kept = set(self._ordered(whole.survey.count).tolist())
+        if self._of_batches is not None:
+            kept, whole = set(self._ordered(self._of_batches).tolist()), self.part(0.0, 1.0, self._samples)
             return (batch for place, batch in enumerate(whole._batches()) if place in kept)
         return self._batches()
 

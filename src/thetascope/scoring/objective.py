@@ -461,8 +461,7 @@ class Objective:
 
     def stored(self, states: Sequence[State], anchor: int = -1) -> StoredStates:
         """Recorded states as points; the policy "final" gives all of them the floating buffers of ``states[anchor]``."""
-        space = self.model.space
-        return StoredStates(tuple(states), frozenset(name for name in space.buffers if space.tensors[name].floating), anchor)
+        return StoredStates(tuple(states), frozenset(self.model.space.floating_buffers), anchor)
 
     def fingerprint(self) -> dict[str, Any]:
         """What a stored result must agree with to be gone on with: everything but the states and the points."""

@@ -16,7 +16,7 @@ def frozen_parameters(model: nn.Module, space: ParameterSpace, states: Sequence[
     A parameter is frozen if it is the same, bit for bit, in all of two or more states that differ, or if its requires_grad is off
     while others' are on. With one state, or only equal ones, requires_grad alone tells.
     """
-    names = [name for name in space.parameters if space.tensors[name].floating]
+    names = space.floating_parameters
     trained = {space.ties.get(name, name) for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad}
     found = {n: "their requires_grad is off" for n in names if n not in trained} if trained & set(names) else {}
     equal = unmoved(names, states)

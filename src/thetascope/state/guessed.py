@@ -8,14 +8,16 @@ from dataclasses import replace
 from torch import nn
 
 from thetascope.state.blocks import block_names
+from thetascope.state.names import COUNTERS
 from thetascope.state.space import ROOT_LAYER, Kind, Layer, ParameterSpace, TensorSpec, owner_of
 
 BUFFERS = frozenset(
     {
-        *("running_mean", "running_var", "num_batches_tracked"),  # norms
+        *("running_mean", "running_var"),  # norms
         *("_u", "_v"),  # the vectors of a parametrised spectral norm
         *("inv_freq", "original_inv_freq", "cos_cached", "sin_cached"),  # rotary embeddings
-        *("position_ids", "token_type_ids", "relative_position_index", "masked_bias", "n_averaged"),
+        *("token_type_ids", "relative_position_index", "masked_bias"),
+        *COUNTERS,
     }
 )
 """Last parts of the names of buffers in torch's modules and other well-known ones."""

@@ -168,6 +168,16 @@ class ParameterSpace:
         return tuple(name for name, spec in self.tensors.items() if spec.kind == "buffer")
 
     @property
+    def floating_parameters(self) -> list[str]:
+        """The parameters that can move."""
+        return [name for name in self.parameters if self.tensors[name].floating]
+
+    @property
+    def floating_buffers(self) -> list[str]:
+        """The persistent buffers that can move."""
+        return [name for name in self.buffers if self.tensors[name].floating]
+
+    @property
     def parameter_count(self) -> int:
         """How many single parameters there are, ties once."""
         return sum(self.tensors[name].size for name in self.parameters)

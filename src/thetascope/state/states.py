@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from thetascope.errors import StateError
-from thetascope.files import write_atomically
 from thetascope.state.space import TensorSpec
+from thetascope.state.written import write_safetensors
 
 READ_AT_ONCE = 32
 """So many tensors of a state are read together: few enough to hold, many enough to open its file seldom."""
@@ -186,23 +185,15 @@ class State(Mapping[str, Tensor]):
         """Write the tensors to a safetensors file, whole or not at all; ``safetensors.torch.load_file`` reads it. A file there is replaced.
 
         Raises:
-            StateError: safetensors files hold no such dtype.
+            RecordingError: safetensors files hold no such dtype.
             OSError: the file cannot be written.
 
         Example:
             >>> path = trajectory[-1].save("last.safetensors")
         """
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors().items()}
-        target = Path(path)
-
-        def write(partial: Path) -> None:
-            try:
-                save_file(tensors, partial)
-            except KeyError as error:  # how safetensors says that it knows no such dtype
-                raise StateError(f"safetensors files hold no {error}, so {self.label} cannot be written; convert it") from error
-
-        write_atomically(target, write)
-        return target
+        write_safetensors(Path(path), tensors, sweep=True)
+        return Path(path)
 
     def digest(self) -> str:
         """SHA-256 over names, dtypes, shapes and bytes, whatever their order.

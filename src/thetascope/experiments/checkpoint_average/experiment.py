@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from thetascope.geometry.averages import averages, decay_weights, subset_weights
 from thetascope.geometry.points import Points
 from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
 from thetascope.results.filled import Filled
+from thetascope.results.status import MISSING, named
 from thetascope.results.store import Block
 from thetascope.scoring.batches import Batches
 from thetascope.scoring.cache import FirstPoint
@@ -100,10 +101,7 @@ class AverageSource(PointsSource):
 
     def _points(self, rows: Sequence[Floats]) -> Points:
         space = self.objective.model.space
-        floating = [name for name, spec in space.tensors.items() if spec.floating]
-        buffers = set(space.buffers)
-        parameters = [name for name in floating if name not in buffers]
-        return averages(self.recorded, np.stack(rows), parameters, [name for name in floating if name in buffers])
+        return averages(self.recorded, np.stack(rows), space.floating_parameters, space.floating_buffers)
 
     def _one(self, prefix: str, count: int, place: int, row: Floats) -> AllPoints:
         """A request of so many points of which one is an average; the others are the last state, which is all that is held of them."""
@@ -169,86 +167,93 @@ class AverageSource(PointsSource):
         self.choosing.batches.rebatched(store.data.attrs["batch_size"])
         return super().resumed(store)
 
+    @property
+    def _own(self) -> list[tuple[str, str, int]]:
+        """What is scored besides the requests: the prefix, the dimension and how many points."""
+        count, every = len(self.recorded), len(self.names)
+        found = [("", "average", every), (CHOICE, "average", every), (f"{CHOICE}actual_", "state", count)]
+        return found + ([(TRIAL, "trial", count - 1)] if self._has_trials else [])
+
     def blocks(self, first: FirstPoint, engine: Engine) -> Sequence[Block]:
         """States and averages on each part, and the trials of the soup; each point is stored by itself, for others hang on it."""
-        count, every = len(self.recorded), len(self.names)
-        found = [Block("", ("average",), (every,), first.names, 1), Block(CHOICE, ("average",), (every,), first.names, 1)]
-        found += [Block(request.prefix, request.dims, request.shape, first.names, 1) for request in self.requests]
-        found.append(Block(f"{CHOICE}actual_", ("state",), (count,), first.names, 1))
-        return found + ([Block(TRIAL, ("trial",), (count - 1,), first.names, 1)] if self._has_trials else [])
+        shapes: list[tuple[str, tuple[str, ...], tuple[int, ...]]] = [(prefix, (dim,), (count,)) for prefix, dim, count in self._own]
+        shapes += [(request.prefix, request.dims, (len(request.points),)) for request in self.requests]
+        return [Block(prefix, dims, shape, first.names, 1) for prefix, dims, shape in shapes]
 
     def fill(self, store: Filled, engine: Engine, first: FirstPoint, *, progress: bool) -> Mapping[str, Any]:
         """Score the states, choose among them and their averages, and tell what they are worth."""
         choosing, telling = Runner(self.choosing, store, engine), Runner(self.objective, store, engine)
-        total = sum(int(np.prod(block.shape)) for block in self.blocks(first, engine))
-        left = total - sum(int(store.done(block.prefix).sum()) for block in self.blocks(first, engine))
+        done = np.concatenate([store.done(block.prefix) for block in self.blocks(first, engine)])
+        total, left = len(done), int((~done).sum())
         seconds, shown = left * first.seconds, progress and left * first.seconds > LONG_SECONDS
         stored = f" ({total - left:,} of {total:,} are stored already)" if left < total else ""
         where = f"with the {engine.backend.name} engine on {self.objective.device}"
         say(f"{self.title}: {left:,} points to score{stored} {where}, about {duration(seconds)} (measured on one)", shown=shown)
+
+        def score(runner: Runner, prefix: str, count: int, place: int, row: Floats) -> None:
+            if not store.done(prefix)[place]:
+                runner.cells(self._one(prefix, count, place, row), [place])
+
+        def trial(k: int, row: Floats) -> float:
+            score(choosing, TRIAL, len(self.recorded) - 1, k, row)
+            return float(_choices(store.data, TRIAL)[k])
+
+        every = len(self.names)
         with progress_bar("scoring", left, shown=shown) as advance:
             choosing.advance = telling.advance = advance
             choosing.everything(self._states_on(self.choosing, f"{CHOICE}actual_"))
-            trials = len(self.recorded) - 1
-            for k, row in self._trials(store) if self._has_trials else ():
-                _score(choosing, store, self._one(TRIAL, trials, k, row), k)
-            for place in range(len(self.names)):  # the chosen one comes last, when all others are known
-                row = self._rows(self._decided(store))[place]
-                _score(choosing, store, self._one(CHOICE, len(self.names), place, row), place)
+            if self._has_trials:
+                self._soup(store.data, trial)
+            for place, row in enumerate(self._rows(self._decided(store.data))[:-1]):
+                score(choosing, CHOICE, every, place, row)
+            rows = self._rows(self._decided(store.data))  # the chosen one, the last, is known now
+            score(choosing, CHOICE, every, every - 1, rows[-1])
             for request in self.requests:
                 telling.everything(request)
-            for place, row in enumerate(self._rows(self._decided(store))):
-                _score(telling, store, self._one("", len(self.names), place, row), place)
+            for place, row in enumerate(rows):
+                score(telling, "", every, place, row)
         return {**choosing.notes, **telling.notes}
 
     # --- what is chosen ------------------------------------------------------------------------------------------
 
-    def _choices(self, store: Filled, prefix: str, count: int) -> Floats:
-        """Losses on the choosing part; infinite where they are not finite, or not there yet."""
-        done = store.evaluated(prefix)
-        losses = [store.values(prefix, k)["loss"] if done[k] else np.inf for k in range(count)]
-        return np.nan_to_num(np.asarray(losses, np.float64), nan=np.inf, posinf=np.inf)
-
-    def _order(self, store: Filled) -> list[int]:
+    def _order(self, data: xr.Dataset) -> list[int]:
         """The states in order of their loss on the choosing part, of equal ones the later first."""
-        losses = self._choices(store, f"{CHOICE}actual_", len(self.recorded))
+        losses = _choices(data, f"{CHOICE}actual_")
         return sorted(range(len(losses)), key=lambda t: (losses[t], -t))
 
-    def _trials(self, store: Filled) -> Iterator[tuple[int, Floats]]:
-        """Each trial of the greedy soup, one after the other has been scored: its place, and the weights of the states."""
-        order, count = self._order(store), len(self.recorded)
-        members = order[:1]
-        for k, state in enumerate(order[1:]):
-            yield k, subset_weights(count, [*members, state])
-            members = self._soup(store, k + 1)
+    def _soup(self, data: xr.Dataset, trial: Callable[[int, Floats], float]) -> list[int]:
+        """The states in the greedy soup: each stays that does not make the loss higher.
 
-    def _soup(self, store: Filled, trials: int) -> list[int]:
-        """The states in the soup after so many trials: each stays that does not make the loss higher."""
-        order = self._order(store)
-        members, loss = order[:1], self._choices(store, f"{CHOICE}actual_", len(self.recorded))[order[0]]
-        for k, tried in enumerate(self._choices(store, TRIAL, len(self.recorded) - 1)[:trials]):
+        Args:
+            data: with the states' losses on the choosing part.
+            trial: the loss of the k-th trial, an average of these weights.
+        """
+        order, count = self._order(data), len(self.recorded)
+        members, loss = order[:1], float(_choices(data, f"{CHOICE}actual_")[order[0]])
+        for k, state in enumerate(order[1:]):
+            tried = trial(k, subset_weights(count, [*members, state]))
             if tried <= loss:
-                members, loss = [*members, order[k + 1]], tried
+                members, loss = [*members, state], tried
         return members
 
-    def _winner(self, store: Filled) -> str:
+    def _winner(self, data: xr.Dataset) -> str:
         """The best average on the choosing part, as far as scores tell."""
-        losses = self._choices(store, CHOICE, len(self.names))
+        losses = _choices(data, CHOICE)
         among = [place for place, name in enumerate(self.names) if name not in (LAST, BEST, CHOSEN)]
         return self.names[min(among, key=lambda place: losses[place])]
 
-    def _decided(self, store: Filled) -> dict[str, Floats]:
+    def _decided(self, data: xr.Dataset) -> dict[str, Floats]:
         """The weights of what is chosen, as far as scores tell."""
-        count = len(self.recorded)
-        soup = sorted(self._soup(store, count - 1)) if self._has_trials else self._order(store)[:1]
-        found = {BEST: subset_weights(count, self._order(store)[:1]), SOUP: subset_weights(count, soup)}
-        return {**found, CHOSEN: {**self.weights, **found}[self._winner(store)]}
+        count, best = len(self.recorded), self._order(data)[:1]
+        tried = _choices(data, TRIAL) if self._has_trials else np.empty(0)
+        soup = sorted(self._soup(data, lambda k, _: float(tried[k]))) if self._has_trials else best
+        found = {BEST: subset_weights(count, best), SOUP: subset_weights(count, soup)}
+        return {**found, CHOSEN: {**self.weights, **found}[self._winner(data)]}
 
     def derived(self, data: xr.Dataset) -> tuple[Any, Mapping[str, Any]]:
         """Which are chosen, how many states are in each, and how high windows lie above the valley."""
         variables, attrs = super().derived(data)
-        store: Any = _Scores(data)
-        found = self._decided(store)
+        found = self._decided(data)
         rows = np.stack(self._rows(found))
         losses, own = np.asarray(data["actual_loss"].values, np.float64), np.asarray(data["loss"].values, np.float64)
         is_window = np.array([name.startswith("window-") for name in self.names])
@@ -259,7 +264,7 @@ class AverageSource(PointsSource):
             "weight": (("average", "state"), rows),
         }
         told = {
-            "chosen": self._winner(store),
+            "chosen": self._winner(data),
             "best": int(data["state"].values[found[BEST].argmax()]),
             "samples_choosing": self.choosing.batches.survey.rows,
         }
@@ -268,12 +273,10 @@ class AverageSource(PointsSource):
     def plan(self, stored: xr.Dataset | None, engine: Engine) -> Plan:
         """Of all points: each takes a full pass over its part."""
         found = super().plan(stored, engine)
-        more = 2 * len(self.names) + len(self.recorded) * (1 + self._has_trials) - self._has_trials
         there = 0
         if stored is not None:
-            prefixes = ("status", f"{CHOICE}status", f"{CHOICE}actual_status", f"{TRIAL}status")
-            there = sum(int((stored[name].values != 0).sum()) for name in prefixes if name in stored)
-        todo = more - there
+            there = sum(int((stored[named(prefix, "status")].values != MISSING).sum()) for prefix, _, _ in self._own)
+        todo = sum(count for _, _, count in self._own) - there
         time = replace(found.time, least=found.time.least + todo * found.time.each, seconds=found.time.seconds + todo * found.time.each)
         return replace(found, least=found.least + todo, todo=found.todo + todo, stored=found.stored + there, time=time)
 
@@ -291,23 +294,9 @@ class AverageSource(PointsSource):
         return State.of({**own, **{name: own[first] for name, first in model.space.ties.items()}}, label=f'average "{label}"')
 
 
-class _Scores:
-    """A finished dataset, as far as choosing looks at a store."""
-
-    def __init__(self, data: xr.Dataset) -> None:
-        self.data = data
-
-    def evaluated(self, prefix: str) -> Any:
-        return self.data[f"{prefix}status"].values.ravel() != 0
-
-    def values(self, prefix: str, index: int) -> dict[str, float]:
-        return {"loss": float(self.data[f"{prefix}loss"].values.ravel()[index])}
-
-
-def _score(runner: Runner, store: Filled, request: AllPoints, place: int) -> None:
-    """Score one point, if it is not stored."""
-    if not store.done(request.prefix)[place]:
-        runner.cells(request, [place])
+def _choices(data: xr.Dataset, prefix: str) -> Floats:
+    """Losses on the choosing part; infinite where they are not finite, or not there yet."""
+    return np.nan_to_num(np.asarray(data[f"{prefix}loss"].values, np.float64), nan=np.inf, posinf=np.inf)
 
 
 def _checked_windows(trajectory: Trajectory, windows: Sequence[int] | None) -> list[int]:

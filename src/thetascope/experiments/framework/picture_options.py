@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from thetascope.arrays import Floats
+from thetascope.arrays import Floats, evenly
 from thetascope.drawing.narrowing import narrowed, said_height
 from thetascope.drawing.options import PictureOptions
 from thetascope.drawing.scales import Scale, around, text_of
@@ -242,7 +242,7 @@ def _edges(mark: Mark, low: float, high: float, *, across: bool) -> Iterator[Edg
     color = mark.color if not isinstance(mark, Line) or mark.face in ("", "none", "white") else mark.face
     for beyond, first, name in ((np.greater(values, high), False, "above"), (np.less(values, low), True, "below")):
         places = np.flatnonzero(beyond)
-        places = places[np.unique(np.linspace(0, len(places) - 1, min(len(places), MOST)).round().astype(int))] if len(places) else places
+        places = places[evenly(len(places), MOST)] if len(places) else places
         marker = (("triangle-left", "triangle-right") if across else ("triangle-down", "triangle-up"))[not first]
         style: dict[str, Any] = {"marker": marker, "color": color, "label": f"{name} {text_of(low if first else high)}"}
         if len(places):

@@ -10,14 +10,14 @@ import numpy as np
 
 from thetascope.arrays import Floats
 from thetascope.drawing.captions import scored_notes
-from thetascope.drawing.moments import called_by, from_to
+from thetascope.drawing.moments import called_by, from_to, short_moment
 from thetascope.drawing.scales import SymmetricLog
 from thetascope.drawing.spec import INK, Bars, Form, Line, Mark, Panel, Picture, Rule, Ticks, stacked, unbounded
-from thetascope.drawing.style import BLUE, GREY, VERMILION, Ints, check_holds, quantities, spread_of, wants_log
+from thetascope.drawing.style import BLUE, GREY, VERMILION, check_holds, quantities, spread_of, wants_log
 from thetascope.errors import ResultError
 from thetascope.experiments.framework.phrases import give_or_take, percent
 from thetascope.experiments.layer_rewind.rules import within
-from thetascope.experiments.layer_rewind.words import cost, headline, way_shares, when
+from thetascope.experiments.layer_rewind.words import columns_of, cost, headline, way_shares
 from thetascope.experiments.shared.barrier_words import ERRORS
 from thetascope.experiments.shared.layer_rows import NAMES, ROWS_NOTE, inches, rows_panel
 from thetascope.experiments.shared.layer_words import mover
@@ -171,7 +171,7 @@ def _told(data: xr.Dataset, name: str) -> list[list[str]]:
 
 
 def _moments(data: xr.Dataset) -> list[str]:
-    return [when(data, place) for place in range(data.sizes["state"])]
+    return [short_moment(data, place) for place in range(data.sizes["state"])]
 
 
 def _on_cells(data: xr.Dataset, columns: Columns) -> list[Mark]:
@@ -181,12 +181,11 @@ def _on_cells(data: xr.Dataset, columns: Columns) -> list[Mark]:
     base = float(columns.edges[0] - 0.04 * WAY * width)
     longest = float(np.nanmax(shares, initial=0.0)) or 1.0
     told = [f"{layer}: {percent(share)} of the squared way" for layer, share in zip(layers, shares, strict=True)]
-    # white where they are none, so that the axis shows all of them alike
     bars = Bars(
         at=at, lengths=-np.nan_to_num(shares) / longest * WAY * width, base=base, across=True, width=0.62, color=GREY, told=told, hover="",
         layers=layers, label=f"share of the squared way (longest bar: {percent(longest)})",
     )  # fmt: skip
-    places = places_of(data)
+    places = columns_of(data, data["finished"].values)
     edge = columns.edges[places]
     steps: dict[str, Any] = {
         "color": ON_CELLS,
@@ -215,11 +214,6 @@ def _on_cells(data: xr.Dataset, columns: Columns) -> list[Mark]:
     return marks
 
 
-def places_of(data: xr.Dataset) -> Ints:
-    """The column in which each layer was finished."""
-    return np.searchsorted(data["state"].values, data["finished"].values)
-
-
 def _above(data: xr.Dataset, name: str, label: str, columns: Columns) -> Panel:
     """What the states score."""
     values, recorded, moments = data[f"actual_{name}"].values, recorded_of(data, name), _moments(data)
@@ -236,7 +230,7 @@ def _barriers(data: xr.Dataset, columns: Columns) -> Panel:
     """The barrier from each state to the last, and what counts as none."""
     attrs, gain = data.attrs, data.attrs["gain"] if data.attrs["gain"] > 0 else 1.0
     values, errors = data["barrier_to_end"].values / gain, data["barrier_to_end_se"].values / gain
-    allowed, since = f"tolerance: {percent(attrs['tolerance'])} of the gain", np.searchsorted(data["state"].values, attrs["connected_from"])
+    allowed, since = f"tolerance: {percent(attrs['tolerance'])} of the gain", columns_of(data, attrs["connected_from"])
     marks: list[Mark] = [
         Line(
             x=columns.centers, y=values, label="barrier to the end", color=BLUE, marker="square", width=1.2, told=_moments(data),

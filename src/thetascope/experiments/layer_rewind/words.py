@@ -12,17 +12,13 @@ from thetascope.drawing.moments import short_moment
 from thetascope.experiments.framework.phrases import UNKNOWN, give_or_take, listed, number, percent, plural, what_errors
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, samples_of, scoring_of, tails_of
+from thetascope.experiments.layer_rewind.rules import within
 from thetascope.experiments.shared.barrier_words import ERRORS
 from thetascope.experiments.shared.layer_words import moved_together, mover
 from thetascope.experiments.shared.recorded import recorded_sentences
 
 NAMED = 6
 """So many layers at most are named with their own moments; of more the first and the last."""
-
-
-def when(data: xr.Dataset, place: int) -> str:
-    """A state by its epoch, else by its step, else by its number."""
-    return short_moment(data, place)
 
 
 def cost(data: xr.Dataset) -> Floats:
@@ -42,18 +38,18 @@ def headline(data: xr.Dataset) -> str:
     """When the layers were finished, and since when the training is connected to its end."""
     told = [_finished(data)]
     if data.attrs["connected_from"] is not None:
-        place = _place(data, data.attrs["connected_from"])
-        told.append(_connected(data, place))
+        told.append(_connected(data, int(columns_of(data, data.attrs["connected_from"]))))
     return "; ".join(told)
 
 
-def _place(data: xr.Dataset, state: int) -> int:
-    return int(np.searchsorted(data["state"].values, state))
+def columns_of(data: xr.Dataset, states: Any) -> Any:
+    """The column of each of some states."""
+    return np.searchsorted(data["state"].values, states)
 
 
 def _finished(data: xr.Dataset) -> str:
     one, last = mover(data), data.sizes["state"] - 1
-    names, places = data["layer"].values.astype(str), np.array([_place(data, state) for state in data["finished"].values])
+    names, places = data["layer"].values.astype(str), columns_of(data, data["finished"].values)
     resolved = data["resolved"].values.astype(bool)
     moments = [_moment(data, place, last) for place in range(last + 1)]
     if len(names) == 1:
@@ -65,7 +61,7 @@ def _finished(data: xr.Dataset) -> str:
         (first, early, sure), (end, late, known) = groups[0], groups[-1]
         parts = [
             f"{_called(early, one)} {moments[first]}{_unsure(sure)}, last {_called(late, one)} {moments[end]}{_unsure(known)}",
-            f"half of all {one}s by {when(data, int(np.quantile(places, 0.5, method='higher')))}",
+            f"half of all {one}s by {short_moment(data, int(np.quantile(places, 0.5, method='higher')))}",
         ]
         return f"first finished was {parts[0]}; {parts[1]}" if len(early) == 1 else f"first finished were {parts[0]}; {parts[1]}"
     told = [f"{listed(of_one)} {moments[place]}{_unsure(sure)}" for place, of_one, sure in groups]
@@ -75,7 +71,7 @@ def _finished(data: xr.Dataset) -> str:
 def _moment(data: xr.Dataset, place: int, last: int) -> str:
     if place == 0:
         return "from the start"
-    return "only at the end" if place == last else f"after {when(data, place)}"
+    return "only at the end" if place == last else f"after {short_moment(data, place)}"
 
 
 def _called(names: list[str], one: str) -> str:
@@ -89,7 +85,7 @@ def _unsure(resolved: Any) -> str:
 def _connected(data: xr.Dataset, place: int) -> str:
     if place == data.sizes["state"] - 1:
         return "no earlier state is linearly connected to the end"
-    since = "from its start" if place == 0 else f"from {when(data, place)} on"
+    since = "from its start" if place == 0 else f"from {short_moment(data, place)} on"
     return f"the training is linearly connected to its end {since}"
 
 
@@ -119,8 +115,9 @@ def _shows(data: xr.Dataset) -> list[str]:
         i, t = np.unravel_index(int(np.nanargmax(shares)), shares.shape)
         of_gain = f", {percent(float(shares[i, t]))} of the gain" if attrs["gain"] > 0 else ""
         told.append(
-            f"Most it costs to take {names[i]} from {when(data, int(t))}: the loss is {give_or_take(excess[i, t], error[i, t])} higher "
-            f"than the final {number(attrs['final_loss'])} ({what_errors(error[i, t])}){of_gain}."
+            f"Most it costs to take {names[i]} from {short_moment(data, int(t))}: the loss is "
+            f"{give_or_take(excess[i, t], error[i, t])} higher than the final {number(attrs['final_loss'])} "
+            f"({what_errors(error[i, t])}){of_gain}."
         )
     unsure = names[~data["resolved"].values.astype(bool)].tolist()
     if unsure:
@@ -131,7 +128,7 @@ def _shows(data: xr.Dataset) -> list[str]:
     late = [f"{names[i]} ({percent(float(shares[i].min()))})" for i in range(len(names)) if _is_better(data, i)]
     if late and attrs["gain"] > 0:
         told.append(f"Some states have a better {one} than the end, by the share of the gain in brackets: {listed(late)}.")
-    told += [_rising(data, names, shares)] if _rising(data, names, shares) else []
+    told += _rising(data, names, shares)
     told.append(
         f"After their {one}s were finished lie {percent(attrs['frozen_share'])} of all parameters times steps: so much freezing them could "
         "have spared at most, if it had changed nothing else."
@@ -141,7 +138,7 @@ def _shows(data: xr.Dataset) -> list[str]:
         if np.isfinite(barriers).any():
             highest = int(np.nanargmax(barriers))
             told.append(
-                f"The highest barrier to the end is {give_or_take(barriers[highest], errors[highest])}, from {when(data, highest)} "
+                f"The highest barrier to the end is {give_or_take(barriers[highest], errors[highest])}, from {short_moment(data, highest)} "
                 f"({what_errors(errors[highest]).replace(', paired', '')})."
             )
     if attrs["gain"] <= 0 or not np.isfinite(attrs["gain"]):
@@ -151,28 +148,29 @@ def _shows(data: xr.Dataset) -> list[str]:
 
 def _is_better(data: xr.Dataset, i: int) -> bool:
     """Whether some state's layer makes a lower loss than the final one, by more than counts as nothing."""
-    error = np.nan_to_num(data["excess_se"].values[i])
-    return bool((data["excess"].values[i] < -np.maximum(ERRORS * error, data.attrs["least"])).any())
+    excess, error = data["excess"].values[i], data["excess_se"].values[i]
+    return bool(((excess < 0) & ~within(-excess, error, data.attrs["least"])).any())
 
 
-def _rising(data: xr.Dataset, names: Any, shares: Floats) -> str:
+def _rising(data: xr.Dataset, names: Any, shares: Floats) -> list[str]:
     """Layers that cost more from a later state than from the first, by two errors of each."""
     error = np.nan_to_num(data["excess_se"].values) / (data.attrs["gain"] if data.attrs["gain"] > 0 else 1.0)
     found = []
     for i, name in enumerate(names):
         later = int(np.nanargmax(shares[i])) if np.isfinite(shares[i]).any() else 0
         if later > 0 and shares[i, later] - shares[i, 0] > ERRORS * np.hypot(error[i, later], error[i, 0]) + data.attrs["tolerance"]:
-            found.append(f"{name} ({when(data, later)}: {number(shares[i, later])}, {when(data, 0)}: {number(shares[i, 0])})")
+            told = [f"{short_moment(data, t)}: {number(shares[i, t])}" for t in (later, 0)]
+            found.append(f"{name} ({', '.join(told)})")
     what = "share of the gain" if data.attrs["gain"] > 0 else "excess loss"
-    return f"Costs do not only fall: more than from the first state it costs to take {listed(found, 4)} ({what})." if found else ""
+    return [f"Costs do not only fall: more than from the first state it costs to take {listed(found, 4)} ({what})."] if found else []
 
 
 def _table(data: xr.Dataset) -> Table:
-    one, places = mover(data), [_place(data, state) for state in data["finished"].values]
+    one, places = mover(data), columns_of(data, data["finished"].values)
     first, at = data["excess"].values[:, 0], np.arange(data.sizes["layer"])
     columns: list[Any] = [
         data["layer"].values.astype(str),
-        [when(data, place) for place in places],
+        [short_moment(data, place) for place in places],
         ["yes" if resolved else "no" for resolved in data["resolved"].values],
         data["excess"].values[at, places],
         data["excess_se"].values[at, places],

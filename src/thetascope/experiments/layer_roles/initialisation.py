@@ -91,7 +91,7 @@ class Initialisation:
                 raise UsageError(f"init failed ({type(error).__name__}: {error})") from error
         model = self._checked(made) if makes else made
         tensors = {name: tensor.detach() for name, tensor, kind in named_tensors(model) if kind == "parameter"}
-        wanted = [name for name in self.space.parameters if self.space.tensors[name].floating]
+        wanted = self.space.floating_parameters
         drawn = {name: self._named(tensors, name).to("cpu", copy=True) for name in wanted}
         return {name: tensor for name, tensor in drawn.items() if makes or not tensor.isnan().any()}
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from thetascope.arrays import evenly
 from thetascope.errors import TrajectoryError, UsageError
 from thetascope.experiments.framework.call_options import States
-from thetascope.experiments.shared.training_path import checked_trajectory, evenly
+from thetascope.experiments.shared.training_path import checked_trajectory
 from thetascope.trajectory import Trajectory
 
 

@@ -81,7 +81,7 @@ def moving_names(objective: Objective, layers: Layers = None, states: Iterable[S
     space = objective.model.space
     groups = {} if layers is None else chosen_layers(objective, layers, states)
     chosen = None if layers is None else {name for group in groups.values() for layer in group for name in layer.parameters}
-    return [name for name in space.parameters if space.tensors[name].floating and (chosen is None or name in chosen)]
+    return [name for name in space.floating_parameters if chosen is None or name in chosen]
 
 
 def measured(directions: tuple[State, State]) -> dict[str, Any]:

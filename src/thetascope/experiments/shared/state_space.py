@@ -48,11 +48,6 @@ def layers_of_states(space: ParameterSpace, layers: Layers, states: Sequence[Sta
     """
     if not is_word(layers, TRAINABLE):
         return space.groups(layers)
-    names = moving_parameters(space)
+    names = space.floating_parameters
     still = unmoved(names, states)
     return space.groups(layers, still if len(still) < len(names) else [])
-
-
-def moving_parameters(space: ParameterSpace) -> list[str]:
-    """The floating parameters."""
-    return [name for name in space.parameters if space.tensors[name].floating]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from thetascope.arrays import Floats
+from thetascope.arrays import Floats, evenly
 from thetascope.errors import TrajectoryError
 from thetascope.experiments.framework.call_options import Kind, Layers, Parameters
 from thetascope.experiments.framework.points import AllPoints
@@ -102,12 +102,12 @@ class TrainingPath:
     @property
     def parameters(self) -> list[str]:
         """The tensors that move when everything does."""
-        return self._floating(self.objective.model.space.parameters)
+        return self.objective.model.space.floating_parameters
 
     @property
     def buffers(self) -> list[str]:
         """The buffers that move with them, where the objective does not say otherwise."""
-        return self._floating(self.objective.model.space.buffers)
+        return self.objective.model.space.floating_buffers
 
     def model_points(self, alphas: Floats) -> Points:
         """Everything moves: ``[alphas]`` points."""
@@ -189,8 +189,7 @@ class MeasuredStates:
 
     @cached_property
     def _products(self) -> Floats:
-        space = self.objective.model.space
-        return inner_products(self.states, [name for name in space.parameters if space.tensors[name].floating])
+        return inner_products(self.states, self.objective.model.space.floating_parameters)
 
     def near(self, knots: Sequence[int] | None = None) -> NearPath:
         """Where each of them is nearest to the path through the `knots`, by default to the straight line from the first to the last.
@@ -213,11 +212,6 @@ class MeasuredStates:
     def constants(self) -> dict[str, tuple[tuple[str, ...], Any]]:
         """When in the training each of them was recorded."""
         return places_of(self.trajectory, self.indices)
-
-
-def evenly(count: int, most: int) -> list[int]:
-    """At most so many of `count` places, evenly chosen, the first and the last among them."""
-    return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
 
 
 def places_of(trajectory: Trajectory, indices: Sequence[int]) -> dict[str, tuple[tuple[str, ...], Any]]:

@@ -18,7 +18,7 @@ from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.measured import StatesSource
 from thetascope.experiments.framework.source import Variables
 from thetascope.experiments.shared.chosen_layers import block_labels
-from thetascope.experiments.shared.state_space import layers_of_states, moving_parameters, space_of
+from thetascope.experiments.shared.state_space import layers_of_states, space_of
 from thetascope.experiments.shared.training_path import checked_trajectory
 from thetascope.geometry.trajectory import Way, WayReading, way_of
 from thetascope.state import State
@@ -38,7 +38,7 @@ def source(trajectory: Trajectory, level: str, layers: Layers) -> StatesSource:
     if len(states) < 2:
         raise TrajectoryError(f"a way has two states or more, and this trajectory has {len(states)}; record more of them")
     space = space_of(trajectory)
-    floating = set(moving_parameters(space))
+    floating = set(space.floating_parameters)
     if not floating:
         raise StateError(f"the states hold no floating parameters, so nothing moved: {', '.join(space.tensors) or 'they hold nothing'}")
     chosen = layers_of_states(space, layers, states)

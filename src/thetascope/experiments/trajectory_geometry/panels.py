@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thetascope.arrays import Floats
+from thetascope.arrays import Floats, evenly
 from thetascope.drawing.fields import edges
 from thetascope.drawing.scales import ROOM, Scale, colors_of, scale_of
 from thetascope.drawing.spec import INK, ColorBar, Line, Mark, Panel, Rule
@@ -95,7 +95,7 @@ def relative_panel(data: xr.Dataset, clock: Clock) -> Panel:
 def over_time(data: xr.Dataset, clock: Clock, name: str, label: str, hover: str) -> Panel:
     """A variable over (layer, state) as an image."""
     count = data.sizes["state"]
-    some = np.unique(np.linspace(0, count - 1, min(count, COLUMNS)).round().astype(int))
+    some = evenly(count, COLUMNS)
     values, at = data[name].values[:, some], clock.at[some]
     layers = data["layer"].values.astype(str)
     told = [[f"{layer}, {clock.told[k]}" for k in some] for layer in layers]

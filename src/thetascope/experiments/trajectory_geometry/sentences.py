@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from thetascope.experiments.framework.phrases import number, percent
+from thetascope.experiments.shared.places import STRAIGHT
 from thetascope.experiments.trajectory_geometry.panels import Clock
 
 if TYPE_CHECKING:
     import xarray as xr
 
-STRAIGHT = 1e-4
-"""Of the chord: a way that stays so near to the line is straight."""
 ROUNDED = "0.01 % of its length"
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from thetascope.experiments.framework.phrases import listed, number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words
+from thetascope.experiments.shared.places import STRAIGHT
 from thetascope.experiments.trajectory_geometry.panels import Clock
-from thetascope.experiments.trajectory_geometry.sentences import ROUNDED, STRAIGHT, far, is_on_line, most_off, when
+from thetascope.experiments.trajectory_geometry.sentences import ROUNDED, far, is_on_line, most_off, when
 
 if TYPE_CHECKING:
     import xarray as xr
