@@ -21,7 +21,7 @@ from thetascope.state import State
 
 PIECE = 2**21
 """So many values of a state are read at once, of several small tensors or a part of a large one."""
-BLOCK = 2**14
+BLOCK = 2**13
 """So many values are multiplied at once: few enough for the processor's caches."""
 FEWEST, MOST = 16, 64
 """So many states are multiplied at once: the fewest where a piece is large, the most where it is small."""
@@ -282,16 +282,17 @@ class _Reader:
         """``[4, G, states]`` of the states from the fifth row on, in the order of `WayProducts`; the rows before are the first state,
         the last, and the two before these."""
         found = np.zeros((4, groups, len(rows) - 4))
-        places, moves = torch.empty(len(rows) - 1, BLOCK, dtype=torch.float64), torch.empty(len(rows) - 3, BLOCK, dtype=torch.float64)
+        places, moves = np.empty((len(rows) - 1, BLOCK)), np.empty((len(rows) - 3, BLOCK))
         for part, _, block in self._blocks(rows, home):
-            size = block.shape[1]
-            seen = torch.sub(block[1:], block[0], out=places[:, :size]).numpy()  # from the first state
-            steps = torch.sub(places[2:, :size], places[1:-1, :size], out=moves[:, :size]).numpy()
+            values = block.numpy()
+            # by numpy: torch would wake all its threads for each of these small differences, which cost more than they save
+            seen = np.subtract(values[1:], values[0], out=places[:, : values.shape[1]])  # from the first state
+            steps = np.subtract(seen[2:], seen[1:-1], out=moves[:, : values.shape[1]])
             now, group = steps[1:], found[:, part.group]
-            group[0] += np.einsum("tp,tp->t", now, now)
-            group[1] += np.einsum("tp,tp->t", now, steps[:-1])
+            group[0] += np.vecdot(now, now)
+            group[1] += np.vecdot(now, steps[:-1])
             group[2] += now @ seen[0]
-            group[3] += np.einsum("tp,tp->t", now, seen[2:-1])
+            group[3] += np.vecdot(now, seen[2:-1])
         return found
 
     def add_units(self, sums: WayProducts, together: bool, groups: Collection[int]) -> None:

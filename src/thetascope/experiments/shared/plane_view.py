@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from thetascope.arrays import Floats
+from thetascope.drawing.moments import moment_of
 from thetascope.errors import GeometryError, TrajectoryError
 from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.points import AllPoints, grid_points
@@ -104,9 +105,8 @@ def measured(directions: tuple[State, State]) -> dict[str, Any]:
 
 def short(state: State) -> str:
     """How figures call a state."""
-    if state.step is None:
-        return state.label if state.epoch is None else f"epoch {state.epoch:g}"
-    return f"step {state.step:,}" if state.epoch is None else f"step {state.step:,} (epoch {state.epoch:g})"
+    known = state.step is not None or state.epoch is not None
+    return moment_of({"step": state.step, "epoch": state.epoch}) if known else state.label
 
 
 def principal_view(objective: Objective, trajectory: Trajectory | None, names: Sequence[str]) -> PlaneView:
