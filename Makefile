@@ -12,7 +12,8 @@ demo: $(INSTALLED)
 test: lint
 	$(BIN)/pytest -q -m "not slow and not faults_long" -n 2
 
-test-all: lint
+# with the tests that take long, and those that need the libraries people train with
+test-all: lint $(INSTALLED)-libraries
 	$(BIN)/pytest -q -m "not faults_long" -n 2
 
 # the long form of the fault suite: kills, full disks, damaged files, strangers' files, fuzzing; writes the table in docs/reliability.md

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,13 +9,14 @@ import torch
 from torch import Tensor
 
 from thetascope.errors import GeometryError
-from thetascope.geometry.directions import combined_direction, cosine, dot, norm, own_direction, random_directions
+from thetascope.geometry import directions
+from thetascope.geometry.directions import Units, combined_direction, cosine, dot, norm, own_direction, random_directions
 from thetascope.state import State
 from thetascope.testing.models import case
 
 PINNED = [
-    [1.223511547540865, 0.8710714446688574, -0.2399051495828304, -0.45650313744631965],
-    [-0.5851375360516038, -0.21557816530497043, -0.14028092364635653, -0.3981103498808431],
+    [-1.5956453084945679, -1.9860085248947144, -1.3423984050750732, -1.2823752164840698],
+    [-0.7953805327415466, 0.3358635902404785, -1.5040801763534546, 1.2962403297424316],
 ]
 
 
@@ -114,6 +116,78 @@ def test_a_tensor_of_several_pieces_is_one_stream_with_the_right_norms() -> None
     torch.testing.assert_close(filters(one["weight"]), filters(state["weight"]), rtol=1e-6, atol=0)
     assert abs(cosine(one, other)) < 1e-6
     assert one["weight"][0, :8].tolist() != one["weight"][1, :8].tolist()
+
+
+@pytest.mark.parametrize("orthogonal", [False, True])
+@pytest.mark.parametrize(
+    ("normalize", "units"),
+    [("filter", None), ("filter", Units((7, 30), (1,))), ("filter", Units((7, 3, 10), (0, 2))), ("layer", None), (None, None)],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
+def test_any_part_of_a_tensor_is_drawn_alone(
+    normalize: Any, units: Units | None, orthogonal: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directions, "PIECE", 50)
+    monkeypatch.setattr(directions, "BLOCK", 16)
+    state = State.of({"weight": torch.randn(7, 30, generator=torch.Generator().manual_seed(0)).to(dtype)})
+    given: Any = {"normalize": normalize, "orthogonal": orthogonal, "seed": 5, "units": {"weight": units} if units else None}
+    whole = [direction["weight"].reshape(-1) for direction in random_directions(state, ["weight"], **given)]
+    for start, stop in ((0, 210), (0, 1), (209, 210), (29, 31), (60, 90), (17, 133)):
+        for direction, values in zip(random_directions(state, ["weight"], **given), whole, strict=True):
+            assert torch.equal(direction.piece("weight", start, stop), values[start:stop])
+
+
+@pytest.mark.parametrize("dims", [(0,), (1,)])
+def test_units_along_another_dimension_have_the_lengths_of_the_weights(dims: tuple[int]) -> None:
+    weight = torch.randn(6, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    units = {"weight": Units((6, 9), dims)}
+    one, other = random_directions(State.of({"weight": weight}), ["weight"], normalize="filter", orthogonal=True, seed=0, units=units)
+    along = 1 - dims[0]
+    for direction in (one, other):
+        torch.testing.assert_close(direction["weight"].norm(dim=along), weight.norm(dim=along), rtol=1e-12, atol=0)
+    assert (one["weight"] * other["weight"]).sum(along).abs().max() < 1e-12
+
+
+def test_what_decides_a_direction_is_known_without_drawing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set()
+    with monkeypatch.context() as without:
+        without.setattr(directions, "_block", None)
+        for seed in (0, 1):
+            for normalize in ("filter", "layer", None):
+                pair = random_directions(center(), list(center()), normalize=normalize, orthogonal=True, seed=seed)
+                found |= {direction.digest() for direction in pair}
+        found.add(random_directions(center(1), list(center()), normalize="filter", orthogonal=True, seed=0)[0].digest())
+    assert len(found) == 13
+
+
+def test_lengths_of_units_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, drawn, draw = center(), list[int](), directions._block.__wrapped__
+
+    def noted(key: int, number: int, count: int) -> Any:
+        drawn.append(count)
+        return draw(key, number, count)
+
+    monkeypatch.setattr(directions, "_block", noted)
+    one, other = random_directions(state, list(state), normalize="filter", orthogonal=True, seed=0)
+    moving = sum(spec.size for spec in one.specs.values())
+    one.tensors()
+    assert sum(drawn) == 3 * moving  # both for the lengths, then the first
+    other.tensors()
+    assert sum(drawn) == 5 * moving
+
+
+def test_the_distance_of_states_is_that_of_their_values_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directions, "PIECE", 3)
+    one, other = ({"a": torch.randn(4, 2), "b": torch.randn(3, dtype=torch.complex64), "c": torch.randn(1)} for _ in range(2))
+    expected = math.sqrt(sum(float((one[n].to(torch.complex128) - other[n].to(torch.complex128)).abs().square().sum()) for n in ("a", "b")))
+    assert directions.distance(State.of(one), State.of(other), ["a", "b"]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_products_of_directions_that_hold_other_names() -> None:
+    one = State.of({"a": torch.tensor([3.0, 4.0]), "b": torch.tensor([2.0])})
+    other = State.of({"b": torch.tensor([5.0]), "c": torch.tensor([1.0])})
+    assert directions.products(one, other) == (29.0, 26.0, 10.0)
+    assert cosine(one, other) == pytest.approx(10 / math.sqrt(29 * 26))
 
 
 def test_relu_rescaling_scales_the_direction_alike() -> None:

@@ -354,6 +354,27 @@ class TestFingerprint:
         one, other = (batches((INPUTS, TARGETS), batch_size=size).survey.fingerprint for size in (a, b))
         assert one == other
 
+    @pytest.mark.parametrize("data", [(INPUTS, TARGETS), Rows()], ids=["tensors", "dataset"])
+    def test_of_batches_that_are_halved_is_not_made_again(self, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        found, again = batches(data, batch_size=8), batches(data, batch_size=4)
+        before, expected = found.survey, again.survey
+        monkeypatch.setattr("thetascope.scoring.batches.DataHash.add", None)
+        found.rebatched(4)
+        assert found.survey == expected
+        assert found.survey.fingerprint == before.fingerprint
+        assert targets_in(found) == targets_in(again)
+
+    def test_of_other_rows_is_made_anew(self) -> None:
+        found = batches((INPUTS, TARGETS), batch_size=8)
+        whole = found.survey.fingerprint
+        found.rebatched(4)
+        found.resample(5)
+        assert found.survey.fingerprint == batches((INPUTS, TARGETS), samples=5).survey.fingerprint != whole
+        wide = batches((INPUTS, TARGETS), batch_size=8)
+        _ = wide.survey
+        wide.rebatched(4)
+        assert wide.cast(torch.float64).survey.fingerprint == batches((INPUTS, TARGETS), dtype=torch.float64).survey.fingerprint
+
     def test_changes_with_any_value_shape_dtype_or_name(self) -> None:
         changed = INPUTS.clone()
         changed[7, 1] += 1e-5

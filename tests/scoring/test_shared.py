@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 from unittest import mock
 
 import numpy as np
@@ -9,10 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from thetascope.geometry.directions import random_directions
+from thetascope.geometry.planes import plane_points
 from thetascope.geometry.points import Points
 from thetascope.scoring.fast.shared import GraphBackend
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
+from thetascope.scoring.point_tensors import PointTensors
 from thetascope.testing.contracts import assert_close, line, scored
 from thetascope.testing.models import CASES, Case, case
 
@@ -24,6 +29,43 @@ def test_what_can_be_traced_does_not_fall_back(case: Case) -> None:
     with objective.model.running():
         backend.evaluate([0, 1])
     assert backend.fallback is None
+
+
+@pytest.mark.parametrize("backend", [EagerBackend, GraphBackend])
+def test_no_point_is_kept_once_it_is_scored(backend: type[EagerBackend | GraphBackend], monkeypatch: pytest.MonkeyPatch) -> None:
+    made, tensors = list[weakref.ref[Tensor]](), PointTensors.tensors
+
+    def noted(self: PointTensors, *args: Any) -> dict[str, Tensor]:
+        found = tensors(self, *args)
+        made.extend(map(weakref.ref, found.values()))
+        return found
+
+    monkeypatch.setattr(PointTensors, "tensors", noted)
+    chosen = case("LeNet")
+    objective = Objective(chosen.model(), chosen.data())
+    scorer = backend(objective, line(objective, chosen.states(2), (0.0, 0.3, 0.6)))
+    with objective.model.running():
+        scorer.evaluate([0, 1, 2])
+    gc.collect()
+    assert made
+    assert not [tensor for tensor in made if tensor() is not None]
+
+
+@pytest.mark.parametrize("name", ["LeNet", "BatchNorm ResNet block"])
+def test_large_states_are_read_again_for_each_point_and_computed_ones_kept(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = case(name)
+    objective = Objective(chosen.model(), chosen.data(), chosen.loss)
+    center, *_ = map(objective.bind, chosen.states(3))
+    pair = random_directions(center, objective.model.space.floating_parameters, normalize="filter", orthogonal=True, seed=0)
+    at = np.array([[0.0, 0.0], [0.5, 0.25], [0.5, -0.25]])
+    expected = scored(EagerBackend, objective, plane_points(center, pair, at))
+    monkeypatch.setattr("thetascope.scoring.point_tensors.LARGE", 1)
+    monkeypatch.setattr("thetascope.scoring.point_tensors.AT_ONCE", 100)
+    points = plane_points(center, pair, at)
+    tensors = PointTensors(objective, points)
+    assert set(tensors._kept) == {1, 2}
+    assert scored(EagerBackend, objective, points) == expected
+    torch.testing.assert_close(tensors.tensors(0), center.tensors(), rtol=0, atol=0)
 
 
 def test_what_a_graph_does_not_show_is_noticed() -> None:

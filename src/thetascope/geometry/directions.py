@@ -10,11 +10,12 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from thetascope.errors import GeometryError
@@ -26,6 +27,13 @@ Direction = Mapping[str, Tensor]
 PIECE = 2**20
 """So many values of a tensor are worked on at once."""
 
+BLOCK = 2**16
+"""So many numbers are drawn at once, at one place of the generator's counter."""
+
+VERSION = 2
+"""Of how random directions are drawn: the same seed gives others in another version. The first one drew each tensor from a generator of
+its own in a row, so that a part of it could not be drawn alone."""
+
 
 @dataclass(frozen=True)
 class Units:
@@ -33,7 +41,7 @@ class Units:
 
     Attributes:
         view: a shape that the tensor is seen in.
-        dims: the dimensions of that which tell the units apart.
+        dims: the dimensions of that which tell the units apart; none where all values are one unit.
     """
 
     view: tuple[int, ...]
@@ -49,16 +57,6 @@ class Units:
         """How many values each has."""
         return math.prod(self.view) // max(1, self.count)
 
-    def rows(self, tensor: Tensor) -> Tensor:
-        """``[units, values]``; a view where the memory allows it."""
-        return torch.movedim(tensor.view(self.view), self.dims, tuple(range(len(self.dims)))).reshape(self.count, -1)
-
-    def back(self, rows: Tensor, shape: Sequence[int]) -> Tensor:
-        """The tensor whose rows they are."""
-        rest = [size for dim, size in enumerate(self.view) if dim not in self.dims]
-        apart = rows.reshape([self.view[dim] for dim in self.dims] + rest)
-        return torch.movedim(apart, tuple(range(len(self.dims))), self.dims).reshape(tuple(shape))
-
 
 def random_directions(
     center: State,
@@ -70,6 +68,8 @@ def random_directions(
     units: Mapping[str, Units] | None = None,
 ) -> tuple[State, State]:
     """Two directions from a normal distribution, made from `seed` whenever they are read: the same on every machine.
+
+    The numbers are those of a counter-based generator (Philox4x64-10, Salmon et al. 2011), so that any part of a tensor is drawn alone.
 
     Args:
         center: the state whose weights give the lengths.
@@ -97,95 +97,158 @@ def random_directions(
             if normalize
             else "the model has no floating parameters, so there is no direction to move in"
         )
-    recipe = _Recipe(center, moving, normalize, seed, units or {})
+    recipe = _Recipe(center, moving, normalize, orthogonal, seed, units or {})
     return (
-        State(_Random(recipe, 0, orthogonal=False), label="random direction 1"),
-        State(_Random(recipe, 1, orthogonal), label="random direction 2"),
+        State(_Random(recipe, 0), label="random direction 1", recipe=recipe.identity(0)),
+        State(_Random(recipe, 1), label="random direction 2", recipe=recipe.identity(1)),
     )
 
 
+@lru_cache(maxsize=64)
+def _block(key: int, number: int, count: int) -> NDArray[np.float32]:
+    """The first numbers, `count` of `BLOCK`, of a normal distribution at a place of the counter. The last ones are kept: the second
+    direction is made from the first one's too."""
+    drawn = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, number, 0])).standard_normal(count, dtype=np.float32)
+    drawn.flags.writeable = False
+    return drawn
+
+
 @dataclass(frozen=True)
+class _Lengths:
+    """What makes one direction's values of its draws a and those of the other, b: ``scale · (a − share · b)``, a number a unit each."""
+
+    scale: Tensor
+    share: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
 class _Recipe:
     center: State
     moving: Mapping[str, TensorSpec]
     normalize: Normalize
+    orthogonal: bool
     seed: int
     units: Mapping[str, Units]
 
-    def rows_of(self, name: str) -> Units:
+    def identity(self, index: int) -> str:
+        """What decides the values of direction `index`."""
+        names = [(name, spec.shape, spec.dtype, self.unit_of(name)) for name, spec in self.moving.items()]
+        lengths = None if self.normalize is None else self.center.digest()
+        made = ("random direction", VERSION, index, self.seed, self.normalize, index == 1 and self.orthogonal, lengths, names)
+        return hashlib.sha256(repr(made).encode()).hexdigest()
+
+    def unit_of(self, name: str) -> Units:
         """What has one length in the tensor `name`."""
         shape = self.moving[name].shape
-        return self.units.get(name, Units(shape)) if self.normalize == "filter" else Units((1, *shape))
+        return self.units.get(name, Units(shape)) if self.normalize == "filter" else Units((math.prod(shape),), ())
 
-    def draw(self, index: int, name: str) -> Tensor:
-        """The tensor `name` of direction `index` as drawn, in pieces of float64 that numpy's PCG64 gives alike everywhere."""
-        spec = self.moving[name]
-        entropy = hashlib.sha256(f"thetascope direction {self.seed} {index} {name}".encode()).digest()
-        generator = np.random.Generator(np.random.PCG64(int.from_bytes(entropy[:16], "little")))
-        drawn = torch.empty(spec.shape, dtype=getattr(torch, spec.dtype))
-        flat = torch.view_as_real(drawn).view(-1) if drawn.is_complex() else drawn.view(-1)
-        for start in range(0, len(flat), PIECE):
-            part = flat[start : start + PIECE]
-            part.copy_(torch.from_numpy(generator.standard_normal(len(part))))
-        return drawn
+    def drawn(self, index: int, name: str, slab: slice) -> Tensor:
+        """The numbers of direction `index` for the part `slab` of a tensor along the first dimension of its view, in float64; the two
+        parts of complex numbers along a last one."""
+        key = int.from_bytes(hashlib.sha256(f"thetascope direction {self.seed} {index} {name}".encode()).digest()[:16], "little")
+        inner = (*self.unit_of(name).view[1:], *((2,) if self.moving[name].dtype.startswith("complex") else ()))
+        start, stop = (end * math.prod(inner) for end in (slab.start, slab.stop))
+        total, numbers = self.unit_of(name).view[0] * math.prod(inner), np.empty(stop - start, np.float64)
+        for number in range(start // BLOCK, -(-stop // BLOCK)):
+            at, count = number * BLOCK, min(BLOCK, total - number * BLOCK)
+            low, high = max(start, at), min(stop, at + count)
+            numbers[low - start : high - start] = _block(key, number, count)[low - at : high - at]
+        return torch.from_numpy(numbers).view(slab.stop - slab.start, *inner)
+
+    def slabs(self, name: str, start: int = 0, stop: int | None = None) -> Iterator[slice]:
+        """Parts of a tensor along the first dimension of its view, `PIECE` values or so each, that hold its values `start` to `stop`."""
+        view = self.unit_of(name).view
+        width = math.prod(view[1:])
+        end = math.prod(view) if stop is None else stop
+        step = max(1, PIECE // max(1, width))
+        last = -(-end // width) if width else 0
+        return (slice(at, min(at + step, last)) for at in range(start // max(1, width), last, step))
+
+    def values(self, index: int, name: str, slab: slice) -> Tensor:
+        """A part of direction `index`, flat, in the dtype of the tensor: made in float64 and rounded once."""
+        made, lengths = self.drawn(index, name, slab), self.lengths(index, name)
+        here = slab if len(lengths.scale) > 1 else slice(None)
+        if lengths.share is not None:
+            made -= lengths.share[here] * self.drawn(0, name, slab)
+        dtype: torch.dtype = getattr(torch, self.moving[name].dtype)
+        made = made.mul_(lengths.scale[here]).to(dtype.to_real())
+        return (torch.view_as_complex(made) if dtype.is_complex else made).reshape(-1)
+
+    def lengths(self, index: int, name: str) -> _Lengths:
+        """Of the tensor `name` in direction `index`."""
+        return self._measured(name)[index]
+
+    def _measured(self, name: str) -> tuple[_Lengths, _Lengths]:
+        """Of both directions; found once for each tensor, in one walk over its numbers and the center's values."""
+        if name not in self._known:
+            self._known[name] = self._of_draws(name) if self.normalize is None else self._of_units(name)
+        return self._known[name]
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[_Lengths, _Lengths]]:
+        return {}
+
+    def _of_draws(self, name: str) -> tuple[_Lengths, _Lengths]:
+        one = torch.ones(1, dtype=torch.float64)
+        return _Lengths(one, None), _Lengths(one, one * self.whole_projection if self.orthogonal else None)
+
+    def _of_units(self, name: str) -> tuple[_Lengths, _Lengths]:
+        """The lengths of the center's units, and what of the second draws lies along the first."""
+        unit, complex_ = self.unit_of(name), self.moving[name].dtype.startswith("complex")
+        ndim = len(unit.view) + complex_
+        within = [dim for dim in range(ndim) if dim not in unit.dims]
+        shape = [size if dim in unit.dims else 1 for dim, size in enumerate(unit.view)] + [1] * complex_
+        squares = torch.zeros(4, *shape, dtype=torch.float64)  # of the center, the first and the second draws, and the product of these
+        for slab in self.slabs(name):
+            first, second = self.drawn(0, name, slab), self.drawn(1, name, slab)
+            width = math.prod(unit.view[1:])
+            center = self.center.piece(name, slab.start * width, slab.stop * width).cpu()
+            center = (torch.view_as_real(center.resolve_conj()) if complex_ else center).to(torch.float64).reshape(first.shape)
+            here = slab if 0 in unit.dims else slice(None)
+            for into, (one, other) in zip(squares, ((center, center), (first, first), (second, second), (first, second)), strict=True):
+                into[here] += (one * other).sum(within, keepdim=True) if within else one * other
+        wanted, first, second, both = squares
+        share = torch.where(first > 0, both / first, 0.0) if self.orthogonal else None
+        left = second if share is None else (second - share * both).clamp(min=0.0)
+        if share is not None and unit.size * (1 + complex_) == 1:
+            left = torch.zeros_like(left)  # a unit of one number has no other direction
+        scales = [torch.where(there > 0, (wanted / there).sqrt(), 0.0) for there in (first, left)]
+        return _Lengths(scales[0], None), _Lengths(scales[1], share)
 
     @cached_property
     def whole_projection(self) -> float:
-        """⟨d₁, d₀⟩ / ⟨d₀, d₀⟩ over all tensors."""
-        over, under = 0.0, 0.0
+        """⟨d₁, d₀⟩ / ⟨d₀, d₀⟩ of the draws over all tensors."""
+        over, under = list[float](), list[float]()
         for name in self.moving:
-            first, second = self.draw(0, name), self.draw(1, name)
-            over, under = over + inner(first, second), under + inner(first, first)
-        return over / under
+            for slab in self.slabs(name):
+                first = self.drawn(0, name, slab)
+                over.append(float((first * self.drawn(1, name, slab)).sum()))
+                under.append(float(first.square().sum()))
+        return math.fsum(over) / math.fsum(under)
 
 
 class _Random:
-    def __init__(self, recipe: _Recipe, index: int, orthogonal: bool) -> None:
-        self._recipe, self._index, self._orthogonal = recipe, index, orthogonal
+    def __init__(self, recipe: _Recipe, index: int) -> None:
+        self._recipe, self._index = recipe, index
         self.specs: Mapping[str, TensorSpec] = recipe.moving
 
     def read(self, names: Sequence[str]) -> dict[str, Tensor]:
-        return {name: self._made(name) for name in names}
+        found = {}
+        for name in names:
+            spec = self.specs[name]
+            made, at = torch.empty(spec.shape, dtype=getattr(torch, spec.dtype)), 0
+            for slab in self._recipe.slabs(name):
+                values = self._recipe.values(self._index, name, slab)
+                made.view(-1)[at : at + len(values)] = values
+                at += len(values)
+            found[name] = made
+        return found
 
     def piece(self, name: str, start: int, stop: int) -> Tensor:
-        return self._made(name).view(-1)[start:stop]
-
-    def _made(self, name: str) -> Tensor:
-        recipe = self._recipe
-        drawn = recipe.draw(self._index, name)
-        if recipe.normalize is None:
-            return drawn.sub_(recipe.draw(0, name), alpha=recipe.whole_projection) if self._orthogonal else drawn
-        units = recipe.rows_of(name)
-        rows = units.rows(drawn)
-        if self._orthogonal:
-            _orthogonalise(rows, units.rows(recipe.draw(0, name)))
-        lengths = units.rows(recipe.center[name].contiguous())
-        for some in _few_rows(rows):
-            wanted, there = _norms(lengths[some]), _norms(rows[some])
-            factor = torch.where(there > 0, wanted / there, 0.0)
-            rows[some] *= factor.to(rows.dtype)[:, None]
-        return units.back(rows, drawn.shape)
-
-
-def _orthogonalise(rows: Tensor, others: Tensor) -> None:
-    """Make each row orthogonal to the row beside it, in place. A row of one value has no other direction: it becomes 0."""
-    if rows.shape[1] == 1:
-        rows.zero_()
-        return
-    for some in _few_rows(rows):
-        a, b = wide(rows[some]), wide(others[some])
-        share = (b.conj() * a).real.sum(1) / (b.conj() * b).real.sum(1)
-        rows[some] = (a - share[:, None] * b).to(rows.dtype)
-
-
-def _few_rows(rows: Tensor) -> Iterator[slice]:
-    step = max(1, PIECE // max(1, rows.shape[1]))
-    return (slice(start, start + step) for start in range(0, len(rows), step))
-
-
-def _norms(rows: Tensor) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(wide(rows), dim=1)
-    return norms
+        recipe, width = self._recipe, math.prod(self._recipe.unit_of(name).view[1:])
+        parts = [recipe.values(self._index, name, slab) for slab in recipe.slabs(name, start, stop)]
+        before = start // max(1, width) * width
+        return torch.cat(parts)[start - before : stop - before] if parts else torch.empty(0, dtype=getattr(torch, self.specs[name].dtype))
 
 
 def wide(tensor: Tensor) -> Tensor:
@@ -222,7 +285,12 @@ class _Combined:
 
 def combined_direction(states: Sequence[State], weights: Sequence[float], names: Sequence[str], label: str) -> State:
     """The direction Σ_t weights[t] · states[t] over the tensors `names`, made when it is read."""
-    return State(_Combined(states, weights, names), label=label)
+    made = (
+        "combined",
+        [(state.digest(), float(weight)) for state, weight in zip(states, weights, strict=True) if weight != 0],
+        list(names),
+    )
+    return State(_Combined(states, weights, names), label=label, recipe=hashlib.sha256(repr(made).encode()).hexdigest())
 
 
 def own_direction(direction: Direction, center: State, names: Sequence[str], label: str) -> State:
@@ -250,31 +318,43 @@ def own_direction(direction: Direction, center: State, names: Sequence[str], lab
 
 def norm(direction: State) -> float:
     """Euclidean length, in float64."""
-    total = 0.0
-    for name in direction.specs:
-        whole = direction[name]
-        total += inner(whole, whole)
-    return math.sqrt(total)
+    return math.sqrt(products(direction, direction)[0])
 
 
 def dot(one: State, other: State) -> float:
     """The real inner product over the names that both hold, in float64, a piece at a time."""
-    total = 0.0
-    for name in one.specs:
-        if name in other.specs:
-            whole, beside = one[name], other[name]
-            total += inner(whole, beside)
-    return total
+    return products(one, other)[2]
 
 
 def cosine(one: State, other: State) -> float:
     """Of the angle between two directions: near 0 for random ones in many dimensions, ``sqrt(2 / (π n))`` on average."""
-    return dot(one, other) / (norm(one) * norm(other))
+    first, second, both = products(one, other)
+    return both / math.sqrt(first * second)
 
 
-def inner(one: Tensor, other: Tensor) -> float:
-    """The real inner product of two tensors, in float64."""
-    a, b = one.reshape(-1), other.reshape(-1)
-    return math.fsum(
-        float((wide(a[start : start + PIECE]).conj() * wide(b[start : start + PIECE])).real.sum()) for start in range(0, len(a), PIECE)
-    )
+def products(one: State, other: State) -> tuple[float, float, float]:
+    """The squared lengths of two directions and their real inner product, in float64; each is read once, a piece at a time."""
+    sums: tuple[list[float], list[float], list[float]] = ([], [], [])
+    for name in {**one.specs, **other.specs}:
+        size = (one if name in one.specs else other).specs[name].size
+        for start in range(0, size, PIECE):
+            stop = min(start + PIECE, size)
+            a = wide(one.piece(name, start, stop).cpu()) if name in one.specs else None
+            b = a if other is one else wide(other.piece(name, start, stop).cpu()) if name in other.specs else None
+            for into, (left, right) in zip(sums, ((a, a), (b, b), (a, b)), strict=True):
+                if left is not None and right is not None:
+                    into.append(float((left.conj() * right).real.sum()))
+    first, second, both = map(math.fsum, sums)
+    return first, second, both
+
+
+def distance(one: State, other: State, names: Sequence[str]) -> float:
+    """Between two states over some tensors, in float64, a piece at a time."""
+    squares = []
+    for name in names:
+        size = one.specs[name].size
+        for start in range(0, size, PIECE):
+            stop = min(start + PIECE, size)
+            apart = wide(other.piece(name, start, stop).cpu()) - wide(one.piece(name, start, stop).cpu())
+            squares.append(float((apart.conj() * apart).real.sum()))
+    return math.sqrt(math.fsum(squares))

@@ -83,11 +83,13 @@ class Batches:
         self._resident: list[Any] | None = None
         self._survey: Survey | None = None
         self._whole_fingerprint: str | None = None
+        self._hashed: str | None = None
+        """The fingerprint, where the same rows were hashed in other batches."""
 
     def cast(self, dtype: torch.dtype | None) -> Batches:
         """The same data with floating inputs in another dtype."""
         other = copy.copy(self)
-        other._dtype, other._resident, other._survey, other._whole_fingerprint = dtype, None, None, None
+        other._dtype, other._resident, other._survey, other._hashed, other._whole_fingerprint = dtype, None, None, None, None
         return other
 
     @property
@@ -125,7 +127,7 @@ class Batches:
     def resample(self, samples: int | None) -> None:
         """Keep another number of rows from now on."""
         if samples != self._samples:
-            self._samples, self._resident, self._survey = samples, None, None
+            self._samples, self._resident, self._survey, self._hashed = samples, None, None, None
 
     @property
     def resampled_fingerprint(self) -> str:
@@ -137,12 +139,13 @@ class Batches:
     def resampled(self, samples: int | None) -> Batches:
         """So many rows of the same data, or all."""
         other = copy.copy(self)
-        other._samples, other._resident, other._survey = samples, None, None
+        other._samples, other._resident, other._survey, other._hashed = samples, None, None, None
         return other
 
     def rebatched(self, batch_size: int) -> None:
-        """Use another batch size from now on."""
+        """Use another batch size from now on; the same rows are not hashed again."""
         if batch_size != self.batch_size:
+            self._hashed = self._survey.fingerprint if self._survey is not None and not self._whole else self._hashed
             self.batch_size, self._resident, self._survey = batch_size, None, None
 
     @property
@@ -202,14 +205,15 @@ class Batches:
         budget = _memory_budget(self._device)
         total, rows, size = DataHash(), list[int | None](), 0
         for batch in self._walk():
-            total.add(batch)
+            if self._hashed is None:
+                total.add(batch)
             rows.append(rows_of(batch))
             size += sum(t.numel() * t.element_size() for t in tensors_of(batch) if not self._shares(t))
             if held is not None:
                 held.append(batch)
                 held = held if size <= budget else None
         self._resident = held
-        return Survey(None if None in rows else sum(filter(None, rows)), total.hexdigest(), len(rows))
+        return Survey(None if None in rows else sum(filter(None, rows)), self._hashed or total.hexdigest(), len(rows))
 
     def _shares(self, tensor: Tensor) -> bool:
         """Whether a batch is a view of data that are in memory anyway."""

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from thetascope.errors import ObjectiveError
 from thetascope.scoring.batches import Batches
 from thetascope.scoring.failures import StepFailedError
+from thetascope.scoring.memory import LARGE, give_back
 from thetascope.scoring.model import BoundModel, named_tensors
 from thetascope.scoring.pytrees import cut, map_tensors, rows_of, select_rows, tensors_of
 from thetascope.scoring.scores import Column, WholeColumn
@@ -30,6 +31,9 @@ FEW_ROWS, ROWS = 8, 64
 
 PERTURBATIONS = (1e-3, 3e-2, 1.0)
 """By what share of their size parameters are moved, until something changes."""
+
+FEW_VALUES = 2**20
+"""So many values of a parameter are moved at once."""
 
 EXACT, MOST_EXACT = 1e-9, 10_000_000
 """What double precision agrees to at least; more parameters are not copied into it."""
@@ -75,8 +79,8 @@ class Looked:
     alone: bool = True
 
 
-def guard(model: BoundModel, batches: Batches, tensors: Mapping[str, Tensor], *, fixed: bool) -> Looked:
-    """Look at how a model scores batches, at a point with these tensors. Call it within the model's `running`.
+def guard(model: BoundModel, batches: Batches, make: Callable[[], dict[str, Tensor]], *, fixed: bool) -> Looked:
+    """Look at how a model scores batches, at the point whose tensors `make` gives, new ones each time. Call it within `running`.
 
     With `fixed` values belong to whole batches, and parts of them are not looked at.
 
@@ -84,19 +88,20 @@ def guard(model: BoundModel, batches: Batches, tensors: Mapping[str, Tensor], *,
         ObjectiveError: the state does not arrive, or values are no means over samples; the message says what to do.
     """
     first = batches.first()  # of data that are loaded anew, once
-    precision, telling = _arrives(model, tensors, cut(first, FEW_ROWS)[0], first)
-    return Looked(telling, fixed or precision is None or _means(model, batches, tensors, precision, rows_of(first)))
+    precision, telling = _arrives(model, make(), cut(first, FEW_ROWS)[0], first)
+    return Looked(telling, fixed or precision is None or _means(model, batches, make(), precision, rows_of(first)))
 
 
-def _arrives(model: BoundModel, tensors: Mapping[str, Tensor], few: Any, whole: Any) -> tuple[float | None, bool]:
+def _arrives(model: BoundModel, bound: dict[str, Tensor], few: Any, whole: Any) -> tuple[float | None, bool]:
     """Whether other parameters give other values or outputs, and none of the caller's own are read.
+
+    The tensors `bound` are used up: one copy of the model is held, whatever is tried.
 
     Returns:
         The precision of what is computed, None where the model does not run on part of a batch; whether the loss tells anything.
     """
     given = {0, *map(_storage, tensors_of(whole))}  # data that the model holds too, as a Gaussian process does, are read as data
     own = {_storage(tensor): name for name, tensor in named_tensors(model.model).items()}
-    bound = {name: tensor.clone() for name, tensor in tensors.items()}
     watch, batch = _Watch({place: name for place, name in own.items() if place not in given}), few
     with forgetting(model.model):
         try:
@@ -144,21 +149,27 @@ def _names_read(bound: Mapping[str, Tensor], watch: _Watch) -> set[str]:
     return {name for name, tensor in bound.items() if _storage(tensor) in watch.read}
 
 
-def _read_again(model: BoundModel, bound: Mapping[str, Tensor], batch: Any) -> set[str]:
-    """What one more pass reads, at the same point."""
-    watch, other = _Watch(), {name: tensor.clone() for name, tensor in bound.items()}
-    _seen(model, other, batch, watch)
-    return _names_read(other, watch)
+def _read_again(model: BoundModel, bound: dict[str, Tensor], batch: Any) -> set[str]:
+    """What one more pass reads, at the same point but other tensors: one that the model kept lies elsewhere then."""
+    watch, size = _Watch(), 0
+    for name in list(bound):
+        bound[name], size = bound[name].clone(), size + bound[name].nbytes
+        give_back(size)
+        size *= size < LARGE
+    _seen(model, bound, batch, watch)
+    return _names_read(bound, watch)
 
 
-def _changed(model: BoundModel, bound: Mapping[str, Tensor], moving: list[str], share: float, batch: Any, *before: Any) -> bool:
-    generator, other = torch.Generator().manual_seed(0), dict(bound)
+def _changed(model: BoundModel, bound: dict[str, Tensor], moving: list[str], share: float, batch: Any, *before: Any) -> bool:
+    """Whether another point gives other values; the tensors are moved where they are, farther each time."""
+    generator = torch.Generator().manual_seed(0)
     for name in moving:
-        noise = torch.randn(bound[name].shape, generator=generator).to(bound[name])
-        size = bound[name].abs().float().mean().clamp(min=1e-3).to(bound[name].dtype)
-        other[name] = bound[name] + share * noise * (bound[name].abs() + size)
+        tensor = bound[name]
+        size = tensor.abs().mean(dtype=torch.float32).clamp(min=1e-3).to(tensor.dtype)
+        for part in torch.split(tensor, max(1, FEW_VALUES * len(tensor) // tensor.numel())) if tensor.ndim else (tensor,):
+            part.add_(share * torch.randn(part.shape, generator=generator).to(part) * (part.abs() + size))
     try:
-        values, outputs = _seen(model, other, batch)
+        values, outputs = _seen(model, bound, batch)
     except StepFailedError:
         return True  # that it fails depends on them
     return not (_same(before[0], values) and _same(before[1], outputs))

@@ -1,7 +1,9 @@
-"""Memory that runs out: trying again with half the batch."""
+"""Memory that runs out: trying again with half the batch. Memory that was let go: back to the system."""
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,6 +12,18 @@ from thetascope.scoring.failures import out_of_memory, problem_of
 from thetascope.scoring.protocols import Scorable
 
 Found = TypeVar("Found")
+
+LARGE = 2**27
+"""So many bytes are worth giving back, and reading again instead of keeping."""
+
+
+def give_back(size: int) -> None:
+    """Let the system have what was let go, where so many bytes come next.
+
+    glibc keeps it, and as tensors are aligned, one does not fit where another of its size lay: each copy of a model would add to the last.
+    """
+    if size >= LARGE and platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def halve_batches(objective: Scorable, problem: str) -> int:

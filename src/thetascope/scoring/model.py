@@ -97,6 +97,15 @@ class BoundModel:
         own: torch.dtype = getattr(torch, spec.dtype)
         return self.dtype if self.dtype is not None and own.is_floating_point else own
 
+    def bytes_of(self, name: str) -> int:
+        """How many bytes the tensor `name` takes where it is evaluated."""
+        return self.space.tensors[name].size * self.target_dtype(name).itemsize
+
+    @property
+    def bytes(self) -> int:
+        """How many all tensors of a state take."""
+        return sum(map(self.bytes_of, self.space.tensors))
+
     def bind(self, state: Mapping[str, Tensor]) -> State:
         """`state` under the model's names, ties resolved, wrappers' prefixes left out; counters that it lacks are the model's.
 

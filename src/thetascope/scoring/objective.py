@@ -21,7 +21,7 @@ from thetascope.scoring.chance import chance_of
 from thetascope.scoring.descriptions import described, described_model
 from thetascope.scoring.failures import StepFailedError
 from thetascope.scoring.guards import Looked, guard
-from thetascope.scoring.memory import halving
+from thetascope.scoring.memory import give_back, halving
 from thetascope.scoring.metrics import FROM_STEP, Loss, Metrics, Step, SupervisedStep, chosen_metrics
 from thetascope.scoring.model import BoundModel
 from thetascope.scoring.oracle import EagerBackend
@@ -331,7 +331,12 @@ class Objective:
                 break
 
     def _looked(self, state: State) -> Looked:
-        return guard(self.model, self.batches, self.model.tensors_of(state), fixed=self.fixed)
+
+        def make() -> dict[str, Tensor]:
+            give_back(self.model.bytes)
+            return self.model.tensors_of(state)
+
+        return guard(self.model, self.batches, make, fixed=self.fixed)
 
     @property
     def fixed(self) -> bool:

@@ -79,15 +79,14 @@ def output_units(model: BoundModel, batches: Batches, tensors: Mapping[str, Tens
     """The output units of every parameter that a pass with these `tensors` multiplies by and that does not hold them along dimension 0.
 
     A pass over a few rows is watched. What is not seen (weights that are made from parameters first, recurrent kernels, models
-    that do not run under a dispatch mode) is left out. Call it within the model's `running`.
+    that do not run under a dispatch mode) is left out. Call it within the model's `running`. The `tensors` have memory of their own each.
     """
-    bound = {name: tensor.clone() for name, tensor in tensors.items()}
     first = batches.first()
     for batch in (cut(first, FEW_ROWS)[0], first):
-        products = _Products(bound)
+        products = _Products(tensors)
         seed_all(0)
         try:
-            model.evaluate(bound, batch, watch=products)
+            model.evaluate(tensors, batch, watch=products)
         except (StepFailedError, NotImplementedError):
             continue
         return {n: u for n, u in products.found.items() if not (u.dims == (0,) and math.prod(u.view[1:]) == u.size)}

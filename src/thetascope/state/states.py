@@ -96,7 +96,8 @@ class State(Mapping[str, Tensor]):
     A mapping of names to tensors. `step`, `epoch` and `metrics` are what was recorded with it, `label` how messages and figures
     call it, `run` the run directory that it was recorded in, `ends_run` whether it is the last there. Before values are handed
     out for the first time, a state that has an `expected_digest` or a `verify` is read whole and checked: a file that was
-    altered is an error, not a wrong number.
+    altered is an error, not a wrong number. `recipe` identifies what the tensors are computed from whenever they are read; None where they
+    are stored.
 
     Example:
         >>> state = ts.State.of(model.state_dict(), label="by hand")
@@ -115,8 +116,10 @@ class State(Mapping[str, Tensor]):
         expected_digest: str | None = None,
         verify: Callable[[], None] | None = None,
         run: Path | None = None,
+        recipe: str | None = None,
     ) -> None:
         self._source = source
+        self.recipe = recipe
         self._verify = verify or (self._check_digest if expected_digest is not None else None)
         self._digest: str | None = None
         self._expected_digest = expected_digest
@@ -196,11 +199,13 @@ class State(Mapping[str, Tensor]):
         return Path(path)
 
     def digest(self) -> str:
-        """SHA-256 over names, dtypes, shapes and bytes, whatever their order.
+        """SHA-256 over names, dtypes, shapes and bytes, whatever their order; of what is computed, its recipe.
 
         Raises:
             StateError: the values are not those that were recorded (the file was altered since).
         """
+        if self._digest is None and self.recipe is not None:
+            self._digest = self.recipe
         if self._digest is None:
             if self._expected_digest is None:
                 self._verified()

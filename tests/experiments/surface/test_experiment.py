@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 import thetascope as ts
 from thetascope.errors import GeometryError, ResultError, StateError, TrajectoryError
+from thetascope.experiments.surface import experiment
+from thetascope.experiments.surface.words import WORDS
 from thetascope.scoring.runner import Runner
 from thetascope.testing.models import QuadraticBowl, case
 
@@ -33,6 +35,19 @@ def formula(at: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def objective_of(name: str, **options: Any) -> tuple[ts.Objective, list[dict[str, Tensor]]]:
     chosen = case(name)
     return ts.Objective(chosen.model(), chosen.data(), chosen.loss, **options), chosen.states(3)
+
+
+def test_directions_of_another_version_are_another_call_and_said_of_an_old_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective, states = objective_of("linear")
+    with monkeypatch.context() as before:
+        before.setattr(experiment, "VERSION", 1)
+        old = ts.surface(objective, states[-1], **GRID, out=tmp_path / "surface")
+    assert old.data.attrs["directions"]["version"] == 1
+    assert "Another version drew these directions" in WORDS.how(ts.load_result(tmp_path / "surface").data)
+    with pytest.raises(ResultError, match=r"settings\.version was 1, now 2"):
+        ts.surface(objective, states[-1], **GRID, out=tmp_path / "surface")
+    new = ts.surface(objective, states[-1], **GRID)
+    assert "Another version" not in WORDS.how(new.data)
 
 
 def test_an_asymmetric_bowl_equals_its_formula_in_every_cell() -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from thetascope.arrays import Floats, evenly
 from thetascope.errors import TrajectoryError
 from thetascope.experiments.framework.call_options import Kind, Layers, Parameters
 from thetascope.experiments.framework.points import AllPoints
 from thetascope.experiments.shared.chosen_layers import chosen_layers
+from thetascope.geometry.directions import distance
 from thetascope.geometry.edits import Parameter, ScalarEdits, chosen_parameters, parameter_values, path_values
 from thetascope.geometry.paths import group_paths, lagrange_weights, model_path
 from thetascope.geometry.pca import inner_products
@@ -132,12 +131,7 @@ class TrainingPath:
 
     def distance(self, names: Sequence[str]) -> float:
         """Euclidean distance of some tensors from the first to the last state, in float64 (Němcová 2021, equation 6.3)."""
-        first, last = self.states[0].tensors(names), self.states[-1].tensors(names)
-        norms = []
-        for name in names:
-            wide = torch.complex128 if last[name].is_complex() else torch.float64
-            norms.append(torch.linalg.vector_norm(last[name].to(wide) - first[name].to(wide)).item())
-        return math.hypot(*norms)
+        return distance(self.states[0], self.states[-1], names)
 
     def attrs(self) -> dict[str, Any]:
         """What a result says of the path."""

@@ -6,6 +6,7 @@ sections 4.3 and 6.5.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -19,7 +20,16 @@ from thetascope.experiments.framework.points import PointsSource
 from thetascope.experiments.framework.tolerance import checked_tolerance
 from thetascope.experiments.shared.chosen_layers import is_word
 from thetascope.experiments.shared.plane_view import PlaneView, measured, moving_names, principal_view, short
-from thetascope.geometry.directions import Direction, Normalize, Units, combined_direction, cosine, norm, own_direction, random_directions
+from thetascope.geometry.directions import (
+    VERSION,
+    Direction,
+    Normalize,
+    Units,
+    combined_direction,
+    own_direction,
+    products,
+    random_directions,
+)
 from thetascope.geometry.planes import Axis, checked_grid
 from thetascope.scoring.memory import halving
 from thetascope.scoring.objective import Objective
@@ -76,7 +86,7 @@ def source(
             "x": list(x),
             "y": list(y),
             "moving": None if layers is None else names,
-            **{name: view.attrs()["directions"][name] for name in ("kind", "normalize", "orthogonal", "seed")},
+            **{name: view.attrs()["directions"].get(name) for name in ("kind", "normalize", "orthogonal", "seed", "version")},
         },
         attrs=view.attrs(),
     )
@@ -121,6 +131,7 @@ def _random(
             "normalize": normalize,
             "orthogonal": orthogonal,
             "seed": seed,
+            "version": VERSION,
             **measured(pair),
             "frozen": dict(frozen),
             "parameters_moved": moved,
@@ -176,10 +187,11 @@ def _through_states(
     if len(others) == 1 and not flat:
         raise GeometryError("through one other state leads a line, which has no second axis: pass y=(0, 0, 1), or name two states")
     ways = [combined_direction((other, center), (1.0, -1.0), names, f"the way to {other.label}") for other in others]
-    norms = [norm(way) for way in ways]
+    first, second, both = products(ways[0], ways[-1])
+    norms = [math.sqrt(first), math.sqrt(second)][: len(ways)]
     if not all(norms):
         raise GeometryError(f"{others[norms.index(0.0)].label} equals the center, so no way leads to it; name another state")
-    angle = cosine(ways[0], ways[1]) if len(ways) == 2 else None
+    angle = both / (norms[0] * norms[1]) if len(ways) == 2 else None
     if angle is not None and abs(angle) > 1 - 1e-9:
         raise GeometryError("the center and the two states lie on one line, so they span no plane; name another state")
     labels = [f"from {short(center)} (0) to {short(other)} (1)" for other in others]

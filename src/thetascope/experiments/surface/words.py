@@ -8,6 +8,7 @@ import xarray as xr
 from thetascope.experiments.framework.phrases import number, percent, plural
 from thetascope.experiments.framework.words import Words, scoring_of, tails_of
 from thetascope.experiments.shared.plane_words import cells_of, certainty_of, estimate_error
+from thetascope.geometry.directions import VERSION
 
 
 def _headline(data: xr.Dataset) -> str:
@@ -24,8 +25,11 @@ def _headline(data: xr.Dataset) -> str:
 def _how(data: xr.Dataset) -> str:
     attrs = data.attrs
     x, y = ((float(data[axis].min()), float(data[axis].max())) for axis in ("x", "y"))
+    old = ""
+    if attrs["directions"]["kind"] == "random" and attrs["directions"].get("version") != VERSION:
+        old = " Another version drew these directions: this one draws others from the same seed."
     return (
-        f"The weights were moved in a plane: {attrs['subtitle']}. It reaches from {x[0]:g} to {x[1]:g} along x "
+        f"The weights were moved in a plane: {attrs['subtitle']}.{old} It reaches from {x[0]:g} to {x[1]:g} along x "
         f"({attrs['axis_labels']['x']}) and "
         f"from {y[0]:g} to {y[1]:g} along y, and holds {cells_of(data)}.{scoring_of(data, 'buffers were those of the center', 'center')}"
     )

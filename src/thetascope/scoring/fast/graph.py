@@ -206,7 +206,10 @@ class Graph:
                     found = kernel(module, values[0])
                     if found is None:
                         layer.__dict__["_parameters"] = layer.__dict__["_buffers"] = {**absent, **held(values, copied)}
-                        found = layer.forward(values[0])
+                        try:
+                            found = layer.forward(values[0])
+                        finally:  # or the graph would keep a whole point
+                            layer.__dict__["_parameters"] = layer.__dict__["_buffers"] = absent
                     return found
 
                 return alone
