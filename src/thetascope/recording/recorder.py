@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import warnings
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from thetascope.recording.run_directory import RunDirectory
 from thetascope.recording.run_files import LOG_FILE, RUN_FILE, STATES_FOLDER
 from thetascope.recording.safetensors_files import copied
 from thetascope.recording.thinning import is_kept
+from thetascope.shown import warn
 from thetascope.state import ParameterSpace, digest_of, named_tensors
 from thetascope.state.written import write_safetensors
 
@@ -196,7 +196,7 @@ class Recorder:
                 "none of its states when this recording began. Record into another directory, or remove that one; to go on with that "
                 "training, load its state before the recorder is entered"
             )
-        warnings.warn(f"step {step} comes after step {self._last_step}: what was recorded from step {step} on is dropped", stacklevel=3)
+        warn(f"step {step} comes after step {self._last_step}: what was recorded from step {step} on is dropped", stacklevel=3)
         self._rewind(step)
 
     def _amend_initial(self, epoch: float | None, metrics: Mapping[str, float]) -> None:
@@ -208,7 +208,7 @@ class Recorder:
                 "that were made: record(step=1) after the first"
             )
         if self._last_step > 0:
-            warnings.warn(f"step 0 comes after step {self._last_step}: what was recorded from step 1 on is dropped", stacklevel=3)
+            warn(f"step 0 comes after step {self._last_step}: what was recorded from step 1 on is dropped", stacklevel=3)
             self._rewind(1)
         epoch = initial.epoch if epoch is None else epoch
         self._run.append({"event": "amend", "ordinal": 0, "epoch": epoch, "metrics": dict(metrics)}, durable=True)

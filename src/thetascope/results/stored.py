@@ -17,6 +17,7 @@ from thetascope.files import Lock, file_name, named_by
 from thetascope.results.atomic_folder import put_in_place, settle
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names, uncovered
 from thetascope.results.status import MISSING, named
+from thetascope.shown import warn
 
 FORMAT = 4
 
@@ -125,7 +126,7 @@ def _unsealed(data: xr.Dataset, path: Path) -> tuple[xr.Dataset, Seal, list[str]
     if damaged == stored > 1:
         raise ResultError(f'no point stored at "{path}" belongs to it: "zarr.json" is another result\'s; restore or remove it')
     if damaged:
-        warnings.warn(
+        warn(
             f'{damaged:,} points stored at "{path}" are damaged and count as missing; the call that made them scores them anew',
             stacklevel=5,
         )

@@ -21,6 +21,7 @@ from thetascope.experiments.framework.phrases import listed
 from thetascope.experiments.framework.picture_options import applied
 from thetascope.files import write_atomically
 from thetascope.results.labelled import labels_of, only
+from thetascope.results.showing import showable
 from thetascope.results.status import status_counts
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def picture(data: xr.Dataset, form: Form, /, **options: Any) -> Picture:
         ResultError: there is none, it has no such option, or the result nothing of the name that it gives; or several objectives are
             to be drawn on one pair of axes.
     """
+    data = showable(data)
     chosen, labels = options.pop("data", None), labels_of(data)
     shared, own = taken(options, own_options(data))
     described = described_as(data, form)
