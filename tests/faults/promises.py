@@ -98,6 +98,11 @@ PROMISES = {
         "A Recorder works in a thread, from several threads, beside data loaders with workers and after a fork",
         "each of these, with a guard against hanging",
     ),
+    "interrupts": Promise(
+        "An interrupt at any line leaves no lock, no patched module and no changed mode behind: every later call in the process gives what "
+        "the undisturbed one gives",
+        "KeyboardInterrupt at each line that locks, at random lines and moments of one process, and while torch.fx and torch.export work",
+    ),
     "guards": Promise(
         "Each of these tests fails without the guard it tests",
         "a process that does without one guard, in which the test must fail; the list is below",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.project import SPEC, record_run
+from tests.faults.guards import WITHOUT
 from thetascope import search_path
 from thetascope.recording.run_files import RUN_FILE
 
@@ -18,7 +19,18 @@ NAMES = [
     *("rich", "cyclopts", "torch", "numpy", "xarray", "zarr", "plotly", "matplotlib", "jinja2", "orjson", "dask", "cupy", "IPython"),
     *("sklearn", "scipy", "pandas", "safetensors", "usercustomize", "thetascope_user", "mine", "evil"),
 ]
-SCRIPT = "import sys; sys.path.pop(0); from thetascope.cli import main; sys.exit(main())"
+ROOT = Path(__file__).parents[2]
+SCRIPT = f"""
+import os, sys
+sys.path.pop(0)
+if "{WITHOUT}" in os.environ:
+    sys.path.append({str(ROOT)!r})
+    import tests.faults
+    sys.path.pop()
+from thetascope.cli import main
+sys.exit(main())
+"""
+"""As an installed command; without a guard where the suite is to do without it."""
 STARTS = {"script": ["-c", SCRIPT], "module": ["-m", "thetascope.cli"]}
 
 

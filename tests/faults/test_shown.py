@@ -21,6 +21,7 @@ from torch import nn
 
 import thetascope as ts
 from tests.cli.project import SPEC, record_run
+from tests.faults.test_named_code import SCRIPT
 from thetascope.errors import ThetascopeError
 from thetascope.progress import say
 from thetascope.shown import encoded, shown
@@ -99,7 +100,7 @@ def test_a_message_of_any_length_is_read() -> None:
 def command(folder: Path, *arguments: str, encoding: str = "utf-8", **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run a command in a process of its own."""
     told = {**os.environ, "PYTHONIOENCODING": encoding, "MPLBACKEND": "agg", **environment}
-    line = [sys.executable, "-m", "thetascope.cli", *arguments]
+    line = [sys.executable, "-c", SCRIPT, *arguments]
     return subprocess.run(line, cwd=folder, env=told, capture_output=True, check=False, timeout=200)
 
 

@@ -60,6 +60,8 @@ class Recorder:
         [0, 1, 2, 3]
     """
 
+    _process = 0
+
     def __init__(self, path: str | os.PathLike[str], model: nn.Module, max_states: int | None = None, trainable_only: bool = False) -> None:
         self._model = checked_model(model)
         if max_states is not None and max_states < 2:
@@ -67,23 +69,21 @@ class Recorder:
         self.path = Path(path)
         self._limit, self._trainable_only = max_states, trainable_only
         self._guard = threading.RLock()
-        self._open, self._process = False, 0
+        self._open = False
 
     def __enter__(self) -> Recorder:
         space = ParameterSpace.of_model(self._model)
         check_tensors(self._model)
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = Lock(self.path)
-        if not lock.acquire():
-            raise RecordingError(f'another process is recording into "{self.path}"; use another directory, or end that process')
-        self._lock = lock
+        self._lock, self._writer = Lock(self.path), ThreadPoolExecutor(1, thread_name_prefix="thetascope-recorder")
         try:
+            if not self._lock.acquire():
+                raise RecordingError(f'another process is recording into "{self.path}"; use another directory, or end that process')
             self._enter(space)
+            return self
         except BaseException:
-            self._open = False
-            self._lock.release()
+            self._stop()
             raise
-        return self
 
     def _enter(self, space: ParameterSpace) -> None:
         self._process = os.getpid()
@@ -92,7 +92,6 @@ class Recorder:
         self._write_seconds, self._written_at = 0.0, time.monotonic()
         is_new = not (self.path / RUN_FILE).exists() and not (self.path / LOG_FILE).exists()
         self._run = self._create(space) if is_new else self._reopen(space)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="thetascope-recorder")
         log = self._run.read_log()
         self._adopt(log)
         self._open = True
@@ -263,15 +262,24 @@ class Recorder:
         with self._guard:
             if not self._open:
                 return
-            self._open = False
             try:
                 self._wait()
                 if self._held is not None:
                     held, self._held = self._held, None
                     self._write(*held)
             finally:
-                self._writer.shutdown()
-                self._lock.release()
+                self._stop()
+
+    def _stop(self) -> None:
+        """Let the pending write end, and free the directory. In this order: what an interrupt leaves undone the next call does."""
+        self._writer.shutdown()
+        self._lock.release()
+        self._open = False
+
+    def __del__(self) -> None:
+        """Free the directory, where an interrupt came before `close` began; a write that is pending holds the recorder until its end."""
+        if self._process == os.getpid():
+            self._lock.release()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()

@@ -38,11 +38,9 @@ def save(data: xr.Dataset, path: Path) -> Path:
     check_format(path)
     if not _is_result(path):
         raise ResultError(f'"{path}" exists and is no thetascope result; choose another place')
-    lock = locked(path)
-    try:
+    with Lock(path) as lock, lock:
+        locked(path, lock)
         put(data, path, replace=True)
-    finally:
-        lock.release()
     return path
 
 
@@ -190,7 +188,7 @@ def _is_result(path: Path) -> bool:
     return True
 
 
-def locked(path: Path) -> Lock:
+def locked(path: Path, lock: Lock) -> Lock:
     """The lock of the result at `path`, taken.
 
     Raises:
@@ -198,7 +196,6 @@ def locked(path: Path) -> Lock:
     """
     if not path.is_dir():
         raise ResultError(f'"{path}" does not exist or is a file; results are folders')
-    lock = Lock(path)
     if not lock.acquire():
         raise ResultError(f'another process is filling "{path}"; wait for it, or choose another out=')
     return lock
