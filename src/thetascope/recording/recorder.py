@@ -263,12 +263,15 @@ class Recorder:
             if not self._open:
                 return
             try:
-                self._wait()
-                if self._held is not None:
-                    held, self._held = self._held, None
-                    self._write(*held)
+                try:
+                    self._wait()
+                    if self._held is not None:
+                        held, self._held = self._held, None
+                        self._write(*held)
+                finally:
+                    self._stop()
             finally:
-                self._stop()
+                self._stop()  # again, because an interrupt may come as the first one begins
 
     def _stop(self) -> None:
         """Let the pending write end, and free the directory. In this order: what an interrupt leaves undone the next call does."""
