@@ -75,14 +75,17 @@ class Recorder:
         space = ParameterSpace.of_model(self._model)
         check_tensors(self._model)
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock, self._writer = Lock(self.path), ThreadPoolExecutor(1, thread_name_prefix="thetascope-recorder")
+        lock = Lock(self.path)
         try:
-            if not self._lock.acquire():
+            if not lock.acquire():
                 raise RecordingError(f'another process is recording into "{self.path}"; use another directory, or end that process')
+            self._lock, self._writer = lock, ThreadPoolExecutor(1, thread_name_prefix="thetascope-recorder")
             self._enter(space)
             return self
         except BaseException:
-            self._stop()
+            if vars(self).get("_lock") is lock:  # else it is at work already, with a lock of its own
+                self._stop()
+            lock.release()
             raise
 
     def _enter(self, space: ParameterSpace) -> None:
