@@ -20,16 +20,15 @@ NAMES = [
     *("sklearn", "scipy", "pandas", "safetensors", "usercustomize", "thetascope_user", "mine", "evil"),
 ]
 ROOT = Path(__file__).parents[2]
-SCRIPT = f"""
+START = f"""
 import os, sys
 sys.path.pop(0)
 if "{WITHOUT}" in os.environ:
     sys.path.append({str(ROOT)!r})
     import tests.faults
     sys.path.pop()
-from thetascope.cli import main
-sys.exit(main())
 """
+SCRIPT = f"{START}from thetascope.cli import main\nsys.exit(main())"
 """As an installed command; without a guard where the suite is to do without it."""
 STARTS = {"script": ["-c", SCRIPT], "module": ["-m", "thetascope.cli"]}
 
@@ -133,7 +132,7 @@ def test_a_file_takes_no_module_s_place(tmp_path: Path, name: str) -> None:
     (tmp_path / f"{name}.py").write_text(f"import queue, pickle\n\nclass Own:\n    pass\n\n{SPEC}")
     (tmp_path / "queue.py").write_text("raise RuntimeError('this hides the standard library')")
     code = (
-        "import sys; sys.path.pop(0); from thetascope.specification import function_named\n"
+        f"{START}from thetascope.specification import function_named\n"
         f"g = function_named('{name}.py:objective', '--objective')\n"
         f"import {name}, pickle; own = sys.modules[g.__module__]\n"
         "assert pickle.loads(pickle.dumps(own.Own)) is own.Own\n"
