@@ -15,17 +15,19 @@ import thetascope
 SOURCE = Path(thetascope.__file__).parent
 
 # each room with the rooms that it may know; a room knows itself
-GROUND = {"errors", "arrays", "files", "progress", "quantities", "_version"}
+GROUND = {"errors", "shown", "arrays", "files", "progress", "quantities", "_version"}
 STATES = GROUND | {"state", "recording", "checkpoints", "trajectory"}
 SCORES = STATES | {"geometry", "scoring"}
 ALLOWED = {
-    "errors": set[str](),
+    "shown": set[str](),
+    "search_path": set[str](),
+    "errors": {"shown"},
     "_version": set[str](),
     "arrays": set[str](),
     "files": set[str](),
-    "progress": set[str](),
+    "progress": {"shown"},
     "quantities": set[str](),
-    "specification": {"errors"},
+    "specification": {"errors", "search_path"},
     "state": GROUND,
     "recording": GROUND | {"state"},
     "checkpoints": GROUND | {"state", "recording"},
@@ -41,7 +43,7 @@ ALLOWED = {
     "demo": SCORES | {"training", "experiments"},
     "templates": {"__init__"},  # files for users, written by `thetascope init`
     "testing": SCORES | {"demo", "__init__"},
-    "cli": GROUND | {"specification", "demo", "experiments", "__init__"},
+    "cli": GROUND | {"specification", "search_path", "demo", "experiments", "__init__"},
     "__init__": STATES | {"scoring", "training", "experiments", "results", "report"},
 }
 TORCH_FREE = {
@@ -50,6 +52,8 @@ TORCH_FREE = {
     "exports",
     "report",
     "errors",
+    "shown",
+    "search_path",
     "arrays",
     "files",
     "progress",

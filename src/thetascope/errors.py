@@ -16,6 +16,8 @@ ThetascopeError
 
 from __future__ import annotations
 
+from thetascope.shown import message
+
 
 class ThetascopeError(Exception):
     """The root of all errors that thetascope raises on purpose.
@@ -27,6 +29,9 @@ class ThetascopeError(Exception):
         ...     print(type(error).__name__)
         RecordingError
     """
+
+    def __str__(self) -> str:
+        return message(super().__str__())
 
 
 class StateError(ThetascopeError, ValueError):

@@ -115,12 +115,16 @@ class Lock:
 
     It belongs to the process that took it: a forked child (a data loader's worker, say) closes its copy at once, so that a
     worker that outlives a killed process does not keep the folder locked.
+
+    Take it within ``with lock, lock:``, so that it is free after an interrupt at any line. The ``with`` itself takes nothing: between its
+    taking and its first line an interrupt may come. It is written twice because an interrupt may come as the first one frees it.
     """
+
+    _descriptor: int | None = None
+    _process = 0
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._descriptor: int | None = None
-        self._process = 0
 
     def acquire(self) -> bool:
         """Take the lock; False where somebody else holds it."""
@@ -129,20 +133,18 @@ class Lock:
         except ImportError:  # Windows cannot lock a folder itself
             return self._acquire_file()
         while True:
-            descriptor = os.open(self._folder, os.O_RDONLY)
+            self._hold(os.open(self._folder, os.O_RDONLY))
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(descriptor), os.stat(self._folder)):
-                    break
+                fcntl.flock(self._descriptor or 0, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(self._descriptor or 0), os.stat(self._folder)):
+                    return True
             except BlockingIOError:
-                os.close(descriptor)
+                self._close()
                 return False
             except BaseException:
-                os.close(descriptor)
+                self.release()
                 raise
-            os.close(descriptor)  # another folder was put in its place meanwhile
-        self._hold(descriptor)
-        return True
+            self.release()  # another folder was put in its place meanwhile
 
     def _acquire_file(self) -> bool:
         import msvcrt
@@ -166,14 +168,23 @@ class Lock:
 
     def release(self) -> None:
         """Free the lock, also where a process that was forked unseen still has the folder open."""
+        if self._descriptor is not None and os.getpid() == self._process and os.name != "nt":
+            import fcntl
+
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # first: what is interrupted from here on holds no lock
+        self._close()
+
+    def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         _held.discard(self)
         if descriptor is not None:
-            if os.getpid() == self._process and os.name != "nt":
-                import fcntl
-
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 _held: WeakSet[Lock] = WeakSet()

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from thetascope.shown import fit_for
+
 LONG_SECONDS = 2.0
 """Anything longer is announced and shows its progress."""
 
@@ -38,7 +40,8 @@ def say(text: str, *, shown: bool = True) -> None:
     if shown:
         from rich.console import Console
 
-        Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+        console = Console(stderr=True, highlight=False)
+        console.print(fit_for(console.file, text), markup=False, soft_wrap=True)
 
 
 @contextmanager

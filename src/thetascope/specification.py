@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -13,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from thetascope.errors import ThetascopeError, UsageError
+from thetascope.search_path import find_in
+
+OWN = ("torch", "xarray", "zarr", "plotly.io", "jinja2")
+"""What scoring and drawing load."""
 
 
 def provided(spec: str, wanted: type, option: str) -> Any:
@@ -33,7 +38,8 @@ def provided(spec: str, wanted: type, option: str) -> Any:
 def function_named(spec: str, option: str) -> Callable[..., Any]:
     """The function that `spec` names.
 
-    The working folder is on the path, so that the file may import its neighbours.
+    A file may import its neighbours: its folder is the last one that modules are found in, and the working folder if the file lies
+    below it. A module is found in the working folder, if nowhere else. No folder that is examined is searched.
 
     Raises:
         UsageError: the specification, the file or the function is off.
@@ -42,8 +48,8 @@ def function_named(spec: str, option: str) -> Callable[..., Any]:
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name.isidentifier():
         raise UsageError(f'{option} must be "file.py:function" or "module:function". Got "{spec}" instead.')
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    for own in OWN:  # before a user's folder can be searched for what these would like to have and can do without
+        importlib.import_module(own)
     module = _module(place, option)
     function: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(function):
@@ -54,6 +60,7 @@ def function_named(spec: str, option: str) -> Callable[..., Any]:
 
 def _module(place: str, option: str) -> Any:
     if not place.endswith(".py"):
+        find_in(os.curdir)
         if _is_missing(place):
             raise UsageError(f'{option}: there is no module "{place}"; write "file.py:function" for a file')
         with _told(option, place):
@@ -61,14 +68,35 @@ def _module(place: str, option: str) -> Any:
     file = Path(place)
     if not file.is_file():
         raise UsageError(f'{option}: "{file}" does not exist')
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    unsearched = find_in(file.parent)
+    if Path.cwd() in file.resolve().parents:
+        find_in(os.curdir)
+    spec = importlib.util.spec_from_file_location(_free_name(file), file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module  # so that what the file defines can be found again by its module's name
-    with _told(option, place):
+    sys.modules[spec.name] = module  # so that what the file defines can be found again by its module's name
+    with _told(option, place, unsearched):
         spec.loader.exec_module(module)
     return module
+
+
+def _free_name(file: Path) -> str:
+    """What the file's module is called: as the file, so that a worker process finds it by its name; unless another is called so."""
+    known = sys.modules.get(file.stem)
+    origin = _origin(file.stem) if known is None else getattr(known, "__file__", None) or "built in"
+    if origin is None or (os.path.exists(origin) and file.samefile(origin)):
+        return file.stem
+    return f"{file.stem}_{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:8]}"
+
+
+def _origin(name: str) -> str | None:
+    """Where a module of that name would be loaded from."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    return None if spec is None else spec.origin or "a namespace"
 
 
 def _is_missing(module: str) -> bool:
@@ -79,7 +107,7 @@ def _is_missing(module: str) -> bool:
 
 
 @contextmanager
-def _told(option: str, place: str) -> Iterator[None]:
+def _told(option: str, place: str, unsearched: str = "") -> Iterator[None]:
     """What the user's code raises as one line with its place; errors of our own stand as they are."""
     try:
         yield
@@ -88,6 +116,8 @@ def _told(option: str, place: str) -> Iterator[None]:
     except Exception as error:
         where = _line_of(error, place)
         said = " ".join(str(error).split()) or "no message"
+        if unsearched and isinstance(error, ModuleNotFoundError):
+            said += f" (the file's folder is not searched: {unsearched}; keep the file and its neighbours elsewhere)"
         raise ThetascopeError(f"{option}: {place}{where} raised {type(error).__name__}: {said}; --debug shows the traceback") from error
 
 

@@ -13,6 +13,7 @@ from thetascope.checkpoints.histories import History, Metrics, read_history
 from thetascope.checkpoints.reading import PathLike, Reading, read_states
 from thetascope.errors import TrajectoryError
 from thetascope.recording.run_directory import RunDirectory
+from thetascope.shown import shown
 from thetascope.state import ParameterSpace, State
 from thetascope.state.names import fit, ways_to_strip, ways_within
 
@@ -227,7 +228,7 @@ class Trajectory(Sequence[State]):
     def __repr__(self) -> str:
         specs = self._states[0].specs
         metrics = dict.fromkeys(name for state in self._states for name in state.metrics)
-        return (
+        return shown(
             f"Trajectory: {len(self)} states from {self._origin}\n"
             f"  steps    {_few(self.steps) if self.steps else 'not known'}{self._note('steps')}\n"
             f"  epochs   {_few(self.epochs) if self.epochs else 'not known'}{self._note('epochs')}\n"

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -53,6 +54,16 @@ def nothing(_: Any) -> Any:
 def unlike(place: str, name: str, change: Callable[[Any], Any] = nothing, *, only_there: bool = False) -> Callable[[], None]:
     """`instead`, when it is asked for."""
     return lambda: instead(place, name, change, only_there=only_there)
+
+
+def together(*take_away: Callable[[], None]) -> Callable[[], None]:
+    """Do without several."""
+
+    def all_of_them() -> None:
+        for one in take_away:
+            one()
+
+    return all_of_them
 
 
 def _status_first() -> None:
@@ -150,7 +161,7 @@ GUARDS = {
     ),
     "the lock on a result": Guard(
         "test_concurrency.py::test_a_result_that_is_being_filled_is_not_replaced",
-        unlike(STORED, "locked", lambda _: lambda path: import_module(FILES).Lock(path)),
+        unlike(STORED, "locked", lambda _: lambda _path, lock: lock),
     ),
     "a forked worker closes its copy of a lock": Guard(
         "test_concurrency.py::test_a_worker_that_outlives_a_killed_process_holds_no_lock", _no_watch_over_forks
@@ -244,6 +255,55 @@ GUARDS = {
         unlike(LOG, "file_name", lambda _: lambda _ordinal: mock.ANY, only_there=True),
     ),
     "formulas in names": Guard("test_strangers.py::test_labels_are_text_in_every_output", _formulas),
+    "control characters are replaced": Guard(
+        "test_shown.py::test_errors_warnings_and_reprs_are_text[escape]",
+        unlike("thetascope.shown", "shown", lambda _: lambda text: text),
+    ),
+    "terminals of few letters": Guard(
+        "test_shown.py::test_a_terminal_of_few_letters_gets_replacements[ascii]",
+        together(
+            unlike("thetascope.shown", "fit_for", lambda _: lambda _stream, text: text),
+            unlike("thetascope.cli.application", "replacing_what_does_not_fit", lambda _: lambda *_: nullcontext()),
+        ),
+    ),
+    "one result costs its article": Guard(
+        "test_shown.py::test_what_is_broken_costs_its_article_not_the_page[huge]",
+        unlike("thetascope.report.page", "_sound", lambda _: lambda _run, one: one),
+    ),
+    "formulas in tables": Guard(
+        "test_shown.py::test_a_spreadsheet_runs_no_cell",
+        unlike("thetascope.results.dataframes", "without_formulas", lambda _: lambda table: table),
+    ),
+    "no module of a run": Guard(
+        "test_named_code.py::test_nothing_of_a_run_is_imported_from_within[.-script]",
+        unlike("thetascope.search_path", "run_around", lambda _: lambda _folder: None),
+    ),
+    "a folder that is examined is not searched": Guard(
+        "test_named_code.py::test_a_folder_that_is_examined_is_not_searched[script]",
+        unlike("thetascope.search_path", "_why_not", lambda _: lambda _place: ""),
+    ),
+    "no file takes a module's place": Guard(
+        "test_named_code.py::test_a_file_takes_no_module_s_place[json]",
+        unlike("thetascope.specification", "_free_name", lambda _: lambda file: file.stem),
+    ),
+    "settings of another user": Guard(
+        "test_named_code.py::test_settings_that_another_user_owns_are_not_read",
+        unlike("thetascope.cli.configuration", "_not_ours", lambda _: lambda _file: ""),
+    ),
+    "a lock is freed after an interrupt": Guard(
+        "test_interrupts.py::test_at_each_line_that_locks[9]", unlike(f"{FILES}:Lock", "__exit__", nothing)
+    ),
+    "torch writes down models in a thread of its own": Guard(
+        "test_interrupts.py::test_what_is_not_interrupted_gives_its_value_or_raises_its_error",
+        unlike("thetascope.scoring.fast.uninterrupted", "uninterrupted", lambda _: lambda work: work()),
+    ),
+    "a model is put back twice": Guard(
+        "test_interrupts.py::test_at_any_line_of_a_job[False-25]",
+        together(
+            unlike("thetascope.scoring.untouched:ModelState", "__exit__", nothing),
+            unlike("thetascope.experiments.framework.undisturbed:Undisturbed", "__exit__", nothing),
+        ),
+    ),
     "arrays count as data": Guard(
         "test_odd_models.py::test_data_that_are_no_tensors_are_told_apart",
         unlike("thetascope.scoring.pytrees", "plain_values", _without_arrays),

@@ -70,6 +70,16 @@ PROMISES = {
         "Names with markup are shown as text",
         "HTML, TeX and control characters as names of layers and metrics, in every kind of output",
     ),
+    "strangers: code": Promise(
+        "Code that runs is code that was named: no module, settings file or matplotlibrc of a run that is examined",
+        "modules of many names and thetascope.toml in a run and below it, with commands started there, beside it and as python -m",
+    ),
+    "strangers: shown": Promise(
+        "What is shown is text: no control sequence reaches a terminal, no spreadsheet runs a cell, no locale and no lone surrogate "
+        "costs a finished page, and what is broken costs its article, not the page",
+        "escapes, C1, bidi and surrogates in names, titles, labels, metrics and folders; terminals of ASCII and Latin-1; any value in "
+        "any attribute",
+    ),
     "fuzzing": Promise(
         "Readers of anything give what stands there or one clear error",
         "hypothesis, in the long form also Atheris, which seeks inputs that reach new code, on checkpoints, logs, headers, IDX, TOML, "
@@ -87,6 +97,11 @@ PROMISES = {
     "concurrency": Promise(
         "A Recorder works in a thread, from several threads, beside data loaders with workers and after a fork",
         "each of these, with a guard against hanging",
+    ),
+    "interrupts": Promise(
+        "An interrupt at any line leaves no lock, no patched module and no changed mode behind: every later call in the process gives what "
+        "the undisturbed one gives",
+        "KeyboardInterrupt at each line that locks, at random lines and moments of one process, and while torch.fx and torch.export work",
     ),
     "guards": Promise(
         "Each of these tests fails without the guard it tests",

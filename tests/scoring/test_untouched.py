@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from thetascope.scoring.failures import StepFailedError
 from thetascope.scoring.objective import Objective
-from thetascope.scoring.untouched import RandomStates, preserved_random_states, preserved_threads, seed_all, untouched
+from thetascope.scoring.untouched import RandomStates, preserved_random_states, seed_all, untouched
 from thetascope.state import unwrapped
 from thetascope.testing.contracts import every_case
 from thetascope.testing.models import Case, case
@@ -278,11 +278,3 @@ class TestRandomStates:
             seed_all(seed)
             drawn.append((random.random(), torch.rand(1).item()))
         assert len(set(drawn)) == 4
-
-
-def test_threads_come_back() -> None:
-    before = torch.get_num_threads()
-    with suppress(KeyboardInterrupt), preserved_threads():
-        torch.set_num_threads(before + 1)
-        interrupt()
-    assert torch.get_num_threads() == before

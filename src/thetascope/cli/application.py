@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from thetascope._version import __version__
+from thetascope.cli.printing import put
 
 OVERVIEW = """\
 Look at the training of a neural network through its parameters.
@@ -88,11 +93,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 for an error in what was found, 2 for wrong arguments, 130 for Ctrl-C.
     """
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in tokens
+    with replacing_what_does_not_fit(sys.stdout, sys.stderr):
+        return _run(tokens, debug)
+
+
+@contextmanager
+def replacing_what_does_not_fit(*streams: Any) -> Iterator[None]:
+    """Let streams write a replacement for what their encoding lacks: hours of work are not to end in an error of the terminal."""
+    found = [(stream, stream.errors) for stream in streams if isinstance(stream, TextIOWrapper)]
+    for stream, _ in found:
+        stream.reconfigure(errors="replace")
+    try:
+        yield
+    finally:
+        for stream, before in found:
+            stream.reconfigure(errors=before)
+
+
+def _run(tokens: list[str], debug: bool) -> int:
     from thetascope.cli.renamed import OLD_COMMANDS, renamed
     from thetascope.errors import ThetascopeError, UsageError
 
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in tokens
     try:
         if tokens and tokens[0] in OLD_COMMANDS:
             raise UsageError(renamed(tokens[0]))
@@ -107,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _said("stopped. What was finished is stored; the same command goes on from there", 130)
     except Exception as error:
         if debug:
+            sys.excepthook = _traceback_shown
             raise
         known = isinstance(error, ThetascopeError | OSError)
         told = _one_line(error) if known else f"{type(error).__name__}: {_one_line(error).rstrip('.')}; --debug shows where"
@@ -122,8 +146,13 @@ def _clear(problem: str) -> str:
 
 
 def _said(text: str, code: int) -> int:
-    print(f"thetascope: {text}", file=sys.stderr)
+    put(f"thetascope: {text}", file=sys.stderr)
     return code
+
+
+def _traceback_shown(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A traceback without control sequences, also of errors that others raised of names in a file."""
+    put("".join(traceback.format_exception(kind, error, trace)).rstrip(), file=sys.stderr)
 
 
 def _one_line(error: Exception) -> str:

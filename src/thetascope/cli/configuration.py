@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -11,8 +13,10 @@ from typing import Any
 from cyclopts import App
 from cyclopts.config import Dict
 
+from thetascope.cli.printing import put
 from thetascope.cli.renamed import OLD_COMMANDS, renamed
 from thetascope.errors import UsageError
+from thetascope.search_path import run_around
 
 FILE = "thetascope.toml"
 """Read from the working folder where no other is named."""
@@ -30,6 +34,9 @@ def configuration(app: App, named: Path | None) -> list[Dict]:
         if named is None:
             return []
         raise UsageError(f'--config: "{file}" does not exist; thetascope init writes one to start from')
+    if named is None and (why := _not_ours(file)):
+        put(f'thetascope: "{FILE}" is not read, because {why}; to read it all the same, name it with --config {FILE}', file=sys.stderr)
+        return []
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -46,6 +53,16 @@ def configuration(app: App, named: Path | None) -> list[Dict]:
     _check(file, "option", shared, sorted({option for of_one in options.values() for option in of_one}))
     source = str(file.absolute())
     return [Dict(tables, source=source), Dict(shared, allow_unknown=True, use_commands_as_keys=False, source=source)]
+
+
+def _not_ours(file: Path) -> str:
+    """Why a file of the working folder, which may name code to run, is none that the user put there; nothing where it is."""
+    run = run_around(os.curdir)
+    if run is not None:
+        return f'it lies in the run directory "{run}", which may be another\'s'
+    if hasattr(os, "geteuid") and any(of.st_uid != os.geteuid() for of in (file.stat(), file.lstat())):
+        return "another user owns it"
+    return ""
 
 
 def options_by_command(app: App) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from thetascope.cli.application import app, examples
 from thetascope.cli.options import FLAG, Checkpoints, DryRun, Engine, ObjectiveSpec, Progress, home_of, scored_by, trained_by
-from thetascope.cli.printing import print_plans, print_summary
+from thetascope.cli.printing import print_plans, print_summary, put
 from thetascope.experiments.framework.catalog import RENAMED, chosen_entries, entries, long_entries
 
 
@@ -33,8 +33,9 @@ def demo(
     import thetascope as ts
     from thetascope.demo.run import run_demo
 
-    print_summary(run_demo(data, data_dir, out, quick=quick, studies=studies, seed=seed))
-    print(ts.write_report(out))
+    found, report = run_demo(data, data_dir, out, quick=quick, studies=studies, seed=seed), ts.write_report(out)
+    print_summary(found)
+    put(report)
 
 
 def _overview() -> str:
@@ -113,8 +114,9 @@ def examine(
     if dry_run:
         print_plans(plans(subject, chosen, left_out))
     else:
-        print_summary(examine_all(subject, chosen, left_out))
-        print(ts.write_report(subject.home))
+        found, report = examine_all(subject, chosen, left_out), ts.write_report(subject.home)
+        print_summary(found)
+        put(report)
     if left_out:
         why = "; ".join(f"{name}: {str(error).rstrip('.')}" for name, error in left_out.items())
         raise ResultError(f"{len(left_out)} of {len(chosen)} experiments {'would be' if dry_run else 'were'} left out. {why}")

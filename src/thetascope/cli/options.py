@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from thetascope.cli.printing import put
+from thetascope.search_path import leave_out
+
 if TYPE_CHECKING:
     import thetascope as ts
 
@@ -64,6 +67,7 @@ class Checkpoints:
         import thetascope as ts
         from thetascope.errors import UsageError
 
+        leave_out(run)
         given = {name: value for name, value in vars(self).items() if value is not None}
         if len(run) == 1 and is_run(run[0]):
             if given:
@@ -104,11 +108,11 @@ class Output:
         """Print the result and draw it."""
         from thetascope.experiments.framework.pictures import SUFFIXES, save_figure
 
-        print(result)
         stem, options = self.out.name if self.out is not None else key, drawn.options  # one stored result's picture replaces no other's
-        print(save_figure(result.data, self.figure or home / "figures" / f"{stem}.png", **options))
-        for path in self.export or ():
-            print(result.export(path, **(options if path.suffix.lower() in SUFFIXES else {})))
+        written = [save_figure(result.data, self.figure or home / "figures" / f"{stem}.png", **options)]
+        written += [result.export(path, **(options if path.suffix.lower() in SUFFIXES else {})) for path in self.export or ()]
+        for line in (result, *written):  # once all is there: whoever reads the output may have read enough
+            put(line)
 
 
 @Parameter(name="*", group=RESULT)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from thetascope.progress import duration
+from thetascope.shown import fit_for, shown
 
 if TYPE_CHECKING:
     from thetascope.experiments.framework.examine import Finding
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 ROOM_FOR_QUESTIONS = 72
 """So many columns a table of findings needs to show the questions too."""
+
+
+def put(text: object, *, file: IO[str] | None = None) -> None:
+    """Print a line. All that commands print in lines goes this way: what stands in it may come from strangers' files."""
+    stream = sys.stdout if file is None else file
+    print(fit_for(stream, str(text)), file=stream)
 
 
 def print_summary(findings: Sequence[Finding]) -> None:
@@ -28,22 +35,22 @@ def print_summary(findings: Sequence[Finding]) -> None:
     else:
         _print_table(("experiment", "question", "found"), rows, lines=True)
     for picture in (picture for finding in findings for picture in finding.pictures):
-        print(picture)
+        put(picture)
 
 
 def print_plan(plan: Plan, place: Path) -> None:
     """What one call would do, in full."""
     stored = f"; {plan.stored:,} are stored already" if plan.stored else ""
-    print(f"dry run: {plan.title}")
-    print(f"  to do    {_todo(plan)}{f' on {plan.scored_on}' if plan.todo and plan.samples else ''}{stored}")
-    print(f"  engine   {plan.engine}")
+    put(f"dry run: {plan.title}")
+    put(f"  to do    {_todo(plan)}{f' on {plan.scored_on}' if plan.todo and plan.samples else ''}{stored}")
+    put(f"  engine   {plan.engine}")
     if plan.todo:
-        print(f"  time     {plan.time}{_each(plan)}")
+        put(f"  time     {plan.time}{_each(plan)}")
     if plan.memory is not None:
         memory = plan.memory
         parts = f"states {size(memory.states)}, data {size(memory.data)}, a point {size(memory.point)}"
-        print(f"  memory   {size(memory.total)} of tensors: {parts}")
-    print(f"  result   {place}")
+        put(f"  memory   {size(memory.total)} of tensors: {parts}")
+    put(f"  result   {place}")
     measured = "" if plan.memory is None else "A point's memory was measured on one. "
     _print_remarks(f"{measured}{_process()}")
 
@@ -110,11 +117,11 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, lines
     for place, column in enumerate(columns):
         table.add_column(column, no_wrap=place == 0)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(shown(cell)) for cell in row))
     Console().print(table)
 
 
 def _print_remarks(text: str) -> None:
     from rich.console import Console
 
-    Console(highlight=False).print(text, markup=False)
+    Console(highlight=False).print(shown(text), markup=False)

@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from thetascope.cli.application import app, examples
+from thetascope.cli.printing import put
 
 
 @app.command(sort_key=85, help_epilogue=examples("thetascope report runs/mine"))
@@ -24,7 +25,7 @@ def report(
     """Write RUN/report.html: one file with all that was found, which needs neither network nor model nor data."""
     import thetascope as ts
 
-    print(ts.write_report(run, results))
+    put(ts.write_report(run, results))
 
 
 PICTURES = (".png", ".pdf", ".svg", ".html")
@@ -63,7 +64,7 @@ def panels(
         raise UsageError(f"--labels: {len(results)} results need as many labels, each another. Got {', '.join(names)}")
     chosen = {} if variable is None else {"variable": variable}
     figure = ts.panels({name: ts.load_result(path) for name, path in zip(names, results, strict=True)}, kind, **chosen)
-    print(write_picture(out, lambda: figure, figure))
+    put(write_picture(out, lambda: figure, figure))
 
 
 def names_of(results: Sequence[Path]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from thetascope.cli.application import app, examples
+from thetascope.cli.printing import put
 
 TEMPLATES = ("objective.py", "thetascope.toml")
 
@@ -33,11 +34,11 @@ def init(folder: Annotated[Path, Parameter(help="Where to write them; it is made
     for name in TEMPLATES:
         with (folder / name).open("x", encoding="utf-8") as file:
             file.write(files("thetascope.templates").joinpath(name).read_text(encoding="utf-8"))
-        print(folder / name)
-    print("\nNext:")
+        put(folder / name)
+    put("\nNext:")
     if folder.resolve() != Path.cwd():
-        print(f"  cd {folder}")
-    print("  python objective.py                      # trains the example and records it in runs/first")
-    print("  thetascope examine runs/first --dry-run  # what would be scored, and how long it takes")
-    print("  thetascope examine runs/first            # runs every experiment, draws each, sums up")
-    print("\nThen fill in the three marked places of objective.py.")
+        put(f"  cd {folder}")
+    put("  python objective.py                      # trains the example and records it in runs/first")
+    put("  thetascope examine runs/first --dry-run  # what would be scored, and how long it takes")
+    put("  thetascope examine runs/first            # runs every experiment, draws each, sums up")
+    put("\nThen fill in the three marked places of objective.py.")

@@ -14,6 +14,7 @@ from thetascope.exports.pictures import animation, figure
 from thetascope.exports.tables import arrays, table
 from thetascope.files import write_atomically
 from thetascope.results.labelled import labels_of
+from thetascope.results.showing import showable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,6 +35,9 @@ FORMATS: dict[str, tuple[str, Content]] = {
 }
 """Each suffix with what a file of it is and what makes its content."""
 
+TAKEN = {".csv": {"verbatim"}}
+"""Options of formats that are no pictures."""
+
 OF_ONE = (".vti", ".vtp", ".gif", ".mp4")
 """Formats that hold one objective's values."""
 
@@ -45,7 +49,7 @@ def export(data: xr.Dataset, path: str | os.PathLike[str], variable: str | None 
         data: of the result; a .vti takes one over (``y``, ``x``), a .vtp one with the way of a training.
         path: ends in one of FORMATS. Its folder is made.
         variable: of the scored variables, write only this one. An animation shows the loss without.
-        options: of a picture or a page.
+        options: of a picture or a page; ``verbatim`` of a table.
 
     Returns:
         The path.
@@ -67,10 +71,11 @@ def export(data: xr.Dataset, path: str | os.PathLike[str], variable: str | None 
             f'a {suffix} file shows one objective, and this result is of {", ".join(labels)}: export result.one("{labels[0]}")'
         )
     make = FORMATS[suffix][1]
-    if options and suffix not in SUFFIXES:
-        names = ", ".join(f"{name}=" for name in options)
+    refused = [] if suffix in SUFFIXES else sorted(options.keys() - TAKEN.get(suffix, set()))
+    if refused:
+        names = ", ".join(f"{name}=" for name in refused)
         raise ResultError(f"{names}: options of a picture ({' '.join(SUFFIXES)}); a {suffix} file takes none")
-    content = make(data, suffix, variable, **options)
+    content = make(showable(data), suffix, variable, **options)
 
     def write(partial: Path) -> None:
         partial.write_bytes(content)

@@ -12,15 +12,20 @@ import numpy as np
 from thetascope.errors import ResultError
 from thetascope.exports.selection import only_variable
 from thetascope.files import file_name
-from thetascope.results.dataframes import to_dataframe
+from thetascope.results.dataframes import to_dataframe, without_formulas
+from thetascope.shown import encoded
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
-def table(data: xr.Dataset, suffix: str, variable: str | None) -> bytes:
-    """The table of `to_dataframe` as UTF-8. Numbers have as many digits as tell them apart from every other."""
-    return to_dataframe(only_variable(data, variable)).to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
+def table(data: xr.Dataset, suffix: str, variable: str | None, *, verbatim: bool = False) -> bytes:
+    """The table of `to_dataframe` as UTF-8. Numbers have as many digits as tell them apart from every other.
+
+    `verbatim` leaves texts that a spreadsheet would run as they are.
+    """
+    made = to_dataframe(only_variable(data, variable))
+    return encoded((made if verbatim else without_formulas(made)).to_csv(index=False, na_rep="nan", lineterminator="\n"))
 
 
 def arrays(data: xr.Dataset, suffix: str, variable: str | None) -> bytes:

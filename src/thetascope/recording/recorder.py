@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import warnings
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from thetascope.recording.run_directory import RunDirectory
 from thetascope.recording.run_files import LOG_FILE, RUN_FILE, STATES_FOLDER
 from thetascope.recording.safetensors_files import copied
 from thetascope.recording.thinning import is_kept
+from thetascope.shown import warn
 from thetascope.state import ParameterSpace, digest_of, named_tensors
 from thetascope.state.written import write_safetensors
 
@@ -60,6 +60,8 @@ class Recorder:
         [0, 1, 2, 3]
     """
 
+    _process = 0
+
     def __init__(self, path: str | os.PathLike[str], model: nn.Module, max_states: int | None = None, trainable_only: bool = False) -> None:
         self._model = checked_model(model)
         if max_states is not None and max_states < 2:
@@ -67,23 +69,24 @@ class Recorder:
         self.path = Path(path)
         self._limit, self._trainable_only = max_states, trainable_only
         self._guard = threading.RLock()
-        self._open, self._process = False, 0
+        self._open = False
 
     def __enter__(self) -> Recorder:
         space = ParameterSpace.of_model(self._model)
         check_tensors(self._model)
         self.path.mkdir(parents=True, exist_ok=True)
         lock = Lock(self.path)
-        if not lock.acquire():
-            raise RecordingError(f'another process is recording into "{self.path}"; use another directory, or end that process')
-        self._lock = lock
         try:
+            if not lock.acquire():
+                raise RecordingError(f'another process is recording into "{self.path}"; use another directory, or end that process')
+            self._lock, self._writer = lock, ThreadPoolExecutor(1, thread_name_prefix="thetascope-recorder")
             self._enter(space)
+            return self
         except BaseException:
-            self._open = False
-            self._lock.release()
+            if vars(self).get("_lock") is lock:  # else it is at work already, with a lock of its own
+                self._stop()
+            lock.release()
             raise
-        return self
 
     def _enter(self, space: ParameterSpace) -> None:
         self._process = os.getpid()
@@ -92,7 +95,6 @@ class Recorder:
         self._write_seconds, self._written_at = 0.0, time.monotonic()
         is_new = not (self.path / RUN_FILE).exists() and not (self.path / LOG_FILE).exists()
         self._run = self._create(space) if is_new else self._reopen(space)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="thetascope-recorder")
         log = self._run.read_log()
         self._adopt(log)
         self._open = True
@@ -196,7 +198,7 @@ class Recorder:
                 "none of its states when this recording began. Record into another directory, or remove that one; to go on with that "
                 "training, load its state before the recorder is entered"
             )
-        warnings.warn(f"step {step} comes after step {self._last_step}: what was recorded from step {step} on is dropped", stacklevel=3)
+        warn(f"step {step} comes after step {self._last_step}: what was recorded from step {step} on is dropped", stacklevel=3)
         self._rewind(step)
 
     def _amend_initial(self, epoch: float | None, metrics: Mapping[str, float]) -> None:
@@ -208,7 +210,7 @@ class Recorder:
                 "that were made: record(step=1) after the first"
             )
         if self._last_step > 0:
-            warnings.warn(f"step 0 comes after step {self._last_step}: what was recorded from step 1 on is dropped", stacklevel=3)
+            warn(f"step 0 comes after step {self._last_step}: what was recorded from step 1 on is dropped", stacklevel=3)
             self._rewind(1)
         epoch = initial.epoch if epoch is None else epoch
         self._run.append({"event": "amend", "ordinal": 0, "epoch": epoch, "metrics": dict(metrics)}, durable=True)
@@ -263,15 +265,27 @@ class Recorder:
         with self._guard:
             if not self._open:
                 return
-            self._open = False
             try:
-                self._wait()
-                if self._held is not None:
-                    held, self._held = self._held, None
-                    self._write(*held)
+                try:
+                    self._wait()
+                    if self._held is not None:
+                        held, self._held = self._held, None
+                        self._write(*held)
+                finally:
+                    self._stop()
             finally:
-                self._writer.shutdown()
-                self._lock.release()
+                self._stop()  # again, because an interrupt may come as the first one begins
+
+    def _stop(self) -> None:
+        """Let the pending write end, and free the directory. In this order: what an interrupt leaves undone the next call does."""
+        self._writer.shutdown()
+        self._lock.release()
+        self._open = False
+
+    def __del__(self) -> None:
+        """Free the directory, where an interrupt came before `close` began; a write that is pending holds the recorder until its end."""
+        if self._process == os.getpid():
+            self._lock.release()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()

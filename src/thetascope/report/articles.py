@@ -6,27 +6,24 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-from thetascope.errors import ThetascopeError
 from thetascope.experiments.framework.catalog import entries, experiment_of
 from thetascope.experiments.framework.declaration import Call, Specification, command_line, place_of, words_of
 from thetascope.experiments.framework.phrases import plural
 from thetascope.experiments.framework.pictures import picture as picture_data
 from thetascope.experiments.framework.tables import Table
 from thetascope.experiments.framework.words import CHAPTERS, Words
-from thetascope.report.found import Found
+from thetascope.report.found import Found, problem_of
 from thetascope.report.pictures import LARGEST, LARGEST_TOTAL, SMALL, PagePicture, drawn_for_print, picture_of, table_for_download
 from thetascope.report.provenance import Origin, origin_of
 from thetascope.report.run import Run
-from thetascope.report.training import training_article_parts
+from thetascope.report.training import QUESTION, training_article_parts
 from thetascope.results import Result
 from thetascope.results.labelled import labels_in
 
 OTHER = "other"
-FAILURES = (ThetascopeError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a result raises that does not hold what it should: it is told of, and the rest of the page is made."""
-
 T = TypeVar("T")
 
 
@@ -68,23 +65,32 @@ class Chapter:
 def chapters_of(run: Run, found: Sequence[Found]) -> list[Chapter]:
     """All chapters; where nothing answers one it says what would."""
     chapters = {name: Chapter(name, title) for name, title in CHAPTERS.items()} | {OTHER: Chapter(OTHER, "What else was found?")}
-    chapters["training"].articles.append(Article(**training_article_parts(run)))
-    placed = sorted(((_place(one), one) for one in found), key=lambda pair: (pair[0][0], pair[1].name))
-    answered, taken = set(), dict[str, int]()
+    chapters["training"].articles.append(_training(run))
+    last: tuple[int, str | None] = (10**6, None)
+    placed = sorted(((_tried(partial(_place, one), last), one) for one in found), key=lambda pair: (pair[0][0], pair[1].name))
+    answered, taken = set[str | None](), dict[str, int]()
     for (_, asked), one in placed:
         answered.add(asked)
         called = one.name if one.result is None else str(one.result.data.attrs.get("key", one.name))
         taken[called] = taken.get(called, 0) + 1
         name = called if taken[called] == 1 else f"{called}-{taken[called]}"
-        words = _words_of(one)
+        words = _tried(partial(_words_of, one), None)
         chapters[words.chapter if words else OTHER].articles.append(_article(run, one, name, words))
-    known = next((text for one in found if isinstance(text := _specification(one.result), str)), "SPEC")
+    known = next((text for one in found if isinstance(text := _tried(partial(_specification, one.result), None), str)), "SPEC")
     for key, call in entries().items():
         if key not in answered:
             words = call.words
             chapters[words.chapter].not_run.append(NotRun(words.question, call.command_line(run.name, known)))
     shown = [chapter for chapter in chapters.values() if chapter.articles or chapter.not_run or chapter.name == "sure"]
     return _bounded(shown)
+
+
+def _training(run: Run) -> Article:
+    """What was recorded; numbers of a log may be any."""
+    problems: list[str] = []
+    nothing: dict[str, Any] = {"name": "training", "question": QUESTION}
+    article = Article(**_tried(lambda: training_article_parts(run), nothing, problems))
+    return replace(article, problems=tuple(f"What was recorded cannot be shown: {text}." for text in problems) or article.problems)
 
 
 def _place(found: Found) -> tuple[int, str | None]:
@@ -109,10 +115,7 @@ def _words_of(found: Found) -> Words | None:
         call = entries().get(_without_options(found.name))
         return None if call is None else call.words
     experiment = experiment_of(found.result.data.attrs)
-    try:
-        return None if experiment is None else words_of(experiment, found.result.data.attrs)
-    except FAILURES:
-        return None
+    return None if experiment is None else _tried(partial(words_of, experiment, found.result.data.attrs), None)
 
 
 def _specification(result: Result | None) -> Specification | None:
@@ -159,7 +162,7 @@ def _article(run: Run, found: Found, name: str, words: Words | None) -> Article:
         does_not_show=words.caveat if words else "",
         picture=_tried(lambda: _picture(result, name), None, problems),
         table=_tried(lambda: tabled(data), None, problems) if tabled else None,
-        origin=origin_of(found, result, command),
+        origin=_tried(lambda: origin_of(found, result, command), None, problems),
         result=result,
     )
     return replace(article, problems=_told(found, problems, command))
@@ -171,14 +174,20 @@ def _told(found: Found, problems: Sequence[str], command: str) -> tuple[str, ...
         total = sum(found.result.status_counts().values())
         goes_on = f" {command} goes on from there." if command else ""
         return (f"This result is not finished: {found.missing:,} of {plural(total, 'point')} are missing.{goes_on}",)
+    return _cannot_be_shown(problems)
+
+
+def _cannot_be_shown(problems: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"Part of this result cannot be shown: {problem}." for problem in dict.fromkeys(problems))
 
 
-def _tried(make: Callable[[], T], otherwise: T, problems: list[str]) -> T:
+def _tried(make: Callable[[], T], otherwise: T, problems: list[str] | None = None) -> T:
+    """What is made of a result that may hold anything: what it raises is told of, and the rest of the page is made."""
     try:
         return make()
-    except FAILURES as error:
-        problems.append(str(error) if isinstance(error, ThetascopeError) else repr(error))
+    except Exception as error:  # noqa: BLE001
+        if problems is not None:
+            problems.append(problem_of(error))
         return otherwise
 
 
@@ -198,6 +207,8 @@ def _bounded(chapters: list[Chapter]) -> list[Chapter]:
         _, largest = max(large, key=lambda pair: pair[0])
         assert largest.result is not None
         assert largest.picture is not None
-        smaller = replace(largest, picture=drawn_for_print(largest.result, largest.picture))
+        problems: list[str] = []
+        drawn = _tried(partial(drawn_for_print, largest.result, largest.picture), None, problems)
+        smaller = replace(largest, picture=drawn, problems=(*largest.problems, *_cannot_be_shown(problems)))
         for chapter in chapters:
             chapter.articles = [smaller if article is largest else article for article in chapter.articles]

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from thetascope.errors import ResultError
+from thetascope.errors import ResultError, ThetascopeError
 from thetascope.results import Result, load_result
+from thetascope.results.showing import showable
+from thetascope.shown import message, shown
 
 PathLike = str | os.PathLike[str]
 Given = Result | PathLike
@@ -42,7 +44,7 @@ def find_results(run: Path, given: Iterable[Given] | Given | None) -> list[Found
     for extra in named:
         if isinstance(extra, Result):
             if extra.path is None or extra.path.resolve() not in seen:
-                found.append(Found(extra.path.name if extra.path else extra.experiment, extra))
+                found.append(_found(extra.path.name if extra.path else extra.experiment, extra))
             continue
         path = Path(extra)
         if not path.exists():
@@ -55,6 +57,16 @@ def find_results(run: Path, given: Iterable[Given] | Given | None) -> list[Found
 
 def _loaded(path: Path) -> Found:
     try:
-        return Found(path.name, load_result(path))
-    except ResultError as error:
-        return Found(path.name, None, str(error))
+        return _found(path.name, load_result(path))
+    except Exception as error:  # noqa: BLE001 - one result that cannot be read costs itself, not the page
+        return Found(shown(path.name), None, problem_of(error))
+
+
+def _found(name: str, result: Result) -> Found:
+    """A result whose texts can stand in a page."""
+    return Found(shown(name), Result(showable(result.data), result.path))
+
+
+def problem_of(error: Exception) -> str:
+    """An error as the page tells it; one that nobody raised on purpose with its kind."""
+    return message(str(error) if isinstance(error, ThetascopeError) else f"{type(error).__name__}: {error}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -10,15 +10,17 @@ from typing import Any
 
 from thetascope._version import __version__
 from thetascope.errors import ResultError
-from thetascope.experiments.framework.tables import table
+from thetascope.experiments.framework.tables import Table, table
 from thetascope.files import write_atomically
 from thetascope.recording.run_files import RUN_FILE
 from thetascope.report.articles import Chapter, chapters_of
 from thetascope.report.embedding import security_policy
-from thetascope.report.found import Found, Given, PathLike, find_results
+from thetascope.report.found import Found, Given, PathLike, find_results, problem_of
 from thetascope.report.glance import glance_of
 from thetascope.report.provenance import certainty, doubts
 from thetascope.report.run import Run, read_run
+from thetascope.results import Result
+from thetascope.shown import encoded, shown
 
 FILE = "report.html"
 SCRIPTS = ("theme.js", "pictures.js", "controls.js", "planes.js", "downloads.js", "tables.js", "start.js")
@@ -56,13 +58,13 @@ def write_report(run: PathLike, results: Iterable[Given] | Given | None = None) 
     path = folder / FILE
 
     def write(partial: Path) -> None:
-        partial.write_text(page, encoding="utf-8", newline="\n")
+        partial.write_bytes(page)
 
     write_atomically(path, write)
     return path
 
 
-def _page(run: Run, found: list[Found]) -> str:
+def _page(run: Run, found: list[Found]) -> bytes:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
@@ -70,17 +72,18 @@ def _page(run: Run, found: list[Found]) -> str:
     environment = Environment(
         loader=PackageLoader("thetascope.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    run = _sound_run(run)
+    found = [_sound(run, one) for one in found]
     glance, chapters = glance_of(run, found), chapters_of(run, found)
     library = _script_text(get_plotlyjs())
     scripts = [_script_text(_asset(name)) for name in SCRIPTS]
     readable = [(one.name, one.result) for one in found if one.result is not None]
-    titles = ("result", "samples", "evaluated", "estimated", "not finite", "missing", "known errors")
     context: dict[str, Any] = {
-        "title": run.path.resolve().name,
+        "title": shown(run.path.resolve().name),
         "run": run,
         "glance": glance,
         "chapters": chapters,
-        "certainty": table("What every number rests on", titles, certainty(readable)) if readable else None,
+        "certainty": _certainty(readable) if readable else None,
         "doubts": doubts(run, readable),
         "alpha": _alpha_range(found),
         "layers": _layers(run, chapters),
@@ -92,7 +95,35 @@ def _page(run: Run, found: list[Found]) -> str:
         "version": __version__,
         "safe": Markup,
     }
-    return environment.get_template("report.html.j2").render(context)
+    return encoded(environment.get_template("report.html.j2").render(context))
+
+
+def _sound_run(run: Run) -> Run:
+    """The run, or that it says of itself what cannot be shown."""
+    try:
+        glance_of(run, [])
+    except Exception as error:  # noqa: BLE001 - headers may hold anything; the results are shown all the same
+        return Run(run.path, problem=f"The recording cannot be shown: {problem_of(error)}.")
+    return run
+
+
+def _sound(run: Run, one: Found) -> Found:
+    """A result of which all that the page tells of several at once can be told; else only why not."""
+    if one.result is None:
+        return one
+    try:
+        glance_of(run, [one])
+        _certainty([(one.name, one.result)])
+        doubts(run, [(one.name, one.result)])
+        _alpha_range([one])
+    except Exception as error:  # noqa: BLE001 - attributes may hold anything; the other results are shown all the same
+        return Found(one.name, None, problem_of(error))
+    return one
+
+
+def _certainty(readable: Sequence[tuple[str, Result]]) -> Table:
+    titles = ("result", "samples", "evaluated", "estimated", "not finite", "missing", "known errors")
+    return table("What every number rests on", titles, certainty(readable))
 
 
 def _asset(name: str) -> str:

@@ -17,6 +17,8 @@ from thetascope.recording.log import Record
 from thetascope.report.embedding import packed
 from thetascope.report.pictures import PagePicture, picture_of
 from thetascope.report.run import Run
+from thetascope.results.dataframes import unrun
+from thetascope.shown import encoded
 
 QUESTION = "What was measured while it trained?"
 
@@ -80,6 +82,6 @@ def _picture(found: History, records: Sequence[Record]) -> PagePicture:
     names = list(dict.fromkeys(name for record in records for name in record.metrics))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", "epoch", *names])
+    writer.writerow(["step", "epoch", *map(unrun, names)])
     writer.writerows([record.step, record.epoch, *(record.metrics.get(name) for name in names)] for record in records)
-    return replace(picture_of(history_picture(found), "training"), csv=packed(text.getvalue().encode()))
+    return replace(picture_of(history_picture(found), "training"), csv=packed(encoded(text.getvalue())))

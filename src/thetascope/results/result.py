@@ -17,6 +17,7 @@ from thetascope.results.dataframes import to_dataframe
 from thetascope.results.labelled import DATA, labels_of, only, samples_scored
 from thetascope.results.status import status_counts
 from thetascope.results.stored import save
+from thetascope.shown import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +120,8 @@ class Result:
         Args:
             path: of the file. Its folder is made.
             variable: of the scored variables, write only this one. An animation shows the loss without.
-            options: of a picture or a page, as `plot` takes them.
+            options: of a picture or a page, as `plot` takes them; ``verbatim=True`` of a .csv, whose texts that a spreadsheet would
+                run as a formula (a layer called "=1+1", say) begin with an apostrophe without it.
 
         Returns:
             The path.
@@ -200,7 +202,7 @@ class Result:
     def __repr__(self) -> str:
         rows = self.summary()
         width = max(len(name) for name, _ in rows)
-        return "\n".join([f"thetascope result: {self.title}", *(f"  {name:<{width}}  {text}" for name, text in rows)])
+        return shown("\n".join([f"thetascope result: {self.title}", *(f"  {name:<{width}}  {text}" for name, text in rows)]))
 
     def _repr_html_(self) -> str:
         """For notebooks: the table and the picture."""
@@ -208,7 +210,7 @@ class Result:
             f'<tr><th style="text-align:left;padding-right:1em">{escape(name)}</th><td style="text-align:left">{escape(text)}</td></tr>'
             for name, text in self.summary()
         )
-        return f"<div><strong>{escape(self.title)}</strong><table>{cells}</table>{self._image()}</div>"
+        return shown(f"<div><strong>{escape(self.title)}</strong><table>{cells}</table>{self._image()}</div>")
 
     def _image(self) -> str:
         """The picture within a page, nothing where there is none."""

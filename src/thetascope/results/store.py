@@ -93,13 +93,13 @@ class Store:
             self._group = zarr.open_group(path, mode="r+", use_consolidated=False)
 
     @classmethod
-    def create(cls, path: Path | None, layout: Layout) -> Store:
-        """Lay out a result, on disk where `path` is given."""
+    def create(cls, path: Path | None, layout: Layout, lock: Lock | None = None) -> Store:
+        """Lay out a result, on disk where `path` is given; with its lock, which whoever gives one frees in any case."""
         data = layout.empty()
         if path is None:
             return cls(data, None, None)
         seal = put(data, path, replace=False)
-        return cls(data, path, locked(path), seal)
+        return cls(data, path, locked(path, lock or Lock(path)), seal)
 
     @classmethod
     def nowhere(cls) -> Store:
@@ -113,7 +113,7 @@ class Store:
         return path.exists()
 
     @classmethod
-    def open(cls, path: Path) -> Store:
+    def open(cls, path: Path, lock: Lock | None = None) -> Store:
         """Open a stored result to go on with it; what was half-written is swept, what was not finished or is damaged is missing.
 
         Raises:
@@ -121,7 +121,7 @@ class Store:
         """
         settle(path)
         check_format(path)
-        lock = locked(path)
+        lock = locked(path, lock or Lock(path))
         try:
             links = links_below(path)
             if links:

@@ -17,6 +17,7 @@ from thetascope.files import Lock, file_name, named_by
 from thetascope.results.atomic_folder import put_in_place, settle
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names, uncovered
 from thetascope.results.status import MISSING, named
+from thetascope.shown import warn
 
 FORMAT = 4
 
@@ -37,11 +38,9 @@ def save(data: xr.Dataset, path: Path) -> Path:
     check_format(path)
     if not _is_result(path):
         raise ResultError(f'"{path}" exists and is no thetascope result; choose another place')
-    lock = locked(path)
-    try:
+    with Lock(path) as lock, lock:
+        locked(path, lock)
         put(data, path, replace=True)
-    finally:
-        lock.release()
     return path
 
 
@@ -125,7 +124,7 @@ def _unsealed(data: xr.Dataset, path: Path) -> tuple[xr.Dataset, Seal, list[str]
     if damaged == stored > 1:
         raise ResultError(f'no point stored at "{path}" belongs to it: "zarr.json" is another result\'s; restore or remove it')
     if damaged:
-        warnings.warn(
+        warn(
             f'{damaged:,} points stored at "{path}" are damaged and count as missing; the call that made them scores them anew',
             stacklevel=5,
         )
@@ -189,7 +188,7 @@ def _is_result(path: Path) -> bool:
     return True
 
 
-def locked(path: Path) -> Lock:
+def locked(path: Path, lock: Lock) -> Lock:
     """The lock of the result at `path`, taken.
 
     Raises:
@@ -197,7 +196,6 @@ def locked(path: Path) -> Lock:
     """
     if not path.is_dir():
         raise ResultError(f'"{path}" does not exist or is a file; results are folders')
-    lock = Lock(path)
     if not lock.acquire():
         raise ResultError(f'another process is filling "{path}"; wait for it, or choose another out=')
     return lock

@@ -25,6 +25,7 @@ from thetascope.scoring.model import BoundModel, named_tensors
 from thetascope.scoring.pytrees import cut, map_tensors, rows_of, select_rows, tensors_of
 from thetascope.scoring.scores import Column, WholeColumn
 from thetascope.scoring.untouched import forgetting, seed_all
+from thetascope.shown import warn
 
 FEW_ROWS, ROWS = 8, 64
 """So many rows show whether a state arrives, and whether values [N] are those of rows; so many whether a mean is one over samples."""
@@ -137,7 +138,7 @@ def _arrives(model: BoundModel, bound: dict[str, Tensor], few: Any, whole: Any) 
         )
     called = {name for name, module in model.model.named_modules() if id(module) in watch.called}
     if unread := [name for name in moving if batch is few and name not in read and name.rpartition(".")[0] in called]:
-        warnings.warn(
+        warn(
             f'no operation reads {len(unread)} of {len(moving)} parameters ("{unread[0]}" is the first) although their modules are called: '
             "values do not depend on them. Where they should, the module keeps what it made of them, or takes them from elsewhere",
             stacklevel=2,

@@ -30,6 +30,7 @@ from thetascope.scoring.pytrees import cut, shapes_of
 from thetascope.scoring.sampling import Chosen, choose
 from thetascope.scoring.scores import Keep, Kept, Reference, Sums
 from thetascope.scoring.statistics import Statistics, spectral_of, statistics_of
+from thetascope.shown import shown
 from thetascope.state import ParameterSpace, State
 
 DType = torch.dtype | str | None
@@ -489,7 +490,7 @@ class Objective:
     def __repr__(self) -> str:
         metrics = ", ".join(self.metrics) or "none"
         model = f"{type(self.model.model).__name__}, {self.model.space.parameter_count:,} parameters"
-        return f"Objective({model}, loss={self.loss}, metrics={metrics}, device={self.device})"
+        return shown(f"Objective({model}, loss={self.loss}, metrics={metrics}, device={self.device})")
 
 
 @dataclass(frozen=True)

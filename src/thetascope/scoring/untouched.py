@@ -28,6 +28,12 @@ class RandomStates:
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
         return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda)  # noqa: NPY002 - the global one is what models use
 
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        self.restore()
+
     def restore(self) -> None:
         """Set the states back to these."""
         random.setstate(self.python)
@@ -48,21 +54,8 @@ def seed_all(seed: int) -> None:
 def preserved_random_states() -> Iterator[None]:
     """Put every global random state back at the end."""
     before = RandomStates.capture()
-    try:
+    with before, before:
         yield
-    finally:
-        before.restore()
-
-
-@contextmanager
-def preserved_threads() -> Iterator[None]:
-    """Put torch's number of threads back at the end."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != before:
-            torch.set_num_threads(before)
 
 
 @contextmanager
@@ -74,30 +67,51 @@ def untouched(model: nn.Module) -> Iterator[None]:
     and buffers by identity, `requires_grad`, `grad`, and all random states. Values of parameters and buffers are
     safe because a pass is given other tensors in their place (see `BoundModel`).
     """
-    gradients = [(p, p.requires_grad, p.grad) for p in model.parameters()]
-    with torch.inference_mode(False), preserved_random_states(), torch.no_grad(), forgetting(model):
-        try:
-            for module in model.modules():
-                # not .eval(), which a model may override with side effects (merging adapters, say)
-                module.__dict__["training"] = False
-            yield
-        finally:
-            for parameter, requires_grad, grad in gradients:
-                if parameter.requires_grad is not requires_grad:
-                    parameter.requires_grad_(requires_grad)
-                if parameter.grad is not grad:
-                    parameter.grad = grad
+    before = ModelState(model)
+    with before, before, torch.inference_mode(False), preserved_random_states(), torch.no_grad():
+        for module in model.modules():
+            # not .eval(), which a model may override with side effects (merging adapters, say)
+            module.__dict__["training"] = False
+        yield
+
+
+class ModelState:
+    """What a model is besides the values of its tensors, to be put back: ``with state, state``, since one time may be interrupted."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._gradients = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+        self._attributes = _attributes(model)
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        self.put_back()
+
+    def put_back(self) -> None:
+        """Put back each module's own attributes, what the lists, sets and mappings among them hold, `requires_grad` and `grad`."""
+        for parameter, requires_grad, grad in self._gradients:
+            if parameter.requires_grad is not requires_grad:
+                parameter.requires_grad_(requires_grad)
+            if parameter.grad is not grad:
+                parameter.grad = grad
+        for module, before, containers in self._attributes:
+            _put_back(module, before, containers)
 
 
 @contextmanager
 def forgetting(model: nn.Module) -> Iterator[None]:
     """Put back, at the end, each module's own attributes, and what the lists, sets and mappings among them hold."""
-    attributes = [(module, dict(module.__dict__), _containers(module)) for module in model.modules()]
+    attributes = _attributes(model)
     try:
         yield
     finally:
         for module, before, containers in attributes:
             _put_back(module, before, containers)
+
+
+def _attributes(model: nn.Module) -> list[tuple[nn.Module, dict[str, Any], dict[str, Any]]]:
+    return [(module, dict(module.__dict__), _containers(module)) for module in model.modules()]
 
 
 def _containers(module: nn.Module) -> dict[str, Any]:

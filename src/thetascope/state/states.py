@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from thetascope.errors import StateError
+from thetascope.shown import shown
 from thetascope.state.space import TensorSpec
 from thetascope.state.written import write_safetensors
 
@@ -250,7 +251,7 @@ class State(Mapping[str, Tensor]):
 
     def __repr__(self) -> str:
         values = sum(spec.size for spec in self.specs.values())
-        return f"State({self.label}, step={self.step}, {len(self)} tensors, {values:,} values)"
+        return shown(f"State({self.label}, step={self.step}, {len(self)} tensors, {values:,} values)")
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:

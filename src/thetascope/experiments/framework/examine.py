@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from thetascope.errors import ResultError, UsageError
 from thetascope.experiments.framework.declaration import Call, place_of, words_of
-from thetascope.experiments.framework.pictures import save_figure
+from thetascope.experiments.framework.pictures import refresh_figure
 from thetascope.progress import say
 from thetascope.results.result import Result
 
@@ -95,7 +95,7 @@ def examine(subject: Subject, entries: Sequence[Call], left_out: dict[str, Resul
             say(f"{counted} {entry.key} is left out: {error}", shown=subject.progress)
             continue
         key = subject.call(entry).key
-        pictures = tuple(save_figure(result.data, subject.home / "figures" / f"{key}{suffix}") for suffix in (".png", ".html"))
+        pictures = tuple(refresh_figure(result.data, subject.home / "figures" / f"{key}{suffix}") for suffix in (".png", ".html"))
         words = words_of(entry.experiment, result.data.attrs)
         finding = Finding(entry, result, pictures, words.headline(result.data))
         say(f"{counted} {entry.words.question} {finding.headline}", shown=subject.progress)

@@ -12,12 +12,13 @@ from thetascope.experiments.framework.call_options import canonical
 from thetascope.experiments.framework.plan import Plan
 from thetascope.experiments.framework.same_call import check_same_call
 from thetascope.experiments.framework.source import Source
+from thetascope.experiments.framework.undisturbed import Undisturbed
+from thetascope.files import Lock
 from thetascope.results.result import Result
 from thetascope.results.store import Layout, Store
 from thetascope.results.stored import dataset
 from thetascope.scoring.cache import FirstPoint
 from thetascope.scoring.fast.choice import Engine
-from thetascope.scoring.untouched import preserved_threads
 
 LONGEST_OPTION = 300
 """Options whose JSON is longer are not kept in the result: a report then cannot say how to type them."""
@@ -48,8 +49,8 @@ class Job:
         Raises:
             ResultError: what lies at the path is of another call; the message lists every difference.
         """
-        source = self.source
-        with preserved_threads(), source.running():
+        source, before = self.source, Undisturbed(self.source.models())
+        with before, before, source.running():
             source.prepare(self.path)
             engine, stored = source.engine(self._engine), None
             if self.path is not None and self.path.exists():
@@ -64,27 +65,25 @@ class Job:
             ResultError: what lies at the path is of another call, or does not come out again.
             NotDeterministicError: two passes over one point disagree.
         """
-        source = self.source
-        with preserved_threads(), source.running():
+        source, before, lock = self.source, Undisturbed(self.source.models()), Lock(self.path or Path())
+        with before, before, lock, lock, source.running():
             source.prepare(self.path)
             engine = source.engine(self._engine)
             if self.path is not None and Store.exists(self.path):
-                store, engine, first = self._resumed(self.path, engine)
+                store, engine, first = self._resumed(self.path, engine, lock)
             else:
-                store, engine, first = self._laid_out(engine)
-            try:
-                notes = source.fill(store, engine, first, progress=self._progress)
-                if notes:
-                    store.add({}, notes)
-                variables, attrs = source.derived(store.data)
-                if variables or attrs:
-                    store.add(variables, attrs)
-            finally:
-                result = store.close()
+                store, engine, first = self._laid_out(engine, lock)
+            notes = source.fill(store, engine, first, progress=self._progress)
+            if notes:
+                store.add({}, notes)
+            variables, attrs = source.derived(store.data)
+            if variables or attrs:
+                store.add(variables, attrs)
+            result = store.close()
         result.make_state = source.named_state
         return result
 
-    def _laid_out(self, engine: Engine) -> tuple[Store, Engine, FirstPoint]:
+    def _laid_out(self, engine: Engine, lock: Lock) -> tuple[Store, Engine, FirstPoint]:
         """A new store, with every point missing."""
         source = self.source
         first = source.first_point()
@@ -100,20 +99,15 @@ class Job:
             "states": states,
         }
         layout = Layout(source.blocks(first, engine), source.coords, source.constants(), attrs, source.labels)
-        return Store.create(self.path, layout), engine, first
+        return Store.create(self.path, layout, lock), engine, first
 
-    def _resumed(self, path: Path, engine: Engine) -> tuple[Store, Engine, FirstPoint]:
+    def _resumed(self, path: Path, engine: Engine, lock: Lock) -> tuple[Store, Engine, FirstPoint]:
         """The stored result, with the engine, batch size and threads it was made with; something of it is scored again."""
-        store = Store.open(path)
-        try:
-            attrs = store.data.attrs
-            engine = self._checked(path, attrs, engine)
-            torch.set_num_threads(attrs["threads"])
-            first = self.source.resumed(store)
-        except BaseException:
-            store.close()
-            raise
-        return store, engine, first
+        store = Store.open(path, lock)
+        attrs = store.data.attrs
+        engine = self._checked(path, attrs, engine)
+        torch.set_num_threads(attrs["threads"])
+        return store, engine, self.source.resumed(store)
 
     def _checked(self, path: Path, attrs: Mapping[Any, Any], engine: Engine) -> Engine:
         """The engine that a stored result was made with, once it is seen to be of this call."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
+from torch import nn
 
 from thetascope.errors import ObjectiveError, UsageError
 from thetascope.experiments.framework.phrases import listed
@@ -112,6 +113,10 @@ class LabelledSource(ScoringSource):
         other.requests = first.requests
         assert first.objective.compared is not None
         other.objective = other.objective.against(first.objective.compared)
+
+    def models(self) -> Sequence[nn.Module]:
+        """Those of all objectives."""
+        return [model for source in self._sources.values() for model in source.models()]
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -6,14 +6,20 @@ None loads torch: a result is drawn on a machine that has neither the model nor 
 
 from __future__ import annotations
 
+import json
+import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from importlib import import_module
+from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thetascope._version import __version__
 from thetascope.drawing.joined import joined
 from thetascope.drawing.options import NAMES, taken
 from thetascope.errors import ResultError
@@ -21,6 +27,7 @@ from thetascope.experiments.framework.phrases import listed
 from thetascope.experiments.framework.picture_options import applied
 from thetascope.files import write_atomically
 from thetascope.results.labelled import labels_of, only
+from thetascope.results.showing import showable
 from thetascope.results.status import status_counts
 
 if TYPE_CHECKING:
@@ -69,6 +76,7 @@ def picture(data: xr.Dataset, form: Form, /, **options: Any) -> Picture:
         ResultError: there is none, it has no such option, or the result nothing of the name that it gives; or several objectives are
             to be drawn on one pair of axes.
     """
+    data = showable(data)
     chosen, labels = options.pop("data", None), labels_of(data)
     shared, own = taken(options, own_options(data))
     described = described_as(data, form)
@@ -139,8 +147,50 @@ def save_figure(data: xr.Dataset, path: Path, /, **options: Any) -> Path:
     return write_picture(path, partial(draw_matplotlib, data, **options), partial(draw_plotly, data, **options))
 
 
-def write_picture(path: Path, figure: Callable[[], Any], page: Callable[[], PlotlyFigure]) -> Path:
-    """What one of the two draws as a file, whole or not at all.
+def refresh_figure(data: xr.Dataset, path: Path) -> Path:
+    """`save_figure`, unless the file holds the picture of these very data already, drawn by the same versions.
+
+    Returns:
+        The path.
+    """
+    mark = _mark(data)
+    if not _is_marked(path, mark):
+        write_picture(path, partial(draw_matplotlib, data), partial(draw_plotly, data), mark)
+    return path
+
+
+MARKED_BYTES = 4096
+"""So far from its beginning a file says what it is the picture of."""
+
+
+def _mark(data: xr.Dataset) -> str:
+    """What a picture is known by: all that it may show, and what draws it."""
+    total = sha256(repr([(name, version(name)) for name in ("matplotlib", "plotly")] + [__version__]).encode())
+    total.update(json.dumps(data.attrs, sort_keys=True, default=repr).encode(errors="surrogatepass"))
+    for name in sorted(map(str, data.variables)):
+        variable = data[name].variable
+        total.update(repr((name, variable.dims, variable.dtype.str, variable.shape)).encode(errors="surrogatepass"))
+        texts = variable.dtype.kind in "OTUS"
+        total.update(repr(variable.values.tolist()).encode(errors="surrogatepass") if texts else variable.values.tobytes())
+    return f"thetascope-{total.hexdigest()[:32]}"
+
+
+def _is_marked(path: Path, mark: str) -> bool:
+    """Whether a regular file begins with the mark and is whole, as far as its end tells."""
+    end = {".png": b"IEND\xaeB`\x82", ".html": b"</html>"}.get(path.suffix)
+    try:
+        if end is None or not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        with path.open("rb") as file:
+            begins = mark.encode() in file.read(MARKED_BYTES)
+            file.seek(-len(end), os.SEEK_END)
+            return begins and file.read() == end
+    except OSError:
+        return False
+
+
+def write_picture(path: Path, figure: Callable[[], Any], page: Callable[[], PlotlyFigure], mark: str = "") -> Path:
+    """What one of the two draws as a file, whole or not at all; a .png and a page say in their beginning what they are of by `mark`.
 
     Returns:
         The path.
@@ -150,8 +200,12 @@ def write_picture(path: Path, figure: Callable[[], Any], page: Callable[[], Plot
     def write(file: Path) -> None:
         if path.suffix == ".html":
             page().write_html(file, include_plotlyjs=True, config={"showSendToCloud": False}, auto_play=False)
+            if mark:
+                content = file.read_text(encoding="utf-8")
+                file.write_text(content.replace("<head>", f'<head><meta name="source" content="{mark}">', 1), encoding="utf-8")
         else:
-            figure().savefig(file, format=path.suffix[1:].lower() or "png", dpi=150)
+            kind = path.suffix[1:].lower() or "png"
+            figure().savefig(file, format=kind, dpi=150, **({"metadata": {"Source": mark}} if mark and kind == "png" else {}))
 
     write_atomically(path, write)
     return path

@@ -11,6 +11,7 @@ from typing import Any
 
 import xarray as xr
 from numpy.typing import ArrayLike
+from torch import nn
 
 from thetascope.errors import ObjectiveError, ResultError
 from thetascope.experiments.framework.plan import Plan
@@ -50,6 +51,10 @@ class Source(ABC):
     def running(self) -> Iterator[None]:
         """What holds while it is planned or filled."""
         yield
+
+    def models(self) -> Sequence[nn.Module]:
+        """The caller's models, which are afterwards what they were."""
+        return ()
 
     def prepare(self, path: Path | None) -> None:
         """Whatever must be known before anything is done; `path` is where the result is stored."""
@@ -138,6 +143,10 @@ class ScoringSource(Source):
     """
 
     objective: Objective
+
+    def models(self) -> Sequence[nn.Module]:
+        """The objective's."""
+        return [self.objective.model.model]
 
     @contextmanager
     def running(self) -> Iterator[None]:

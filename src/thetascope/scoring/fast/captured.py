@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 from thetascope.scoring.failures import out_of_memory, problem_of
 from thetascope.scoring.fast.graph import Graph, NotTraceableError, traced
 from thetascope.scoring.fast.graph_passes import pooled_first, without_writing
+from thetascope.scoring.fast.uninterrupted import uninterrupted
 from thetascope.scoring.metrics import SupervisedStep
 from thetascope.scoring.model import BoundModel
 from thetascope.scoring.pytrees import map_tensors, plain_values, rows_of, tensors_of
@@ -165,11 +166,15 @@ def exported(model: BoundModel, batch: Any, *, whole: bool, reason: str = "") ->
     columns: list[tuple[str, bool]] | None = [] if whole else None
     step = _Pass(model, given, list(present), columns)
     open_rows = [{0: torch.export.Dim.DYNAMIC} if leaf.ndim else None for leaf in leaves]
-    try:
+
+    def export() -> torch.export.ExportedProgram:
         with untouched(model.model), _quiet(), _without_caches(model.model), _open_length():
-            program = torch.export.export(
+            return torch.export.export(
                 step, (list(present.values()), small), dynamic_shapes={"tensors": [None] * len(present), "leaves": open_rows}, strict=False
             )
+
+    try:
+        program = uninterrupted(export)
     except Exception as error:  # what is captured may raise anything when it is given tensors without values
         if out_of_memory(error):
             raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -21,6 +21,7 @@ from thetascope.errors import ObjectiveError
 from thetascope.scoring.failures import problem_of
 from thetascope.scoring.fast.graph_passes import is_plain, kind_of, pooled_first
 from thetascope.scoring.fast.kernels import FUNCTIONS, MODULES
+from thetascope.scoring.fast.uninterrupted import uninterrupted
 from thetascope.scoring.model import BoundModel
 from thetascope.scoring.untouched import untouched
 
@@ -260,14 +261,18 @@ def traced(model: BoundModel) -> Graph:
     if not is_plain(model.model):
         raise NotTraceableError("the model has forward hooks of its own, which a graph does not show")
     try:
-        with untouched(model.model):  # a forward that keeps something for the next pass would keep what stands for the data
-            module = pooled_first(fx.GraphModule(model.model, fx.Tracer().trace(model.model)))
+        module = uninterrupted(partial(_traced, model.model))
     except Exception as error:  # a model's forward may raise anything when it is given proxies
         raise NotTraceableError(f"torch.fx cannot trace it ({type(error).__name__}: {problem_of(error)})") from error
     inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
     if not inputs:
         raise NotTraceableError("the model's forward takes no input")
     return Graph(model, module, inputs[:1])
+
+
+def _traced(model: nn.Module) -> fx.GraphModule:
+    with untouched(model):  # a forward that keeps something for the next pass would keep what stands for the data
+        return pooled_first(fx.GraphModule(model, fx.Tracer().trace(model)))
 
 
 def _function_of(node: fx.Node) -> Callable[..., Any]:

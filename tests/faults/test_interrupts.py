@@ -1,0 +1,253 @@
+"""Interrupts (Ctrl-C, a notebook's stop button) wherever they come: locks are free afterwards, torch unpatched, later calls work."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import torch
+import xarray as xr
+import zarr
+from torch import nn
+
+import thetascope as ts
+from tests.faults.scenarios import same_bits
+from tests.recording.tiny import filled
+from thetascope.files import Lock
+from thetascope.scoring.fast.uninterrupted import uninterrupted
+from thetascope.testing.models import case
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupt while something is freed
+
+HOME = str(Path(ts.__file__).parent)
+
+
+class Interrupting:
+    """Raises KeyboardInterrupt at the n-th line of thetascope that this thread comes to; counts them."""
+
+    def __init__(self, at: int, files: tuple[str, ...] = ("",)) -> None:
+        self.at, self.seen, self.files, self.where = at, 0, files, ""
+
+    def __enter__(self) -> Interrupting:
+        sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _call(self, frame: FrameType, _event: str, _: Any) -> Any:
+        name = frame.f_code.co_filename
+        return self._line if name.startswith(HOME) and name.endswith(self.files) else None
+
+    def _line(self, frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            self.seen += 1
+            if self.seen == self.at:
+                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self._line
+
+
+@contextmanager
+def later(seconds: float) -> Iterator[None]:
+    """Raise KeyboardInterrupt after so long, at whatever this thread does then, as Ctrl-C does."""
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Work:
+    """A small job in a folder, and what it gives when nobody interrupts it."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        linear = case("linear")
+        self.model = linear.model().train()
+        self.trajectory = ts.Trajectory.from_states(linear.states(3))
+        self.data, self.folder, self.options = linear.data(), folder, {"alphas": 4, "progress": False, **options}
+        self.expected = self.done("expected").data
+
+    def done(self, name: str) -> ts.Result:
+        return ts.interpolate(ts.Objective(self.model, self.data), self.trajectory, out=self.folder / name, **self.options)
+
+    def check(self, name: str, where: str) -> None:
+        """As undisturbed, and all else is as it was."""
+        assert torch.is_grad_enabled(), where
+        assert not torch.is_inference_mode_enabled(), where
+        assert all(module.training for module in self.model.modules()), where
+        assert all(parameter.requires_grad for parameter in self.model.parameters()), where
+        assert not torch.utils._python_dispatch._get_current_dispatch_mode_stack(), where
+        assert torch._C._functorch.get_dynamic_layer_stack_depth() == 0, where
+        assert len.__module__ == "builtins", where
+        assert zarr.config.get("array.write_empty_chunks") is False, where
+        place = self.folder / name
+        if place.exists():
+            with Lock(place) as lock:
+                assert lock.acquire(), where
+        same_bits(without_times(self.done(name).data), without_times(self.expected))
+
+
+def without_times(data: xr.Dataset) -> xr.Dataset:
+    return data.drop_vars([name for name in data.variables if str(name).endswith("seconds")])
+
+
+def sampled(total: int, count: int) -> list[int]:
+    return sorted(random.Random(0).sample(range(1, total + 1), min(count, total)))
+
+
+@pytest.mark.promise("interrupts")
+@pytest.mark.parametrize("count", [25, pytest.param(400, marks=pytest.mark.faults_long)])
+@pytest.mark.parametrize("keep", [False, True])
+def test_at_any_line_of_a_job(tmp_path: Path, count: int, keep: bool, counted: Callable[[int], None]) -> None:
+    """With `keep` what was raised stays alive, as in a notebook, and all that its traceback holds with it."""
+    work, kept = Work(tmp_path), []
+    with Interrupting(0) as whole:
+        work.done("whole")
+    for at in sampled(whole.seen, count):
+        with Interrupting(at) as interrupting:
+            try:
+                work.done(str(at))
+            except KeyboardInterrupt as error:
+                kept.append(error)
+        if not keep:
+            kept.clear()
+        work.check(str(at), interrupting.where)
+    counted(count)
+
+
+LOCKING = ("files.py", "results/stored.py", "results/store.py", "framework/job.py", "framework/undisturbed.py")
+
+
+@pytest.mark.promise("interrupts")
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.faults_long)])
+def test_at_each_line_that_locks(tmp_path: Path, step: int, counted: Callable[[int], None]) -> None:
+    work, kept, made = Work(tmp_path), [], 0
+    with Interrupting(0, LOCKING) as whole:
+        work.done("whole")
+    for at in range(1, whole.seen + 1, step):
+        with Interrupting(at, LOCKING) as interrupting:
+            try:
+                work.done(str(at))
+            except KeyboardInterrupt as error:
+                kept.append(error)
+        place = tmp_path / str(at)
+        if place.exists():
+            with Lock(place) as lock:
+                assert lock.acquire(), interrupting.where
+        assert torch.is_grad_enabled(), interrupting.where
+        assert all(module.training for module in work.model.modules()), interrupting.where
+        made += 1
+    work.check("whole", "")
+    counted(made)
+
+
+@pytest.mark.promise("interrupts")
+@pytest.mark.parametrize("count", [10, pytest.param(1000, marks=pytest.mark.faults_long)])
+def test_at_random_moments_in_one_process(tmp_path: Path, count: int, counted: Callable[[int], None]) -> None:
+    """Every later call gives what the undisturbed one gave, in the same process and the same place."""
+    work, draw = Work(tmp_path, level="layer"), random.Random(1)
+    start = time.perf_counter()
+    work.done("warm")
+    seconds, interrupted = time.perf_counter() - start, 0
+    kept: list[BaseException] = []
+    for number in range(count):
+        name = f"r{number // 5}"  # several in one place: the later go on
+        try:
+            with later(draw.uniform(0, seconds)):
+                work.done(name)
+        except KeyboardInterrupt as error:
+            kept[:] = [error]
+            interrupted += 1
+        if number % 5 == 4:
+            work.check(name, f"after interrupt {number}")
+    assert interrupted > count / 4
+    counted(interrupted)
+
+
+@pytest.mark.promise("interrupts")
+@pytest.mark.parametrize("count", [6, pytest.param(200, marks=pytest.mark.faults_long)])
+@pytest.mark.parametrize("how", ["fx", "export"])
+def test_while_torch_writes_down_the_model(count: int, how: str, counted: Callable[[int], None]) -> None:
+    from thetascope.scoring.fast.captured import exported
+    from thetascope.scoring.fast.graph import traced
+
+    calls, gets = nn.Module.__call__, nn.Module.__getattr__
+    linear = case("linear")
+    objective = ts.Objective(linear.model(), linear.data())
+    batch = next(iter(objective.batches))
+
+    def capture() -> int:
+        with objective.model.running():
+            graph = traced(objective.model) if how == "fx" else exported(objective.model, batch, whole=True).graph
+            return len(graph.nodes)
+
+    expected = capture()
+    start = time.perf_counter()
+    capture()
+    seconds, draw = time.perf_counter() - start, random.Random(2)
+    for _ in range(count):
+        try:
+            with later(draw.uniform(0, seconds)):
+                capture()
+        except KeyboardInterrupt:
+            pass
+        assert nn.Module.__call__ is calls
+        assert nn.Module.__getattr__ is gets
+        assert len.__module__ == "builtins"
+    assert capture() == expected
+    counted(count)
+
+
+@pytest.mark.promise("interrupts")
+def test_work_without_an_end_is_given_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thetascope.scoring.fast.uninterrupted.PATIENCE_SECONDS", 0.2)
+    end = threading.Event()
+    with pytest.raises(KeyboardInterrupt, match="restart this process"), later(0.1):
+        uninterrupted(lambda: end.wait(20))
+    end.set()
+
+
+@pytest.mark.promise("interrupts")
+def test_what_is_not_interrupted_gives_its_value_or_raises_its_error() -> None:
+    assert uninterrupted(lambda: threading.current_thread().name) == "thetascope-capture"
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert uninterrupted(lambda: (torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"))) == (False, True)
+    with pytest.raises(ZeroDivisionError):
+        uninterrupted(lambda: 1 / 0)
+
+
+@pytest.mark.promise("interrupts")
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.faults_long)])
+def test_a_recorder_frees_its_run(tmp_path: Path, step: int, counted: Callable[[int], None]) -> None:
+    def record(folder: Path) -> None:
+        with warnings.catch_warnings(), ts.Recorder(folder, filled(0)) as recorder:
+            warnings.simplefilter("ignore")
+            recorder.record(step=len(ts.Trajectory(folder)))
+
+    with Interrupting(0, ("recording/recorder.py", "files.py")) as whole:
+        record(tmp_path / "whole")
+    made = 0
+    for at in range(1, whole.seen + 1, step):
+        try:
+            with Interrupting(at, ("recording/recorder.py", "files.py")) as interrupting:
+                record(tmp_path / str(at))
+        except KeyboardInterrupt:
+            time.sleep(0.05)  # a write that was in flight is finished first
+        record(tmp_path / str(at))
+        assert len(ts.Trajectory(tmp_path / str(at))) >= 2, interrupting.where
+        made += 1
+    counted(made)
