@@ -15,14 +15,15 @@ import thetascope
 SOURCE = Path(thetascope.__file__).parent
 
 # each room with the rooms that it may know; a room knows itself
-GROUND = {"errors", "arrays", "files", "progress", "quantities", "_version"}
+GROUND = {"errors", "arrays", "safe_paths", "files", "progress", "quantities", "_version"}
 STATES = GROUND | {"state", "recording", "checkpoints", "trajectory"}
 SCORES = STATES | {"geometry", "scoring"}
 ALLOWED = {
     "errors": set[str](),
     "_version": set[str](),
     "arrays": set[str](),
-    "files": set[str](),
+    "safe_paths": {"errors"},
+    "files": {"errors", "safe_paths"},
     "progress": set[str](),
     "quantities": set[str](),
     "specification": {"errors"},
@@ -51,6 +52,7 @@ TORCH_FREE = {
     "report",
     "errors",
     "arrays",
+    "safe_paths",
     "files",
     "progress",
     "quantities",

@@ -12,10 +12,21 @@ from torch import Tensor
 
 from thetascope._version import __version__
 from thetascope.errors import RecordingError, StateError
-from thetascope.files import PARTIAL, write_json
+from thetascope.files import sweep_in, write_json
 from thetascope.recording.log import Log, Record, check_of, file_name, identity_of, line_of, ordinals_of
-from thetascope.recording.run_files import FORMAT, FROZEN_FILE, LOG_FILE, RUN_FILE, STATES_FOLDER, damaged_header, read_header, read_log
+from thetascope.recording.run_files import (
+    FORMAT,
+    FROZEN_FILE,
+    LOG_FILE,
+    LONGEST_LINE,
+    RUN_FILE,
+    STATES_FOLDER,
+    damaged_header,
+    read_header,
+    read_log,
+)
 from thetascope.recording.safetensors_files import SafetensorsSource
+from thetascope.safe_paths import open_file, open_to_append
 from thetascope.state import ParameterSpace, State, TensorSpec, digest_of_source
 
 
@@ -62,7 +73,7 @@ class RunDirectory:
 
     def append(self, event: Mapping[str, Any], *, durable: bool) -> None:
         """Add one event, whole or not at all; `durable` waits until it has reached the disk."""
-        with (self.path / LOG_FILE).open("ab", buffering=0) as log:
+        with open_to_append(self.path / LOG_FILE, RecordingError) as log:
             end, written = log.tell(), 0
             line = line_of(event, self._identity, end)
             try:
@@ -78,10 +89,13 @@ class RunDirectory:
         """Cut off a last line that a crash left incomplete, so that the next event starts on a line of its own."""
         file = self.path / LOG_FILE
         if file.exists():
-            content = file.read_bytes()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                os.truncate(file, whole)
+            with open_file(file, self.path, RecordingError) as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(0, size - LONGEST_LINE))
+                end = log.read()
+            cut = len(end) - (end.rfind(b"\n") + 1)
+            if 0 < cut < LONGEST_LINE:
+                os.truncate(file, size - cut)
 
     def sweep(self, log: Log) -> None:
         """Remove what a killed recorder left: half-written files, and those of states that are void or were never named.
@@ -91,10 +105,8 @@ class RunDirectory:
         """
         states = self.path / STATES_FOLDER
         files = [file.name for file in states.iterdir()]
-        # not deeper: results that another process is writing may lie in this folder too
-        for file in [*self.path.glob(f"*{PARTIAL}"), *(states / name for name in files if name.startswith("."))]:
-            if not file.is_dir() or file.is_symlink():
-                file.unlink()
+        for folder in (self.path, states):
+            sweep_in(folder)
         named = {record.ordinal for record in log.stored}
         unnamed = {ordinal: name for ordinal, name in ordinals_of(files).items() if ordinal not in named}
         lost = sorted(unnamed.keys() - log.void)

@@ -75,7 +75,7 @@ def read_run(path: Path) -> Run:
         return Run(path, problem=f"{told}files of the training's states.")
     try:
         header = read_header(path)
-        layers, count, buffers = _model(path, header)
+        layers, count, buffers = _model(header)
         records = tuple(read_log(path, _identity(path, header)).records.values())
     except RecordingError as error:
         return Run(path, problem=f"The recording cannot be read: {error}.")
@@ -91,20 +91,17 @@ def _identity(path: Path, header: Mapping[str, Any]) -> str | None:
         raise damaged_header(path, error) from error
 
 
-def _model(path: Path, header: Mapping[str, Any]) -> tuple[tuple[LayerRow, ...], int, int]:
+def _model(header: Mapping[str, Any]) -> tuple[tuple[LayerRow, ...], int, int]:
     """The layers, the number of parameters and of buffers' values."""
-    try:
-        tensors = header["space"]["tensors"]
-        layers = tuple(
-            LayerRow(
-                str(name),
-                str(kind),
-                ", ".join(" × ".join(map(str, tensors[tensor][0])) or "1" for tensor in parameters),
-                sum(prod(tensors[tensor][0]) for tensor in parameters),
-            )
-            for name, kind, parameters, *_ in header["space"]["layers"]
+    tensors = header["space"]["tensors"]
+    layers = tuple(
+        LayerRow(
+            name,
+            kind,
+            ", ".join(" × ".join(map(str, tensors[tensor][0])) or "1" for tensor in parameters),
+            sum(prod(tensors[tensor][0]) for tensor in parameters),
         )
-        sizes = {wanted: sum(prod(shape) for shape, _, kind in tensors.values() if kind == wanted) for wanted in ("parameter", "buffer")}
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise damaged_header(path, error) from error
+        for name, kind, parameters, *_ in header["space"]["layers"]
+    )
+    sizes = {wanted: sum(prod(shape) for shape, _, kind in tensors.values() if kind == wanted) for wanted in ("parameter", "buffer")}
     return layers, sizes["parameter"], sizes["buffer"]
