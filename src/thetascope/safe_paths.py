@@ -19,6 +19,9 @@ from thetascope.errors import PlaceError, ThetascopeError
 SPARE_HOLE = 2**20
 """So many bytes of holes a file may have that is read whole."""
 
+SPARE_BYTES, LARGEST_RATIO = 2**24, 8
+"""Of a file of tensors so many bytes need not have been written, and so many for each that was: copies leave out pages of zeros."""
+
 _MOST_PIECES = 10_000
 _READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
 """Nothing waits for the other end of a FIFO that was put there since somebody looked."""
@@ -67,6 +70,16 @@ def _between(home: Path, path: Path) -> Iterator[Path]:
         yield place
 
 
+def check_inside(path: Path, home: Path, error: type[ThetascopeError] = PlaceError) -> None:
+    """Whether `path` lies below the folder `home` also once links are followed.
+
+    Raises:
+        ThetascopeError: of the type `error`: a link leads out of `home`.
+    """
+    if any(place.is_symlink() for place in _between(home, path)) and not path.resolve().is_relative_to(home.resolve()):
+        raise error(f'"{path}" is a link that leads out of "{home}", and nothing else is read; put there what it leads to')
+
+
 def open_file(path: Path, home: Path, error: type[ThetascopeError] = PlaceError) -> BinaryIO:
     """Open a regular file below the folder `home` to read it. Links are followed as long as they stay in there.
 
@@ -75,8 +88,7 @@ def open_file(path: Path, home: Path, error: type[ThetascopeError] = PlaceError)
         FileNotFoundError: there is none.
         OSError: it cannot be read.
     """
-    if any(place.is_symlink() for place in _between(home, path)) and not path.resolve().is_relative_to(home.resolve()):
-        raise error(f'"{path}" is a link that leads out of "{home}", and nothing else is read; put there what it leads to')
+    check_inside(path, home, error)
     if not stat.S_ISREG(path.stat().st_mode):  # opening a device may do something
         raise _no_file(path, error)
     return regular(os.open(path, _READ), path, error)
@@ -180,6 +192,28 @@ def bytes_there(descriptor: int) -> int:
             there = found.st_size
     os.lseek(descriptor, 0, os.SEEK_SET)
     return there
+
+
+def check_written(path: Path, found: os.stat_result, error: type[ThetascopeError]) -> None:
+    """Whether a regular file of tensors was written, more or less: with holes alone it would vouch for any number of values.
+
+    Args:
+        path: of the file.
+        found: what the system says of it.
+        error: the type of what is raised.
+
+    Raises:
+        ThetascopeError: it is mostly holes.
+    """
+    if getattr(found, "st_blocks", found.st_size) * 512 >= found.st_size:
+        return
+    with regular(os.open(path, _READ), path, error) as file:
+        there = bytes_there(file.fileno())
+    if found.st_size > LARGEST_RATIO * there + SPARE_BYTES:
+        raise error(
+            f'"{path}" says that it holds {found.st_size:,} bytes, of which {there:,} were ever written: it is damaged, or made to fill '
+            "the memory. Restore it from a copy (one without holes: cp --sparse=never)"
+        )
 
 
 def files_below(folder: Path, error: type[ThetascopeError] = PlaceError) -> dict[str, int]:

@@ -102,11 +102,12 @@ class Output:
 
     def finish(self, result: ts.Result, home: Path, key: str, drawn: Drawn) -> None:
         """Print the result and draw it."""
+        from thetascope.experiments.framework.declaration import figure_to_write
         from thetascope.experiments.framework.pictures import SUFFIXES, save_figure
 
         print(result)
         stem, options = self.out.name if self.out is not None else key, drawn.options  # one stored result's picture replaces no other's
-        print(save_figure(result.data, self.figure or home / "figures" / f"{stem}.png", **options))
+        print(save_figure(result.data, self.figure or figure_to_write(home, f"{stem}.png"), **options))
         for path in self.export or ():
             print(result.export(path, **(options if path.suffix.lower() in SUFFIXES else {})))
 

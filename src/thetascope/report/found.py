@@ -9,6 +9,7 @@ from pathlib import Path
 
 from thetascope.errors import ResultError
 from thetascope.results import Result, load_result
+from thetascope.safe_paths import check_inside
 
 PathLike = str | os.PathLike[str]
 Given = Result | PathLike
@@ -36,7 +37,7 @@ def find_results(run: Path, given: Iterable[Given] | Given | None) -> list[Found
     """
     folder = run / "results"
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")) if folder.is_dir() else []
-    found = [_loaded(path) for path in inside]
+    found = [_loaded(path, run) for path in inside]
     seen = {path.resolve() for path in inside}
     named = [] if given is None else [given] if isinstance(given, Result | str | os.PathLike) else list(given)
     for extra in named:
@@ -53,8 +54,11 @@ def find_results(run: Path, given: Iterable[Given] | Given | None) -> list[Found
     return found
 
 
-def _loaded(path: Path) -> Found:
+def _loaded(path: Path, home: Path | None = None) -> Found:
+    """A stored result; what lies in a run is read where no link leads out of that."""
     try:
+        if home is not None:
+            check_inside(path, home, ResultError)
         return Found(path.name, load_result(path))
     except ResultError as error:
         return Found(path.name, None, str(error))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thetascope.errors import RecordingError
+from thetascope.files import is_locked
 from thetascope.recording.log import Record, identity_of
 from thetascope.recording.run_files import RUN_FILE, damaged_header, read_header, read_log
 
@@ -29,7 +30,10 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory, or a folder that holds only results; `problem` says what could not be read of it."""
+    """A run directory, or a folder that holds only results.
+
+    `problem` says what could not be read of it, `in_progress` whether a Recorder is at work in it.
+    """
 
     path: Path
     layers: tuple[LayerRow, ...] = ()
@@ -40,6 +44,7 @@ class Run:
     frozen: bool = False
     version: str = ""
     problem: str = ""
+    in_progress: bool = False
 
     @property
     def is_recorded(self) -> bool:
@@ -80,7 +85,9 @@ def read_run(path: Path) -> Run:
     except RecordingError as error:
         return Run(path, problem=f"The recording cannot be read: {error}.")
     ties = tuple(sorted(header["space"].get("ties", {}).items()))
-    return Run(path, layers, count, buffers, ties, records, bool(header.get("frozen")), str(header.get("thetascope")))
+    return Run(
+        path, layers, count, buffers, ties, records, bool(header.get("frozen")), str(header.get("thetascope")), in_progress=is_locked(path)
+    )
 
 
 def _identity(path: Path, header: Mapping[str, Any]) -> str | None:
