@@ -76,6 +76,13 @@ def _written_where_it_stays(path: Path, write: Callable[[Path], None], *, replac
     write(path)
 
 
+def _statuses_read_last() -> None:
+    """Which points are stored is read when zarr comes to it, and a result that is being filled is read once, as one that is not."""
+    held = import_module("thetascope.results.held_files")
+    held.named = lambda _prefix, _name: "no such array"  # type: ignore[attr-defined]
+    import_module(STORED).is_locked = lambda _folder: False  # type: ignore[attr-defined]
+
+
 def _no_watch_over_forks() -> None:
     os.register_at_fork = lambda **_: None
 
@@ -228,6 +235,53 @@ GUARDS = {
     ),
     "a result's size before it is read": Guard(
         "test_strangers.py::test_a_result_that_promises_more_than_it_holds", unlike(METADATA, "check_layout")
+    ),
+    "what headers of a result may say": Guard(
+        "test_bounds.py::test_a_result_that_would_cost_much[texts without an end]",
+        unlike(METADATA, "_are_ours", lambda _: lambda *_: True),
+    ),
+    "a chunk's size before it is unpacked": Guard(
+        "test_bounds.py::test_a_result_that_would_cost_much[a chunk that unpacks to more]", unlike(METADATA, "check_chunk")
+    ),
+    "files that are none, in a result": Guard(
+        "test_bounds.py::test_a_result_that_would_cost_much[a socket]",
+        unlike(
+            SAFE, "files_below", lambda _: lambda folder, _error: {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*")}
+        ),
+    ),
+    "holes of a file that is read whole": Guard(
+        "test_bounds.py::test_a_run_of_which_a_file_is_none",
+        unlike(SAFE, "bytes_there", lambda _: lambda descriptor: os.fstat(descriptor).st_size),
+    ),
+    "holes of a checkpoint": Guard("test_bounds.py::test_a_checkpoint_of_holes", unlike(SAFE, "check_written")),
+    "what a log may say": Guard(
+        "test_bounds.py::test_values_that_no_recorder_logs",
+        unlike("thetascope.recording.schema", "checked", lambda _: lambda said, fields: {name: said[name] for name in fields}),
+    ),
+    "what a run's header may say": Guard(
+        "test_bounds.py::test_a_header_that_no_recorder_writes",
+        unlike("thetascope.recording.run_files", "checked", lambda _: lambda said, _fields: said, only_there=True),
+    ),
+    "what a pickle would make": Guard(
+        "test_bounds.py::test_a_pickle_that_makes_more_than_it_holds", unlike(CHECKPOINTS, "check", only_there=True)
+    ),
+    "links below a run that is written to": Guard(
+        "test_bounds.py::test_nothing_is_written_behind_a_link_in_a_run", unlike(SAFE, "check_below")
+    ),
+    "a log is appended to without following a link": Guard(
+        "test_bounds.py::test_a_log_that_became_a_link_is_not_appended_to",
+        unlike(SAFE, "open_to_append", lambda _: lambda path, _error: path.open("ab", buffering=0)),
+    ),
+    "whose leftovers are swept": Guard(
+        "../test_files.py::test_what_a_killed_writer_leaves_is_swept_and_nothing_else",
+        unlike(FILES, "_machine", lambda _: lambda: "0" * 16),
+    ),
+    "other users' links on the way": Guard(
+        "../test_files.py::test_a_link_of_another_user_on_the_way_is_an_error", unlike(SAFE, "check_way")
+    ),
+    "which points are stored is read first": Guard("test_bounds.py::test_a_result_is_read_at_each_step_of_its_writer", _statuses_read_last),
+    "states that a recording dropped": Guard(
+        "test_bounds.py::test_states_that_are_thinned_away_are_told_from_damage", unlike(f"{RUNS}:RunDirectory", "_dropped")
     ),
     "slashes in metrics' names": Guard(
         "test_strangers.py::test_a_metric_s_name_leads_nowhere", unlike(FILES, "file_name", lambda _: lambda name: name)

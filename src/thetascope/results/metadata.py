@@ -34,18 +34,22 @@ _KEYS = {
     "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs", "attributes", "dimension_names", "zarr_format",
     "node_type", "storage_transformers",
 }  # fmt: skip
-_MOST_DIMENSIONS = 16
+_MOST_DIMENSIONS, _CHECKSUM = 16, 4
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An array as its header describes it. `item` is how many bytes a value has; 0 of texts of any length."""
+    """An array as its header describes it.
+
+    `item` is how many bytes a value has, 0 of texts of any length; `checksum` how many bytes of one stand behind a chunk.
+    """
 
     shape: tuple[int, ...]
     chunk: tuple[int, ...]
     item: int
     dims: tuple[str | None, ...]
+    checksum: int = 0
 
     @property
     def chunks(self) -> int:
@@ -97,7 +101,7 @@ def array(said: Mapping[str, Any]) -> Stored:
     _expect("fill value", any(type(fill) is type(said["fill_value"]) and fill == said["fill_value"] for fill in _FILLS))
     _expect("codecs", _are_ours(said["codecs"], data_type))
     _expect("dimension names", len(names) == len(shape) and all(name is None or isinstance(name, str) for name in names))
-    return Stored(shape, chunk, item, tuple(names))
+    return Stored(shape, chunk, item, tuple(names), _CHECKSUM if said["codecs"][-1]["name"] == "crc32c" else 0)
 
 
 def check_layout(arrays: Mapping[str, Stored], attributes: Mapping[str, Any], files: Mapping[str, int]) -> None:
@@ -160,7 +164,7 @@ def check_chunk(content: bytes, own: Stored) -> None:
     _expect("size of a chunk", there is not None and there <= SPARE_BYTES + LARGEST_RATIO * len(content))
     from numcodecs.zstd import decompress  # type: ignore[import-untyped]
 
-    _expect("number of texts in a chunk", int.from_bytes(bytes(decompress(content))[:4], "little") == count)
+    _expect("number of texts in a chunk", int.from_bytes(bytes(decompress(content[: len(content) - own.checksum]))[:4], "little") == count)
 
 
 def unpacked_size(frame: bytes) -> int | None:
