@@ -42,7 +42,7 @@ def check(pickle: Any, pickles: int = 1) -> None:
 
 
 class _Weighed:
-    """The unpickler's stack with weights for values: a number, or a list of one that can grow; behind it what the value is, if it matters."""
+    """The unpickler's stack, with weights for values: a number, or a list of one, which can grow and may say what the value is."""
 
     def __init__(self, pickle: Any, most: int) -> None:
         self._pickle, self._most, self._total = pickle, most, 0
