@@ -57,7 +57,7 @@ def _header(place: Path, change: Callable[[dict[str, Any]], None], array: str = 
 def gzipped_twice(place: Path) -> None:
     packed = {"name": "gzip", "configuration": {"level": 5}}
     _header(place, lambda header: header.update(codecs=[header["codecs"][0], packed, packed]))
-    (place / "loss" / "c" / "0").write_bytes(gzip.compress(gzip.compress(bytes(2**26))))
+    (place / "loss" / "c" / "0").write_bytes(gzip.compress(gzip.compress(bytes(2**29))))
 
 
 def packed_larger(place: Path) -> None:
@@ -288,7 +288,7 @@ def test_a_pickle_that_makes_more_than_it_holds(tmp_path: Path, kind: str, old: 
         path.write_bytes(whole.replace(number, b"\x80\x02" + PICKLES[kind] + b"."))
     else:
         with_pickle(path, PICKLES[kind])
-    code = f"import thetascope as ts; ts.Trajectory.from_files([{str(path)!r}])"
+    code = f"import tests.faults; import thetascope as ts; ts.Trajectory.from_files([{str(path)!r}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert 'a.pt" was refused, nothing in it was run' in done.stderr
 
@@ -433,6 +433,35 @@ def test_a_result_is_read_at_each_step_of_its_writer(tmp_path: Path, counted: Ca
     assert not ts.load_result(place).in_progress
     assert ts.load_result(place).data["loss"].values[0, :2].tolist() == [1.5, 2.5]
     assert "in progress" not in repr(ts.load_result(place))
+
+
+@pytest.mark.promise("beside a writer")
+@pytest.mark.filterwarnings("error")
+def test_a_writer_goes_on_while_a_result_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each array that is read one more unit is written; each point that is there has the values that were written with it."""
+    import zarr
+
+    from tests.results.test_store import LAYOUT
+    from thetascope.results.store import Store
+
+    store = Store.create(tmp_path / "r", LAYOUT)
+    left = [2, 5, 7]
+    store.write("", 0, {"loss": [1.5, 2.5], "accuracy": [0.0, 1.0]})
+    before: Any = zarr.Array.__getitem__
+
+    def read(array: Any, where: Any) -> Any:
+        content = before(array, where)
+        if left and "status" not in array.basename:
+            store.write("", left.pop(), {"loss": [1.5, 2.5], "accuracy": [0.0, 1.0]})
+        return content
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", read)
+    found = ts.load_result(tmp_path / "r").data
+    assert not left
+    assert found["loss"].values[0, :2].tolist() == [1.5, 2.5]
+    assert (np.isnan(found["loss"].values) == (found["status"].values == 0)).all()
+    store.close()
+    assert (ts.load_result(tmp_path / "r").data["status"].values != 0).sum() == 8
 
 
 def _at_every_step(see: Callable[..., None], act: Callable[[str], None]) -> Callable[..., None]:
