@@ -438,7 +438,7 @@ def test_a_result_is_read_at_each_step_of_its_writer(tmp_path: Path, counted: Ca
 @pytest.mark.promise("beside a writer")
 @pytest.mark.filterwarnings("error")
 def test_a_writer_goes_on_while_a_result_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before each array that is read one more unit is written; each point that is there has the values that were written with it."""
+    """After each array that is read one more unit is written; each point that is there has the values that were written with it."""
     import zarr
 
     from tests.results.test_store import LAYOUT
@@ -451,7 +451,7 @@ def test_a_writer_goes_on_while_a_result_is_read(tmp_path: Path, monkeypatch: py
 
     def read(array: Any, where: Any) -> Any:
         content = before(array, where)
-        if left and "status" not in array.basename:
+        if left and array.basename in ("accuracy", "check", "loss"):
             store.write("", left.pop(), {"loss": [1.5, 2.5], "accuracy": [0.0, 1.0]})
         return content
 

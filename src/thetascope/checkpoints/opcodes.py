@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-SPARE, WEIGHT_A_BYTE = 100_000, 10
+SPARE, WEIGHT_A_BYTE = 1_000_000, 10
 """So much may be hashed, copied or called with, and so much for each byte of the pickle: real ones take less than 2 a byte."""
 
 _ARGUMENT = {  # bytes behind an opcode

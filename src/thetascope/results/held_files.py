@@ -55,7 +55,7 @@ class HeldFiles(LocalStore):
     def _check(self) -> None:
         files = files_below(self.root, ResultError)
         attributes = metadata.group(metadata.header(self._header(HEADER)))
-        names = [name for file in files for name, _, rest in [file.partition("/")] if rest == HEADER]
+        names = [name for file in sorted(files) for name, _, rest in [file.partition("/")] if rest == HEADER]
         self._arrays = {name: metadata.array(metadata.header(self._header(f"{name}/{HEADER}"))) for name in names}
         metadata.check_layout(self._arrays, attributes, files)
         statuses = tuple(f"{named(prefix, 'status')}/c" for prefix in attributes["units"])
