@@ -8,15 +8,15 @@ weight, that of all that is in it wherever it is named, and what is hashed, copi
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import Struct, error
 from typing import Any
 
 SPARE, WEIGHT_A_BYTE = 1_000_000, 10
 """So much may be hashed, copied or called with, and so much for each byte of the pickle: real ones take less than 2 a byte."""
 
-_ARGUMENT = {  # bytes behind an opcode
-    0x80: 1, 0x4A: 4, 0x4B: 1, 0x4D: 2, 0x47: 8, 0x71: 1, 0x72: 4, 0x68: 1, 0x6A: 4,
-}  # fmt: skip
-_PLAIN = frozenset(b"N\x88\x89JKMG")
+_PLAIN = {0x4E: 0, 0x88: 0, 0x89: 0, 0x4A: 4, 0x4B: 1, 0x4D: 2, 0x47: 8}
+"""Opcodes of None, true, false and numbers, with how many bytes stand behind each."""
+_four = Struct("<I").unpack_from
 _MADE_OF_A_SIZE = ("Tensor", "Storage", "bytearray")
 _LATIN = (b"latin1", b"latin-1")
 
@@ -37,7 +37,7 @@ def check(pickle: Any, pickles: int = 1) -> None:
     for _ in range(pickles):
         try:
             place = None if place is None else _Weighed(pickle, SPARE + WEIGHT_A_BYTE * len(pickle)).run(place)
-        except (IndexError, KeyError, TypeError, UnicodeDecodeError):
+        except (IndexError, KeyError, TypeError, UnicodeDecodeError, error):
             return  # damaged: the unpickler says how
 
 
@@ -50,40 +50,50 @@ class _Weighed:
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
 
-    def run(self, place: int) -> int | None:
+    def run(self, place: int) -> int | None:  # noqa: PLR0912 - a branch an opcode, where a call each would take twice as long
         """Go through all opcodes from a place on; where the pickle ends, None where its unpickler will not come to an end."""
-        pickle, stop = self._pickle, len(self._pickle)
+        pickle, stop, memo, steps = self._pickle, len(self._pickle), self._memo, _STEPS
         while place < stop:
-            code = pickle[place]
+            code, stack = pickle[place], self._stack
             place += 1
-            stack = self._stack
-            size = _ARGUMENT.get(code, 0)
-            if code == 0x58:  # BINUNICODE
-                size = 4 + int.from_bytes(pickle[place : place + 4], "little")
-                stack.append([7, "latin1"] if pickle[place + 4 : place + size] in _LATIN else size)
-            elif code in (0x55, 0x8A):  # SHORT_BINSTRING, LONG1
-                size = 1 + pickle[place]
-                stack.append(size)
+            if code == 0x71:  # BINPUT: the most frequent ones first
+                memo[pickle[place]] = stack[-1]
+                place += 1
+            elif code == 0x68:  # BINGET
+                stack.append(memo[pickle[place]])
+                place += 1
+            elif code == 0x72:  # LONG_BINPUT
+                memo[_four(pickle, place)[0]] = stack[-1]
+                place += 4
+            elif code == 0x6A:  # LONG_BINGET
+                stack.append(memo[_four(pickle, place)[0]])
+                place += 4
+            elif code in steps:
+                steps[code](self)
             elif code in _PLAIN:
                 stack.append(1)
-            elif code in (0x71, 0x72):  # BINPUT, LONG_BINPUT
-                self._memo[int.from_bytes(pickle[place : place + size], "little")] = stack[-1]
-            elif code in (0x68, 0x6A):  # BINGET, LONG_BINGET
-                stack.append(self._memo[int.from_bytes(pickle[place : place + size], "little")])
+                place += _PLAIN[code]
+            elif code == 0x58:  # BINUNICODE
+                end = place + 4 + _four(pickle, place)[0]
+                is_latin = end - place < 12 and pickle[place + 4 : end] in _LATIN
+                stack.append([1, "latin1"] if is_latin else 1 + (end - place >> 4))
+                place = end
+            elif code in (0x55, 0x8A):  # SHORT_BINSTRING, LONG1
+                stack.append(1 + (pickle[place] >> 4))
+                place += 1 + pickle[place]
             elif code == 0x63:  # GLOBAL
                 middle = pickle.find(b"\n", place)
                 end = pickle.find(b"\n", middle + 1)
                 if middle < 0 or end < 0:
                     return None
-                size = end + 1 - place
                 stack.append([1, f"{bytes(pickle[place:middle]).decode()}.{bytes(pickle[middle + 1 : end]).decode()}"])
+                place = end + 1
             elif code == 0x2E:  # STOP
                 return place
-            elif code in _STEPS:
-                _STEPS[code](self)
-            elif code != 0x80:  # the unpickler knows no other
+            elif code == 0x80:  # PROTO
+                place += 1
+            else:  # the unpickler knows no other
                 return None
-            place += size
         return None
 
     def _add(self, weight: int) -> None:
@@ -171,7 +181,7 @@ class _Weighed:
 
 
 def _weight(value: Any) -> int:
-    return value if isinstance(value, int) else int(value[0])
+    return value if value.__class__ is int else value[0]
 
 
 _STEPS: dict[int, Callable[[_Weighed], None]] = {
