@@ -7,6 +7,7 @@ weight, that of all that is in it wherever it is named, and what is hashed, copi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from struct import Struct, error
 from typing import Any
@@ -17,7 +18,7 @@ SPARE, WEIGHT_A_BYTE = 1_000_000, 10
 _PLAIN = {0x4E: 0, 0x88: 0, 0x89: 0, 0x4A: 4, 0x4B: 1, 0x4D: 2, 0x47: 8}
 """Opcodes of None, true, false and numbers, with how many bytes stand behind each."""
 _four = Struct("<I").unpack_from
-_MADE_OF_A_SIZE = ("Tensor", "Storage", "bytearray")
+_MADE_OF_A_SIZE = re.compile(r"torch\.((cuda|storage)\.)?\w*(Tensor|Storage)|\w+\.bytearray")
 _LATIN = (b"latin1", b"latin-1")
 
 
@@ -103,7 +104,7 @@ class _Weighed:
 
     def _tuple(self, items: list[Any]) -> None:
         first = items[0] if items else 1
-        if isinstance(first, list) and len(first) > 1 and str(first[1]).endswith(_MADE_OF_A_SIZE):
+        if isinstance(first, list) and len(first) > 1 and _MADE_OF_A_SIZE.fullmatch(str(first[1])):
             raise TooMuch(f'it calls "{first[1]}" with a size')
         weight = min(1 + sum(map(_weight, items)), self._most + 1)
         is_latin = len(items) == 2 and isinstance(items[1], list) and items[1][1:] == ["latin1"]
@@ -162,7 +163,7 @@ class _Weighed:
         """REDUCE, NEWOBJ: what is called may copy its arguments."""
         arguments, called = self._stack.pop(), self._stack.pop()
         name = str(called[1]) if isinstance(called, list) and len(called) > 1 else ""
-        if name.endswith(_MADE_OF_A_SIZE):
+        if _MADE_OF_A_SIZE.fullmatch(name):
             raise TooMuch(f'it calls "{name}" with a size')
         if name == "_codecs.encode" and not (isinstance(arguments, list) and arguments[1:] == ["latin1 text"]):
             raise TooMuch('it calls "_codecs.encode" for more than the bytes of a text')
