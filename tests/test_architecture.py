@@ -15,7 +15,7 @@ import thetascope
 SOURCE = Path(thetascope.__file__).parent
 
 # each room with the rooms that it may know; a room knows itself
-GROUND = {"errors", "shown", "arrays", "files", "progress", "quantities", "_version"}
+GROUND = {"errors", "shown", "arrays", "safe_paths", "files", "progress", "quantities", "_version"}
 STATES = GROUND | {"state", "recording", "checkpoints", "trajectory"}
 SCORES = STATES | {"geometry", "scoring"}
 ALLOWED = {
@@ -24,7 +24,8 @@ ALLOWED = {
     "errors": {"shown"},
     "_version": set[str](),
     "arrays": set[str](),
-    "files": set[str](),
+    "safe_paths": {"errors"},
+    "files": {"errors", "safe_paths"},
     "progress": {"shown"},
     "quantities": set[str](),
     "specification": {"errors", "search_path"},
@@ -55,6 +56,7 @@ TORCH_FREE = {
     "shown",
     "search_path",
     "arrays",
+    "safe_paths",
     "files",
     "progress",
     "quantities",

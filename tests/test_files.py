@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.full_disk import full_disk
-from thetascope.files import Lock, distinct_names, sweep_partial, write_atomically, write_json
+from tests.leftovers import dead_process, private_name
+from thetascope.errors import PlaceError
+from thetascope.files import Lock, distinct_names, is_locked, sweep_beside, sweep_in, write_atomically, write_json
 
 
 def names_in(folder: Path) -> list[str]:
@@ -61,23 +65,108 @@ def test_a_writer_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_writer_leaves_is_swept_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "deep" / "er").mkdir(parents=True)
-    kept = ["whole", "partial", "deep/a.partial.txt"]
-    for name in [*kept, ".a.bin.7.partial", "deep/er/.b.8.partial"]:
-        (tmp_path / name).write_bytes(b"x")
-    sweep_partial(tmp_path)
-    assert {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()} == set(kept)
+    """Not what merely looks like it: files, links, other machines', another start's, a living process's, of no known name."""
+    dead = dead_process()
+    swept, other = private_name(dead), private_name(dead, "b.bin")
+    elsewhere = re.sub(r"-[0-9a-f]{16}-", f"-{16 * '0'}-", swept)
+    for name in ("mine.partial", ".a.bin.7.partial", elsewhere, private_name(os.getppid()), swept, other):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_bytes(b"x")
+    linked, file = private_name(dead), private_name(dead)
+    (tmp_path / linked).symlink_to(tmp_path / "mine.partial")
+    (tmp_path / file).write_bytes(b"x")
+    before = set(names_in(tmp_path))
+    sweep_beside(tmp_path / "a.bin")
+    assert before - set(names_in(tmp_path)) == {swept}
+    sweep_in(tmp_path)
+    assert before - set(names_in(tmp_path)) == {swept, other}
+    assert (tmp_path / "mine.partial" / "half").exists()
 
 
-def test_the_name_of_a_file_being_written_is_one_that_is_swept(tmp_path: Path) -> None:
+def test_another_user_s_folder_is_not_swept(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    name = private_name(dead_process())
+    (tmp_path / name).mkdir()
+    os.chown(tmp_path / name, 12345, 12345)
+    sweep_in(tmp_path)
+    assert names_in(tmp_path) == [name]
+
+
+def test_what_is_being_written_is_not_swept(tmp_path: Path) -> None:
     def write(partial: Path) -> None:
-        partial.write_bytes(b"half")
-        assert partial.parent == tmp_path
-        sweep_partial(tmp_path)
-        assert not partial.exists()
+        assert partial.name == "a.bin"
         partial.write_bytes(b"whole")
+        sweep_in(tmp_path)
+        sweep_beside(tmp_path / "a.bin")
 
     write_atomically(tmp_path / "a.bin", write)
+    assert names_in(tmp_path) == ["a.bin"]
+
+
+def test_what_is_half_written_lies_where_nobody_else_can_put_a_link(tmp_path: Path) -> None:
+    seen = []
+
+    def write(partial: Path) -> None:
+        partial.write_bytes(b"x")
+        found = partial.parent.lstat()
+        assert stat.S_ISDIR(found.st_mode)
+        assert stat.S_IMODE(found.st_mode) == 0o700
+        seen.append(partial.parent.name)
+
+    for _ in range(3):
+        write_atomically(tmp_path / "a.bin", write)
+    assert len({name[-24:] for name in seen}) == 3, "the names are random"
+    assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) & 0o400
+
+
+def test_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(b"mine")
+    (tmp_path / "a.bin").symlink_to(tmp_path / "precious")
+
+    def write(partial: Path) -> None:
+        partial.write_bytes(b"new")
+
+    write_atomically(tmp_path / "a.bin", write)
+    assert (tmp_path / "precious").read_bytes() == b"mine"
+    assert (tmp_path / "a.bin").read_bytes() == b"new"
+    assert not (tmp_path / "a.bin").is_symlink()
+
+
+def test_what_is_written_beside_lands_in_the_folder_that_was_there(tmp_path: Path) -> None:
+    """The folder is exchanged for a link while something is written: it is an error, and nothing lands where the link leads."""
+    home, away, elsewhere = tmp_path / "home", tmp_path / "away", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+
+    def write(partial: Path) -> None:
+        partial.write_bytes(b"x")
+        home.rename(away)
+        home.symlink_to(elsewhere)
+
+    with pytest.raises(FileNotFoundError):
+        write_atomically(home / "a.bin", write)
+    assert names_in(elsewhere) == []
+
+
+def test_a_link_of_another_user_on_the_way_is_an_error(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a link away")
+    (tmp_path / "folder").mkdir()
+    for name, owner in (("mine", os.geteuid()), ("theirs", 12345)):
+        (tmp_path / name).symlink_to(tmp_path / "folder")
+        os.chown(tmp_path / name, owner, owner, follow_symlinks=False)
+    write_json(tmp_path / "mine" / "a.json", [1])
+    assert json.loads((tmp_path / "folder" / "a.json").read_text()) == [1]
+    with pytest.raises(PlaceError, match=r'theirs" is a symbolic link that another user made'):
+        write_json(tmp_path / "theirs" / "a.json", [2])
+    assert json.loads((tmp_path / "folder" / "a.json").read_text()) == [1]
+
+
+@pytest.mark.parametrize("name", ["ä" * 100, "x" * 240])
+def test_long_names(tmp_path: Path, name: str) -> None:
+    write_json(tmp_path / name, [1])
+    assert names_in(tmp_path) == [name]
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
@@ -110,6 +199,16 @@ def test_one_holder_at_a_time(tmp_path: Path) -> None:
     assert other.acquire()
     assert not one.acquire()
     other.release()
+
+
+def test_whether_a_lock_is_held(tmp_path: Path) -> None:
+    lock = Lock(tmp_path)
+    assert not is_locked(tmp_path)
+    assert lock.acquire()
+    assert is_locked(tmp_path)
+    lock.release()
+    assert not is_locked(tmp_path)
+    assert not is_locked(tmp_path / "nowhere")
 
 
 def test_folders_are_locked_one_by_one(tmp_path: Path) -> None:

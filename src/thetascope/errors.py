@@ -10,6 +10,7 @@ ThetascopeError
 │   └── NotDeterministicError   two passes over one point disagree
 ├── TrainingError       a training, or a study of one, that cannot be run as described
 ├── ResultError         a stored result that is damaged, foreign or of another call
+├── PlaceError          a file or folder that is neither read nor written to: a stranger's link, a pipe, a device
 ├── DataError           a data set's files that are missing, truncated or mislabelled
 └── UsageError          an option or a specification on the command line
 """
@@ -68,6 +69,10 @@ class TrainingError(ThetascopeError, ValueError):
 
 class ResultError(ThetascopeError):
     """A stored result is damaged, foreign, or belongs to another call."""
+
+
+class PlaceError(ThetascopeError):
+    """A file or folder is neither read nor written to: a stranger's link leads elsewhere, or it is no regular file."""
 
 
 class DataError(ThetascopeError, ValueError):

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
+import secrets
 import shutil
-from collections.abc import Callable, Sequence
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
+
+from thetascope.safe_paths import HAS_FOLDER_HANDLES, check_way
 
 PARTIAL = ".partial"
 
@@ -28,29 +38,53 @@ def named_by(file: str) -> str:
     return file
 
 
-def partial_of(path: Path) -> Path:
-    """Where this process makes what will lie at `path`."""
-    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+@contextmanager
+def made_beside(path: Path) -> Iterator[Path]:
+    """A private folder beside `path`, in which this process makes what will lie there; it is gone afterwards.
+
+    It is made under a name that nobody can guess, by a call that fails where something lies, and no other user may enter it:
+    nobody can lay a link in the way. What a killed process leaves of it `sweep_beside` removes.
+
+    Raises:
+        PlaceError: another user's link lies on the way.
+    """
+    check_way(path.parent)
+    folder = path.parent / f".{_head(path)}.{os.getpid()}-{_machine()}-{secrets.token_hex(8)}{PARTIAL}"
+    _making.add(str(folder))
+    try:
+        folder.mkdir(0o700)
+        yield folder
+    finally:
+        _removed(folder)
+        _making.discard(str(folder))
 
 
 def write_atomically(path: Path, write: Callable[[Path], None], *, sweep: bool = True) -> None:
-    """Let `write` fill a file beside `path`, then put it in place in one step.
+    """Let `write` fill a file of the same name in a private folder beside `path`, then put it in place in one step.
 
-    Whatever happens, `path` holds its old content or its new one. What a killed process left beside it ends in ``.partial``;
-    the next write to the same `path` removes it (not with `sweep` off, which spares listing a large folder).
+    Whatever happens, `path` holds its old content or its new one; a link that lay there is replaced, not followed. What a killed
+    process left beside it the next write to the same `path` removes (not with `sweep` off, which spares listing a large folder).
+
+    Raises:
+        PlaceError: another user's link lies on the way.
+        OSError: the file cannot be written.
     """
     if sweep:
         sweep_beside(path)
-    partial = partial_of(path)
-    try:
+    with made_beside(path) as folder:
+        partial = folder / path.name
         write(partial)
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
+        with _handle(folder) as inside, _handle(path.parent) as place:
+            written = os.open(partial if inside is None else path.name, _WRITTEN, dir_fd=inside)
+            try:
+                os.fsync(written)
+            finally:
+                os.close(written)
+            if inside is None or place is None:
+                partial.replace(path)
+            else:
+                os.rename(path.name, path.name, src_dir_fd=inside, dst_dir_fd=place)
+                os.fsync(place)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -63,20 +97,88 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, write)
 
 
-def sweep_partial(folder: Path) -> None:
-    """Remove what a killed writer left half-written in `folder` and below it."""
-    for leftover in folder.rglob(f"*{PARTIAL}"):
-        leftover.unlink(missing_ok=True)
+def leftovers(folder: Path, path: Path | None = None, *, of_other_starts: bool = False) -> list[Path]:
+    """What processes of this user and this machine that are gone left half-made in `folder`; or of `path` in it alone.
+
+    Folders that merely look alike are nobody's leftovers: of another user, of a machine or a start of it that is not this one, of
+    a process that lives. With `of_other_starts` also those of other machines, or of this one before it was last started: whether their
+    processes live cannot be known from here, so they are not to be removed.
+    """
+    found = []
+    for name in os.listdir(folder) if folder.is_dir() else ():
+        said = _PARTIAL_NAME.fullmatch(name)
+        if not said or (path is not None and said["head"] != _head(path)):
+            continue
+        place, process, here = folder / name, int(said["process"]), said["machine"] == _machine()
+        try:
+            status = place.lstat()
+        except OSError:
+            continue
+        alive = here and (str(place) in _making if process == os.getpid() else _is_alive(process))
+        if stat.S_ISDIR(status.st_mode) and (os.name == "nt" or status.st_uid == os.geteuid()) and not alive and (here or of_other_starts):
+            found.append(place)
+    return found
 
 
 def sweep_beside(path: Path) -> None:
-    """Remove what processes that are gone left half-made of `path`: files, and folders."""
-    head = f".{path.name}."
-    for name in os.listdir(path.parent) if path.parent.is_dir() else ():
-        process = name.removeprefix(head).removesuffix(PARTIAL)
-        if name == f"{head}{process}{PARTIAL}" and process.isdecimal() and not _is_alive(int(process)):
-            leftover = path.parent / name
-            shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink(missing_ok=True)
+    """Remove what processes that are gone left half-made of `path`."""
+    for leftover in leftovers(path.parent, path):
+        _removed(leftover)
+
+
+def sweep_in(folder: Path) -> None:
+    """Remove what processes that are gone left half-made in `folder`."""
+    for leftover in leftovers(folder):
+        _removed(leftover)
+
+
+_PARTIAL_NAME = re.compile(
+    rf"\.(?P<head>.*)\.(?P<process>[0-9]{{1,10}})-(?P<machine>[0-9a-f]{{16}})-[0-9a-f]{{16}}{re.escape(PARTIAL)}", re.DOTALL
+)
+_LONGEST_HEAD = 150
+_WRITTEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) if os.name != "nt" else os.O_RDWR
+_making: set[str] = set()
+"""The private folders of this process."""
+
+
+def _head(path: Path) -> str:
+    """What the private folder of `path` is called after: its name, or what stands for a long one."""
+    name = path.name
+    return name if len(os.fsencode(name)) <= _LONGEST_HEAD else sha256(os.fsencode(name)).hexdigest()
+
+
+@cache
+def _machine() -> str:
+    """This machine since its last start, and the space in which its processes are numbered (a container has one of its own)."""
+    said = [platform.node()]
+    for file in ("/proc/sys/kernel/random/boot_id", "/etc/machine-id"):
+        with suppress(OSError):
+            said.append(Path(file).read_text(encoding="utf-8"))
+    with suppress(OSError):
+        said.append(os.readlink("/proc/self/ns/pid"))
+    return sha256("\0".join(said).encode()).hexdigest()[:16]
+
+
+def _removed(folder: Path) -> None:
+    """Remove a private folder. After an error, threads of zarr may go on writing to it for a moment."""
+    for pause in (0.0, 0.01, 0.05, 0.2, 0.5, 1.0):
+        time.sleep(pause)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+
+
+@contextmanager
+def _handle(folder: Path) -> Iterator[int | None]:
+    """A folder, open: what is done in it lands in this one, whatever is put in its place; None where the system has no such thing."""
+    if not HAS_FOLDER_HANDLES:
+        yield None
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _is_alive(process: int) -> bool:
@@ -97,17 +199,6 @@ def links_below(folder: Path) -> list[Path]:
     for place, folders, files in os.walk(folder):
         found += [path for name in (*folders, *files) if (path := Path(place, name)).is_symlink()]
     return found
-
-
-def _sync_directory(folder: Path) -> None:
-    """Make a rename in `folder` durable where the system allows to sync a directory."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Lock:
@@ -185,6 +276,27 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether somebody holds the lock of a folder. Those who ask do not see one another."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 _held: WeakSet[Lock] = WeakSet()

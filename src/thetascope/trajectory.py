@@ -12,6 +12,7 @@ from torch import Tensor
 from thetascope.checkpoints.histories import History, Metrics, read_history
 from thetascope.checkpoints.reading import PathLike, Reading, read_states
 from thetascope.errors import TrajectoryError
+from thetascope.files import is_locked
 from thetascope.recording.run_directory import RunDirectory
 from thetascope.shown import shown
 from thetascope.state import ParameterSpace, State
@@ -42,7 +43,8 @@ class Trajectory(Sequence[State]):
     """
 
     def __init__(self, path: PathLike) -> None:
-        self._set(RunDirectory.open(Path(path)).states(), f'"{path}"', Path(path).absolute())
+        goes_on = ", which is being recorded into" if is_locked(Path(path)) else ""
+        self._set(RunDirectory.open(Path(path)).states(), f'"{path}"{goes_on}', Path(path).absolute())
 
     @classmethod
     def from_files(

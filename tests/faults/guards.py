@@ -86,6 +86,13 @@ def _written_where_it_stays(path: Path, write: Callable[[Path], None], *, replac
     write(path)
 
 
+def _statuses_read_last() -> None:
+    """Which points are stored is read when zarr comes to it, and a result that is being filled is read once, as one that is not."""
+    held = import_module("thetascope.results.held_files")
+    held.named = lambda _prefix, _name: "no such array"  # type: ignore[attr-defined]
+    import_module(STORED).is_locked = lambda _folder: False  # type: ignore[attr-defined]
+
+
 def _no_watch_over_forks() -> None:
     os.register_at_fork = lambda **_: None
 
@@ -107,17 +114,12 @@ def _initial_state_unknown(enter: Any) -> Any:
     return entered
 
 
-def _half_a_line_stays() -> None:
+def _half_a_line_stays(_: Any) -> Any:
     class Untruncated(io.FileIO):
         def truncate(self, size: int | None = None) -> int:
             return 0
 
-    before: Any = Path.open
-
-    def opened(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-        return Untruncated(path, mode) if mode == "ab" and path.name == "log.jsonl" else before(path, mode, *arguments, **options)
-
-    Path.open = opened  # type: ignore[method-assign, assignment]
+    return lambda path, _error: Untruncated(path, "ab")
 
 
 def _any_pickle() -> None:
@@ -146,16 +148,17 @@ def _without_arrays(values: Any) -> Any:
 
 RUNS, STORED, STORE = "thetascope.recording.run_directory", "thetascope.results.stored", "thetascope.results.store"
 FOLDER, SEAL, LOG = "thetascope.results.atomic_folder", "thetascope.results.seal:Seal", "thetascope.recording.log"
+METADATA, SAFE = "thetascope.results.metadata", "thetascope.safe_paths"
 FILES, CHECKPOINTS, RECORDER = "thetascope.files", "thetascope.checkpoints.weights_only", "thetascope.recording.recorder"
 
 GUARDS = {
     "a result that was being replaced comes back": Guard(
-        "test_kill.py::test_killed_at_some_steps[save]",
+        "test_kill.py::test_a_result_that_was_being_replaced_comes_back",
         unlike(FOLDER, "settle", lambda _: lambda path: import_module(FILES).sweep_beside(path)),
     ),
     "the status is written last": Guard("test_guards.py::test_status_last", _status_first),
     "a format that knows no seal is refused": Guard("test_altered.py::test_other_formats_are_not_read", unlike(STORED, "check_format")),
-    "half-written files are swept": Guard("test_guards.py::test_swept", unlike(STORE, "sweep_partial", only_there=True)),
+    "half-written files are swept": Guard("test_guards.py::test_swept", unlike(STORE, "_sweep_chunks", only_there=True)),
     "a layout is put in place whole": Guard(
         "test_full_disk.py::test_some_steps_fail[store]", unlike(FOLDER, "put_in_place", lambda _: _written_where_it_stays)
     ),
@@ -203,11 +206,12 @@ GUARDS = {
         unlike(f"{RECORDER}:Recorder", "__enter__", _initial_state_unknown),
     ),
     "a file is put in place whole": Guard(
-        "test_full_disk.py::test_some_steps_fail[figures and exports]",
-        unlike(FILES, "partial_of", lambda _: lambda path: path, only_there=True),
+        "../test_files.py::test_a_failed_write_leaves_the_old_content",
+        unlike(FILES, "made_beside", lambda _: lambda path: nullcontext(path.parent), only_there=True),
     ),
     "an event that was cut short is taken back": Guard(
-        "../recording/test_run_directory.py::test_an_event_that_a_full_disk_cut_short_does_not_damage_the_log", _half_a_line_stays
+        "../recording/test_run_directory.py::test_an_event_that_a_full_disk_cut_short_does_not_damage_the_log",
+        unlike(SAFE, "open_to_append", _half_a_line_stays),
     ),
     "half the batch in the first pass": Guard(
         "test_memory.py::test_half_the_batch_until_it_fits",
@@ -240,7 +244,50 @@ GUARDS = {
         unlike("thetascope.checkpoints.distributed", "_covers", lambda _: lambda *_: True),
     ),
     "a result's size before it is read": Guard(
-        "test_strangers.py::test_a_result_that_promises_more_than_it_holds", unlike(STORED, "_check_size")
+        "test_strangers.py::test_a_result_that_promises_more_than_it_holds", unlike(METADATA, "check_layout")
+    ),
+    "what headers of a result may say": Guard(
+        "test_bounds.py::test_a_result_that_would_cost_much[gzipped twice]",
+        unlike(METADATA, "_expect"),
+    ),
+    "a chunk's size before it is unpacked": Guard(
+        "test_bounds.py::test_a_result_that_would_cost_much[a chunk that unpacks to more]", unlike(METADATA, "check_chunk")
+    ),
+    "files that are none, in a result": Guard(
+        "test_bounds.py::test_a_result_that_would_cost_much[a socket]",
+        unlike(
+            SAFE, "files_below", lambda _: lambda folder, _error: {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*")}
+        ),
+    ),
+    "holes of a checkpoint": Guard("test_bounds.py::test_a_checkpoint_of_holes", unlike(SAFE, "check_written")),
+    "what a log may say": Guard(
+        "test_bounds.py::test_values_that_no_recorder_logs",
+        unlike("thetascope.recording.schema", "checked", lambda _: lambda said, fields: {name: said[name] for name in fields}),
+    ),
+    "what a run's header may say": Guard(
+        "test_bounds.py::test_a_header_that_no_recorder_writes",
+        unlike("thetascope.recording.run_files", "checked", lambda _: lambda said, _fields: said, only_there=True),
+    ),
+    "what a pickle would make": Guard(
+        "test_bounds.py::test_a_pickle_that_makes_more_than_it_holds", unlike(CHECKPOINTS, "check", only_there=True)
+    ),
+    "links below a run that is written to": Guard(
+        "test_bounds.py::test_nothing_is_written_behind_a_link_in_a_run", unlike(SAFE, "check_below")
+    ),
+    "a log is appended to without following a link": Guard(
+        "test_bounds.py::test_a_log_that_became_a_link_is_not_appended_to",
+        unlike(SAFE, "open_to_append", lambda _: lambda path, _error: path.open("ab", buffering=0)),
+    ),
+    "whose leftovers are swept": Guard(
+        "../test_files.py::test_what_a_killed_writer_leaves_is_swept_and_nothing_else",
+        unlike(FILES, "_machine", lambda _: lambda: "0" * 16),
+    ),
+    "other users' links on the way": Guard(
+        "../test_files.py::test_a_link_of_another_user_on_the_way_is_an_error", unlike(SAFE, "check_way")
+    ),
+    "which points are stored is read first": Guard("test_bounds.py::test_a_writer_goes_on_while_a_result_is_read", _statuses_read_last),
+    "states that a recording dropped": Guard(
+        "test_bounds.py::test_states_that_are_thinned_away_are_told_from_damage", unlike(f"{RUNS}:RunDirectory", "_dropped")
     ),
     "slashes in metrics' names": Guard(
         "test_strangers.py::test_a_metric_s_name_leads_nowhere", unlike(FILES, "file_name", lambda _: lambda name: name)

@@ -59,11 +59,13 @@ PROMISES = {
         "pickles that call, unsafe globals, TorchScript, object arrays in results",
     ),
     "strangers: memory": Promise(
-        "A small file cannot fill the memory: what promises more than it holds is refused before it is read",
-        "a deflated zip, tensors expanded from one value, headers that lie (safetensors, IDX, zarr)",
+        "A small file cannot fill the memory or hang its reader: what promises more than it holds is refused before it is read",
+        "a deflated zip, tensors expanded from one value, headers that lie (safetensors, IDX, zarr), chunks packed twice, pickles that "
+        "name a thing again and again; devices, pipes, sockets and files of holes, which are no files, in results and runs; values that no "
+        "log holds: memory and time of each are measured",
     ),
     "strangers: paths": Promise(
-        "Names cannot lead out of the folder that is written to",
+        "Neither names nor links lead out of the folder that is written to",
         "`../x`, absolute paths, NUL, reserved names and symbolic links in logs, runs, results, metrics and layers",
     ),
     "strangers: markup": Promise(
@@ -93,6 +95,10 @@ PROMISES = {
         "Any model, data or loss works, or is refused by one clear error",
         "losses of NaN and ±inf; one sample; no sample; half, double and complex; no parameters; sparse; hooks; compiled, wrapped and "
         "parametrised models, in each experiment",
+    ),
+    "beside a writer": Promise(
+        "What another process is filling or recording is read as far as it is finished, and said to be in progress; no word of damage",
+        "a result loaded at each step on files of its writer; states that a recording drops or records anew after they were opened",
     ),
     "concurrency": Promise(
         "A Recorder works in a thread, from several threads, beside data loaders with workers and after a fork",

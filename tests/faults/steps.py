@@ -28,7 +28,7 @@ class _Watch:
     def see(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event not in self.events or not isinstance(arguments[0], str | os.PathLike):
             return
-        if not os.fspath(arguments[0]).startswith(self.folder):
+        if not _whole(event, arguments).startswith(self.folder):
             return
         if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & WRITING):
             return
@@ -37,6 +37,16 @@ class _Watch:
             self.act(event)
 
 
+def _whole(event: str, arguments: tuple[Any, ...]) -> str:
+    """The path of a step; where it is named within an open folder, with that folder's."""
+    name, within = str(os.fspath(arguments[0])), _HANDLE.get(event)
+    if within is None or os.path.isabs(name) or arguments[within] < 0:
+        return name
+    return os.path.join(os.readlink(f"/proc/self/fd/{arguments[within]}"), name)
+
+
+_HANDLE = {"os.rename": 2, "os.mkdir": 2, "os.remove": 1, "os.rmdir": 1}
+"""Which argument of a step is the open folder."""
 _watches: list[_Watch] = []
 _hooks: list[str] = []
 

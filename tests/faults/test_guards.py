@@ -58,7 +58,7 @@ def test_swept(tmp_path: Path) -> None:
     from thetascope.results.store import Store
 
     Store.create(tmp_path / "r", LAYOUT).close()
-    leftover = tmp_path / "r" / "loss" / "c" / "0" / "0.abc.partial"
+    leftover = tmp_path / "r" / "loss" / "c" / "0" / f"0.{'a' * 32}.partial"
     leftover.write_bytes(b"half")
     Store.open(tmp_path / "r").close()
     assert not leftover.exists()

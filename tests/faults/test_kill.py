@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import thetascope as ts
 from tests.faults.scenarios import SCENARIOS, run_until
+from tests.leftovers import leave
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -62,6 +65,22 @@ def kill_at_each_step(name: str, tmp_path: Path, chosen: Callable[[int], range])
         scenario.check_interrupted(folder, expected)
         scenario.check_finished(folder, expected)
     return kills
+
+
+@pytest.mark.promise("killed: replacing")
+@pytest.mark.parametrize("machine", ["this", "another start of it"])
+def test_a_result_that_was_being_replaced_comes_back(tmp_path: Path, machine: str) -> None:
+    """Its process died between the two renames; also where the whole machine did."""
+    result: Any = SCENARIOS["save"]
+    result.prepare(tmp_path)
+    path = tmp_path / "out" / "line"
+    whole = ts.load_result(path).data
+    left = leave(path)
+    path.rename(left / "replaced")
+    if machine != "this":
+        left = left.rename(re.sub(r"-[0-9a-f]{16}-", f"-{'0' * 16}-", str(left)))
+    assert ts.load_result(path).data.identical(whole)
+    assert left.exists() == (machine != "this"), "what another start of the machine left may be another machine's"
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.promise(PROMISE[name])) for name in SCENARIOS])

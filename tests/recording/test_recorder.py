@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.full_disk import full_disk
+from tests.leftovers import leave
 from tests.recording.children import FORKS, hold
 from tests.recording.tiny import Tiny, assert_same, fill, filled, values
 from thetascope.errors import RecordingError, StateError
@@ -728,18 +729,16 @@ def test_uninitialised_parameters_are_an_error_before_anything_is_made(run: Path
 
 def test_what_a_killed_recorder_left_is_swept_on_re_entering(run: Path) -> None:
     record_steps(run, 1)
-    stray = [
-        run / ".run.json.7.partial",
-        run / "states" / ".00000002.safetensors.7.partial",
-        run / "states" / ".tmpAbC123",  # safetensors' own, while it writes
-        run / "states" / "00000002.safetensors",
-    ]
-    for path in stray:
-        path.write_bytes(b"half")
+    stray = [leave(run / "run.json"), leave(run / "states" / "00000002.safetensors"), run / "states" / "00000002.safetensors"]
+    stray[-1].write_bytes(b"half")
+    kept = [run / "notes.partial", run / ".run.json.7.partial", run / "states" / ".nfs0001"]  # nobody's leftovers, the user's maybe
+    for path in kept:
+        path.write_bytes(b"mine")
     Trajectory(run)
     assert all(path.exists() for path in stray), "reading a run may not change it"
     with Recorder(run, filled(0)):
         assert not any(path.exists() for path in stray)
+        assert all(path.exists() for path in kept)
     assert_holds(run, 0, 1)
 
 

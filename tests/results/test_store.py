@@ -80,7 +80,7 @@ def test_a_flipped_bit_is_an_error(tmp_path: Path) -> None:
 
 def test_half_written_files_are_swept(tmp_path: Path) -> None:
     Store.create(tmp_path / "r", LAYOUT).close()
-    leftover = tmp_path / "r" / "loss" / "c" / "0" / "0.1234.partial"
+    leftover = tmp_path / "r" / "loss" / "c" / "0" / f"0.{'1' * 32}.partial"
     leftover.parent.mkdir(parents=True, exist_ok=True)
     leftover.write_bytes(b"x")
     Store.open(tmp_path / "r").close()

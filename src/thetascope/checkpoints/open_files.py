@@ -12,6 +12,7 @@ from threading import RLock
 from typing import Any
 
 from thetascope.errors import CheckpointError
+from thetascope.safe_paths import check_written
 
 MOST_FILES, MOST_BYTES = 64, 2**28
 """So many files are kept open, and so many bytes of such as cannot be mapped and are held in memory; the newest one in any case."""
@@ -65,7 +66,7 @@ class OpenFiles:
 
 
 def check_file(path: Path) -> os.stat_result:
-    """What the system says of a file that can be read as often as one likes: no folder, no device, no pipe.
+    """What the system says of a file that can be read as often as one likes: no folder, no device, no pipe, not of holes alone.
 
     Raises:
         CheckpointError: it is none.
@@ -76,6 +77,7 @@ def check_file(path: Path) -> os.stat_result:
         raise CheckpointError(f'"{path}" does not exist or is no file; restore it, or leave this state out') from error
     if not stat.S_ISREG(found.st_mode):
         raise CheckpointError(f'"{path}" does not exist or is no file')
+    check_written(path, found, CheckpointError)
     return found
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from thetascope.checkpoints.opcodes import TooMuch, check
 from thetascope.checkpoints.opened import SHARDED, listed
 from thetascope.errors import CheckpointError
 
@@ -84,8 +85,8 @@ def load_weights_only(path: Path, allow: Sequence[str | type] = ()) -> Any:
         if zipped:
             with zipfile.ZipFile(path) as archive:
                 _check_zip(archive, path, path.stat().st_size)
-        elif _has_bytearray(_whole(path)):
-            raise CheckpointError(_bytearray_refused(path))
+        else:
+            _check_pickle(_whole(path), path, _LEGACY_PICKLES)
         with _allowed(allow), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
@@ -138,8 +139,27 @@ def _check_zip(archive: zipfile.ZipFile, path: Path, size: int) -> None:
             f'"{path}" unpacks to {promised:,} bytes and is {size:,} long; what torch.save writes is not compressed. '
             "Unpack it, and save the state dict again with torch.save(state_dict, path)"
         )
-    if _has_bytearray(_pickles(archive)):
+    for part in parts:
+        if part.filename.endswith("data.pkl"):
+            _check_pickle(archive.read(part), path)
+
+
+def _check_pickle(pickle: bytes | mmap.mmap, path: Path, pickles: int = 1) -> None:
+    """Whether a pickle makes no more than it holds.
+
+    Raises:
+        CheckpointError: it makes more.
+    """
+    if _has_bytearray(pickle):
         raise CheckpointError(_bytearray_refused(path))
+    try:
+        check(pickle, pickles)
+    except TooMuch as error:
+        raise CheckpointError(f'"{path}" was refused, nothing in it was run: {error}; {INSTEAD}') from error
+
+
+_LEGACY_PICKLES = 5
+"""Files of before torch 1.6 begin with so many: a number, the protocol, the system, what was saved, and the names of storages."""
 
 
 def _has_bytearray(pickle: bytes | mmap.mmap) -> bool:

@@ -25,7 +25,7 @@ from thetascope.cli.options import (
 )
 from thetascope.experiments.framework.call_options import Option, options_of, subjects_of
 from thetascope.experiments.framework.catalog import experiments
-from thetascope.experiments.framework.declaration import Call, Declaration, SubjectOption, place_of
+from thetascope.experiments.framework.declaration import Call, Declaration, SubjectOption, place_to_write
 
 LONGEST_HELP = 170
 """An option's help is the first sentences of what the docstring says of it, at most so many characters of them."""
@@ -80,7 +80,7 @@ def carry_out(experiment: Declaration, run: Sequence[Path] | None, **given: Any)
     objective = scored_by(given["objective"]) if "objective" in given else None
     key = call.key_with(chosen)
     home = Path() if not run else run[0] if experiment.trains else home_of(run)
-    place = output.out or place_of(home, key)
+    place = output.out or place_to_write(home, key)
     job = call.job(objective, trajectory, training, chosen, out=place, **output.how)
     if output.dry_run:
         from thetascope.cli.printing import print_plan

@@ -106,10 +106,11 @@ class Output:
 
     def finish(self, result: ts.Result, home: Path, key: str, drawn: Drawn) -> None:
         """Print the result and draw it."""
+        from thetascope.experiments.framework.declaration import figure_to_write
         from thetascope.experiments.framework.pictures import SUFFIXES, save_figure
 
         stem, options = self.out.name if self.out is not None else key, drawn.options  # one stored result's picture replaces no other's
-        written = [save_figure(result.data, self.figure or home / "figures" / f"{stem}.png", **options)]
+        written = [save_figure(result.data, self.figure or figure_to_write(home, f"{stem}.png"), **options)]
         written += [result.export(path, **(options if path.suffix.lower() in SUFFIXES else {})) for path in self.export or ()]
         for line in (result, *written):  # once all is there: whoever reads the output may have read enough
             put(line)

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from thetascope._version import DIRECTIONS
 from thetascope.errors import GeometryError
 from thetascope.state import State, TensorSpec
 
@@ -29,10 +30,6 @@ PIECE = 2**20
 
 BLOCK = 2**16
 """So many numbers are drawn at once, at one place of the generator's counter."""
-
-VERSION = 2
-"""Of how random directions are drawn: the same seed gives others in another version. The first one drew each tensor from a generator of
-its own in a row, so that a part of it could not be drawn alone."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ class _Recipe:
         """What decides the values of direction `index`."""
         names = [(name, spec.shape, spec.dtype, self.unit_of(name)) for name, spec in self.moving.items()]
         lengths = None if self.normalize is None else self.center.digest()
-        made = ("random direction", VERSION, index, self.seed, self.normalize, index == 1 and self.orthogonal, lengths, names)
+        made = ("random direction", DIRECTIONS, index, self.seed, self.normalize, index == 1 and self.orthogonal, lengths, names)
         return hashlib.sha256(repr(made).encode()).hexdigest()
 
     def unit_of(self, name: str) -> Units:

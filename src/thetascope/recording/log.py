@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from thetascope.recording.schema import EVENTS, checked, text
+
 _CHECK = re.compile(rb',"check":"([0-9a-f]{16})"\}\Z')
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(slots=True)
@@ -44,20 +44,21 @@ class Log:
         Raises:
             ValueError: it is none that a Recorder writes; or KeyError, TypeError.
         """
+        event = {"event": event["event"], **checked(event, EVENTS.get(text(event["event"]), {}))}
         match event["event"]:
             case "record":
-                ordinal, step = _count(event["ordinal"]), _count(event["step"])
-                self.records[ordinal] = Record(ordinal, step, _epoch(event["epoch"]), _numbers(event["metrics"]))
+                ordinal = event["ordinal"]
+                self.records[ordinal] = Record(ordinal, event["step"], event["epoch"], event["metrics"])
                 self.next_ordinal = ordinal + 1
                 self.void.discard(ordinal)
             case "amend":
-                record = self.records[_count(event["ordinal"])]
-                record.epoch, record.metrics = _epoch(event["epoch"]), _numbers(event["metrics"])
+                record = self.records[event["ordinal"]]
+                record.epoch, record.metrics = event["epoch"], event["metrics"]
             case "state" if event["ordinal"] in self.records:
                 record = self.records[event["ordinal"]]
-                if event["file"] != file_name(record.ordinal) or not _DIGEST.fullmatch(event["digest"]):
-                    raise ValueError(f"a state of ordinal {record.ordinal} in {event['file']!r}")  # no path that leads elsewhere
-                record.file, record.bytes, record.digest = event["file"], _count(event["bytes"]), event["digest"]
+                if event["file"] != file_name(record.ordinal):
+                    raise ValueError(f"a state of ordinal {record.ordinal} in {event['file']!r:.80}")  # no path that leads elsewhere
+                record.file, record.bytes, record.digest = event["file"], event["bytes"], event["digest"]
             case "drop":
                 for ordinal in event["ordinals"]:
                     self.records[ordinal].file = None
@@ -86,10 +87,10 @@ def file_name(ordinal: int) -> str:
 
 def line_of(event: Mapping[str, Any], identity: str | None, place: int) -> bytes:
     """The event as a line that starts at byte `place` of the log of the run `identity` (None: a run of old, without checks)."""
-    text = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
     if identity is not None:
-        text = text[:-1] + b',"check":"' + _check(text, identity, place).encode() + b'"}'
-    return text + b"\n"
+        line = line[:-1] + b',"check":"' + _check(line, identity, place).encode() + b'"}'
+    return line + b"\n"
 
 
 def event_of(line: bytes, identity: str | None, place: int) -> Mapping[str, Any]:
@@ -108,26 +109,8 @@ def event_of(line: bytes, identity: str | None, place: int) -> Mapping[str, Any]
     return event
 
 
-def _check(text: bytes, identity: str, place: int) -> str:
-    return hashlib.blake2b(f"{identity}\0{place}\0".encode() + text, digest_size=8).hexdigest()
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} where a count stands")
-    return value
-
-
-def _epoch(value: Any) -> float | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)):
-        raise ValueError(f"{value!r} where an epoch stands")
-    return value
-
-
-def _numbers(metrics: Any) -> dict[str, float]:
-    if not isinstance(metrics, dict) or any(isinstance(v, bool) or not isinstance(v, int | float) for v in metrics.values()):
-        raise ValueError(f"{metrics!r} where metrics stand")
-    return dict(metrics)
+def _check(line: bytes, identity: str, place: int) -> str:
+    return hashlib.blake2b(f"{identity}\0{place}\0".encode() + line, digest_size=8).hexdigest()
 
 
 def identity_of(header: Mapping[str, Any]) -> str | None:

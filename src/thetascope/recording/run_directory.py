@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from thetascope._version import __version__
-from thetascope.errors import RecordingError, StateError
-from thetascope.files import PARTIAL, write_json
+from thetascope.errors import CheckpointError, RecordingError, StateError, TrajectoryError
+from thetascope.files import sweep_in, write_json
 from thetascope.recording.log import Log, Record, check_of, file_name, identity_of, line_of, ordinals_of
-from thetascope.recording.run_files import FORMAT, FROZEN_FILE, LOG_FILE, RUN_FILE, STATES_FOLDER, damaged_header, read_header, read_log
+from thetascope.recording.run_files import (
+    FORMAT,
+    FROZEN_FILE,
+    LOG_FILE,
+    LONGEST_LINE,
+    RUN_FILE,
+    STATES_FOLDER,
+    damaged_header,
+    read_header,
+    read_log,
+)
 from thetascope.recording.safetensors_files import SafetensorsSource
+from thetascope.safe_paths import open_file, open_to_append
 from thetascope.state import ParameterSpace, State, TensorSpec, digest_of_source
 
 
@@ -62,7 +74,7 @@ class RunDirectory:
 
     def append(self, event: Mapping[str, Any], *, durable: bool) -> None:
         """Add one event, whole or not at all; `durable` waits until it has reached the disk."""
-        with (self.path / LOG_FILE).open("ab", buffering=0) as log:
+        with open_to_append(self.path / LOG_FILE, RecordingError) as log:
             end, written = log.tell(), 0
             line = line_of(event, self._identity, end)
             try:
@@ -78,10 +90,13 @@ class RunDirectory:
         """Cut off a last line that a crash left incomplete, so that the next event starts on a line of its own."""
         file = self.path / LOG_FILE
         if file.exists():
-            content = file.read_bytes()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                os.truncate(file, whole)
+            with open_file(file, self.path, RecordingError) as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(0, size - LONGEST_LINE))
+                end = log.read()
+            cut = len(end) - (end.rfind(b"\n") + 1)
+            if 0 < cut < LONGEST_LINE:
+                os.truncate(file, size - cut)
 
     def sweep(self, log: Log) -> None:
         """Remove what a killed recorder left: half-written files, and those of states that are void or were never named.
@@ -91,10 +106,8 @@ class RunDirectory:
         """
         states = self.path / STATES_FOLDER
         files = [file.name for file in states.iterdir()]
-        # not deeper: results that another process is writing may lie in this folder too
-        for file in [*self.path.glob(f"*{PARTIAL}"), *(states / name for name in files if name.startswith("."))]:
-            if not file.is_dir() or file.is_symlink():
-                file.unlink()
+        for folder in (self.path, states):
+            sweep_in(folder)
         named = {record.ordinal for record in log.stored}
         unnamed = {ordinal: name for ordinal, name in ordinals_of(files).items() if ordinal not in named}
         lost = sorted(unnamed.keys() - log.void)
@@ -119,47 +132,91 @@ class RunDirectory:
 
     def _state(self, record: Record) -> State:
         file = self.path / STATES_FOLDER / str(record.file)
-        source = SafetensorsSource(file, expected_bytes=record.bytes)
-        frozen = SafetensorsSource(self.path / FROZEN_FILE) if self.frozen else None
+        source = SafetensorsSource(file, expected_bytes=record.bytes, home=self.path)
+        frozen = SafetensorsSource(self.path / FROZEN_FILE, home=self.path) if self.frozen else None
         label = f'step {record.step} ("{file.name}")'
+
+        def dropped() -> TrajectoryError | None:
+            return self._dropped(record, label)
+
         return State(
-            _Recorded(source, frozen, self.space),
+            _Recorded(source, frozen, self.space, dropped),
             label=label,
             step=record.step,
             epoch=record.epoch,
             metrics=record.metrics,
             run=self.path,
             expected_digest=None if frozen else record.digest,
-            verify=self._verification(source, frozen, record.digest, label) if frozen else None,
+            verify=self._verification(source, frozen, record.digest, label, dropped) if frozen else None,
+            dropped=dropped,
         )
 
-    def _verification(self, own: SafetensorsSource, frozen: SafetensorsSource, digest: str | None, label: str) -> Callable[[], None]:
+    def _dropped(self, record: Record, label: str) -> TrajectoryError | None:
+        """What is to be said of a state that the log does not hold any more: it went on since it was read."""
+        try:
+            now = self.read_log().records.get(record.ordinal)
+        except RecordingError:
+            return None
+        if now is not None and (now.file, now.digest) == (record.file, record.digest):
+            return None
+        return TrajectoryError(
+            f'"{self.path}" is being recorded into, and {label} was dropped or recorded anew since it was opened: open it again, '
+            f'ts.Trajectory("{self.path}")'
+        )
+
+    def _verification(
+        self,
+        own: SafetensorsSource,
+        frozen: SafetensorsSource,
+        digest: str | None,
+        label: str,
+        dropped: Callable[[], TrajectoryError | None],
+    ) -> Callable[[], None]:
         """For a state in two files, which has no digest of its own: whether both files hold what was written."""
 
         def verify() -> None:
             for source, expected in ((own, digest), (frozen, self.frozen_digest)):
-                if expected not in (None, digest_of_source(source)):
-                    raise StateError(f'{label} does not hold what was recorded: "{source.path.name}" was altered; restore it')
+                with told(dropped):
+                    found = None if expected is None else digest_of_source(source)
+                if found != expected:
+                    raise dropped() or StateError(f'{label} does not hold what was recorded: "{source.path.name}" was altered; restore it')
 
         return verify
+
+
+@contextmanager
+def told(dropped: Callable[[], TrajectoryError | None]) -> Iterator[None]:
+    """A file that cannot be read is one that was dropped, where the log says so."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise dropped() or error from error
 
 
 class _Recorded:
     """A recorded state's tensors: its own file first, what was frozen for the rest."""
 
-    def __init__(self, own: SafetensorsSource, frozen: SafetensorsSource | None, space: ParameterSpace) -> None:
-        self._own, self._frozen, self._space = own, frozen, space
+    def __init__(
+        self,
+        own: SafetensorsSource,
+        frozen: SafetensorsSource | None,
+        space: ParameterSpace,
+        dropped: Callable[[], TrajectoryError | None],
+    ) -> None:
+        self._own, self._frozen, self._space, self._dropped = own, frozen, space, dropped
 
     @property
     def specs(self) -> Mapping[str, TensorSpec]:
         return self._space.tensors
 
     def read(self, names: Sequence[str]) -> dict[str, Tensor]:
-        own = [name for name in names if self._frozen is None or name in self._own.specs]
-        found = self._own.read(own)
-        rest = [name for name in names if name not in found]
-        return found | self._frozen.read(rest) if self._frozen and rest else found
+        with told(self._dropped):
+            own = [name for name in names if self._frozen is None or name in self._own.specs]
+            found = self._own.read(own)
+            rest = [name for name in names if name not in found]
+            return found | self._frozen.read(rest) if self._frozen and rest else found
 
     def piece(self, name: str, start: int, stop: int) -> Tensor:
-        is_own = self._frozen is None or name in self._own.specs
-        return (self._own if is_own or self._frozen is None else self._frozen).piece(name, start, stop)
+        with told(self._dropped):
+            is_own = self._frozen is None or name in self._own.specs
+            return (self._own if is_own or self._frozen is None else self._frozen).piece(name, start, stop)

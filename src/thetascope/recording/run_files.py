@@ -14,6 +14,7 @@ ignored. The header has a random identity and a check; each line of the log has 
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from typing import Any
 from thetascope._version import __version__
 from thetascope.errors import RecordingError
 from thetascope.recording.log import Log, event_of
+from thetascope.recording.schema import HEADER, checked
+from thetascope.safe_paths import checked_size, open_file, read_whole
 
 FORMAT = 1
 RUN_FILE, LOG_FILE, FROZEN_FILE, STATES_FOLDER = "run.json", "log.jsonl", "frozen.safetensors", "states"
@@ -40,20 +43,28 @@ def read_header(path: Path) -> dict[str, Any]:
             "checkpoint files with ts.Trajectory.from_files([...])"
         )
     try:
-        header: dict[str, Any] = json.loads((path / RUN_FILE).read_text(encoding="utf-8"))
+        header: dict[str, Any] = json.loads(read_whole(path / RUN_FILE, path, LARGEST_HEADER, RecordingError).decode())
         version = header["format"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
         raise damaged_header(path, error) from error
     if version != FORMAT:
         raise RecordingError(
-            f'"{path}" has run format {version}; this thetascope ({__version__}) reads {FORMAT}. Install the version that wrote it'
+            f'"{path}" has run format {version!r:.40}; this thetascope ({__version__}) reads {FORMAT}. Install the version that wrote it'
         )
+    try:
+        checked(header, HEADER)
+    except ValueError as error:
+        raise damaged_header(path, error) from error
     return header
 
 
 def damaged_header(path: Path, error: Exception) -> RecordingError:
     """What is raised where ``run.json`` does not hold what it should."""
-    return RecordingError(f'"{path / RUN_FILE}" is damaged ({error!r}); restore it from a copy')
+    return RecordingError(f'"{path / RUN_FILE}" is damaged ({error!r:.200}); restore it from a copy')
+
+
+LARGEST_HEADER, LONGEST_LINE = 2**26, 2**24
+"""So many bytes of a header, and of a line of a log, are read."""
 
 
 def read_log(path: Path, identity: str | None) -> Log:
@@ -63,15 +74,20 @@ def read_log(path: Path, identity: str | None) -> Log:
         RecordingError: a line other than the last is damaged.
     """
     log = Log()
-    file = path / LOG_FILE
+    file, place = path / LOG_FILE, 0
     if not file.exists():
         return log
-    lines = file.read_bytes().split(b"\n")  # what stands after the last newline was cut short by a crash
-    place = 0
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            log.apply(event_of(line, identity, place))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise RecordingError(f'line {number} of "{file}" is damaged ({error!r}); restore it from a copy') from error
-        place += len(line) + 1
+    with open_file(file, path, RecordingError) as lines:
+        checked_size(lines, file, RecordingError)
+        for number in itertools.count(1):
+            line = lines.readline(LONGEST_LINE)
+            if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+                return log  # what stands after the last newline was cut short by a crash
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError(f"it is longer than {LONGEST_LINE:,} bytes")
+                log.apply(event_of(line[:-1], identity, place))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                raise RecordingError(f'line {number} of "{file}" is damaged ({error!r:.200}); restore it from a copy') from error
+            place += len(line)
     return log

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from thetascope.errors import CheckpointError
+from thetascope.safe_paths import check_inside, check_written
 from thetascope.state import TensorSpec
 
 _DTYPES = {
@@ -25,10 +26,16 @@ _DTYPES = {
 
 
 class SafetensorsSource:
-    """The tensors of one safetensors file. Only what is asked for is read, and no file stays open."""
+    """The tensors of one safetensors file. Only what is asked for is read, and no file stays open.
 
-    def __init__(self, path: Path, *, expected_bytes: int | None = None) -> None:
-        self.path = path
+    Args:
+        path: of the file.
+        expected_bytes: how long it was when it was written, where that is known.
+        home: the folder that links may not lead out of; None follows all.
+    """
+
+    def __init__(self, path: Path, *, expected_bytes: int | None = None, home: Path | None = None) -> None:
+        self.path, self._home = path, home
         self._expected_bytes = expected_bytes
 
     @cached_property
@@ -64,7 +71,11 @@ class SafetensorsSource:
     def _opened(self) -> Iterator[Any]:
         if not self.path.is_file():
             raise CheckpointError(f'"{self.path}" is missing; restore it, or leave this state out')
-        size = self.path.stat().st_size
+        if self._home is not None:
+            check_inside(self.path, self._home, CheckpointError)
+        found = self.path.stat()
+        size = found.st_size
+        check_written(self.path, found, CheckpointError)
         if self._expected_bytes not in (None, size):
             raise CheckpointError(
                 f'"{self.path}" is {size:,} bytes long, {self._expected_bytes:,} were recorded: it was cut short or '

@@ -172,6 +172,9 @@ def _told(found: Found, problems: Sequence[str], command: str) -> tuple[str, ...
     """Whether the result is finished; if not, what fails in it is no wonder."""
     if found.missing and found.result is not None:
         total = sum(found.result.status_counts().values())
+        if found.result.in_progress:
+            missing = f"{found.missing:,} of {plural(total, 'point')}"
+            return (f"This result is in progress, another process is filling it: {missing} are not there yet.",)
         goes_on = f" {command} goes on from there." if command else ""
         return (f"This result is not finished: {found.missing:,} of {plural(total, 'point')} are missing.{goes_on}",)
     return _cannot_be_shown(problems)

@@ -10,6 +10,7 @@ from pathlib import Path
 from thetascope.errors import ResultError, ThetascopeError
 from thetascope.results import Result, load_result
 from thetascope.results.showing import showable
+from thetascope.safe_paths import check_inside
 from thetascope.shown import message, shown
 
 PathLike = str | os.PathLike[str]
@@ -38,7 +39,7 @@ def find_results(run: Path, given: Iterable[Given] | Given | None) -> list[Found
     """
     folder = run / "results"
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")) if folder.is_dir() else []
-    found = [_loaded(path) for path in inside]
+    found = [_loaded(path, run) for path in inside]
     seen = {path.resolve() for path in inside}
     named = [] if given is None else [given] if isinstance(given, Result | str | os.PathLike) else list(given)
     for extra in named:
@@ -55,8 +56,11 @@ def find_results(run: Path, given: Iterable[Given] | Given | None) -> list[Found
     return found
 
 
-def _loaded(path: Path) -> Found:
+def _loaded(path: Path, home: Path | None = None) -> Found:
+    """A stored result; what lies in a run is read where no link leads out of that."""
     try:
+        if home is not None:
+            check_inside(path, home, ResultError)
         return _found(path.name, load_result(path))
     except Exception as error:  # noqa: BLE001 - one result that cannot be read costs itself, not the page
         return Found(shown(path.name), None, problem_of(error))

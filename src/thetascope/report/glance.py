@@ -41,6 +41,7 @@ def glance_of(run: Run, found: Sequence[Found]) -> Glance:
         + ([f"{len(broken)} cannot be read: {listed(broken)}"] if broken else [])
     )
     notes = [run.problem] if run.problem else []
+    notes += ["The recording goes on: this is what it had come to."] if run.in_progress else []
     notes += [f"{alias} is tied to {name} and counted once." for alias, name in run.ties]
     return Glance(tuple(facts.items()), _model(run), tuple(notes))
 

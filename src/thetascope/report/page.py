@@ -20,6 +20,7 @@ from thetascope.report.glance import glance_of
 from thetascope.report.provenance import certainty, doubts
 from thetascope.report.run import Run, read_run
 from thetascope.results import Result
+from thetascope.safe_paths import check_below
 from thetascope.shown import encoded, shown
 
 FILE = "report.html"
@@ -40,6 +41,7 @@ def write_report(run: PathLike, results: Iterable[Given] | Given | None = None) 
 
     Raises:
         RecordingError: `run` is no folder.
+        PlaceError: a link lies where the report is to be written.
         ResultError: it holds neither a recording nor results.
         ResultError: a path in `results` does not exist.
 
@@ -48,6 +50,7 @@ def write_report(run: PathLike, results: Iterable[Given] | Given | None = None) 
         'report.html'
     """
     folder = Path(run)
+    check_below(folder, folder / FILE)
     recorded, found = read_run(folder), find_results(folder, results)
     if not found and not (folder / RUN_FILE).exists():
         raise ResultError(

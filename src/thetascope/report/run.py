@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thetascope.errors import RecordingError
+from thetascope.files import is_locked
 from thetascope.recording.log import Record, identity_of
 from thetascope.recording.run_files import RUN_FILE, damaged_header, read_header, read_log
 
@@ -29,7 +30,10 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory, or a folder that holds only results; `problem` says what could not be read of it."""
+    """A run directory, or a folder that holds only results.
+
+    `problem` says what could not be read of it, `in_progress` whether a Recorder is at work in it.
+    """
 
     path: Path
     layers: tuple[LayerRow, ...] = ()
@@ -40,6 +44,7 @@ class Run:
     frozen: bool = False
     version: str = ""
     problem: str = ""
+    in_progress: bool = False
 
     @property
     def is_recorded(self) -> bool:
@@ -75,12 +80,14 @@ def read_run(path: Path) -> Run:
         return Run(path, problem=f"{told}files of the training's states.")
     try:
         header = read_header(path)
-        layers, count, buffers = _model(path, header)
+        layers, count, buffers = _model(header)
         records = tuple(read_log(path, _identity(path, header)).records.values())
     except RecordingError as error:
         return Run(path, problem=f"The recording cannot be read: {error}.")
     ties = tuple(sorted(header["space"].get("ties", {}).items()))
-    return Run(path, layers, count, buffers, ties, records, bool(header.get("frozen")), str(header.get("thetascope")))
+    return Run(
+        path, layers, count, buffers, ties, records, bool(header.get("frozen")), str(header.get("thetascope")), in_progress=is_locked(path)
+    )
 
 
 def _identity(path: Path, header: Mapping[str, Any]) -> str | None:
@@ -91,20 +98,17 @@ def _identity(path: Path, header: Mapping[str, Any]) -> str | None:
         raise damaged_header(path, error) from error
 
 
-def _model(path: Path, header: Mapping[str, Any]) -> tuple[tuple[LayerRow, ...], int, int]:
+def _model(header: Mapping[str, Any]) -> tuple[tuple[LayerRow, ...], int, int]:
     """The layers, the number of parameters and of buffers' values."""
-    try:
-        tensors = header["space"]["tensors"]
-        layers = tuple(
-            LayerRow(
-                str(name),
-                str(kind),
-                ", ".join(" × ".join(map(str, tensors[tensor][0])) or "1" for tensor in parameters),
-                sum(prod(tensors[tensor][0]) for tensor in parameters),
-            )
-            for name, kind, parameters, *_ in header["space"]["layers"]
+    tensors = header["space"]["tensors"]
+    layers = tuple(
+        LayerRow(
+            name,
+            kind,
+            ", ".join(" × ".join(map(str, tensors[tensor][0])) or "1" for tensor in parameters),
+            sum(prod(tensors[tensor][0]) for tensor in parameters),
         )
-        sizes = {wanted: sum(prod(shape) for shape, _, kind in tensors.values() if kind == wanted) for wanted in ("parameter", "buffer")}
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise damaged_header(path, error) from error
+        for name, kind, parameters, *_ in header["space"]["layers"]
+    )
+    sizes = {wanted: sum(prod(shape) for shape, _, kind in tensors.values() if kind == wanted) for wanted in ("parameter", "buffer")}
     return layers, sizes["parameter"], sizes["buffer"]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import shutil
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from thetascope.errors import ResultError
-from thetascope.files import PARTIAL, Lock, partial_of, sweep_beside
+from thetascope.files import Lock, leftovers, made_beside, sweep_beside
 
-_claimed: set[str] = set()
-"""What threads of this process are making."""
+REPLACED = "replaced"
+"""What the folder that is being replaced is called in the private one, where it waits for the new one to be in place."""
 
 
 def put_in_place(path: Path, write: Callable[[Path], None], *, replace: bool) -> None:
@@ -25,63 +24,37 @@ def put_in_place(path: Path, write: Callable[[Path], None], *, replace: bool) ->
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     settle(path)
-    partial = partial_of(path)
-    if str(partial) in _claimed:
-        raise _taken(path)
-    _claimed.add(str(partial))
-    try:
-        _remove(partial)
-        partial.mkdir()
-        write(partial)
+    with made_beside(path) as private:
+        made, replaced = private / path.name, private / REPLACED
+        write(made)
         if replace:
-            path.rename(_replaced(path))
+            path.rename(replaced)
         try:
-            partial.rename(path)
+            made.rename(path)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise _taken(path) from error
+                raise taken(path) from error
             raise
-        if replace:
-            _replaced(path).rename(partial)  # half removed it may no longer look like what lay at `path`
-    finally:
-        if replace and not path.exists():
-            _replaced(path).rename(path)
-        _remove(partial)
-        _claimed.discard(str(partial))
-
-
-def _remove(partial: Path) -> None:
-    """Remove what was not finished. After an error, threads of zarr may go on writing to it for a moment."""
-    for pause in (0.0, 0.01, 0.05, 0.2, 0.5, 1.0):
-        time.sleep(pause)
-        shutil.rmtree(partial, ignore_errors=True)
-        if not partial.exists():
-            return
+        finally:
+            if replace and not path.exists():
+                replaced.rename(path)
 
 
 def settle(path: Path) -> None:
     """Tidy up what a killed process left beside `path`; the folder that it was replacing comes back."""
+    if not path.exists():
+        for leftover in leftovers(path.parent, path, of_other_starts=True):
+            _bring_back(leftover / REPLACED, path)
     sweep_beside(path)
-    replaced = _replaced(path)
-    if not replaced.is_dir():
-        return
-    lock = Lock(replaced)
-    try:
-        if not lock.acquire():
-            return  # somebody is at work
-        if path.exists():
-            shutil.rmtree(replaced)
-        else:
+
+
+def _bring_back(replaced: Path, path: Path) -> None:
+    """Put the folder that was being replaced in its place again, unless whoever replaces it is at work."""
+    with suppress(OSError), Lock(replaced) as lock, lock:  # there is none, or somebody else tidied up
+        if lock.acquire():
             replaced.rename(path)
-    except FileNotFoundError:
-        return  # somebody else tidied up
-    finally:
-        lock.release()
 
 
-def _replaced(path: Path) -> Path:
-    return path.with_name(f".{path.name}.replaced{PARTIAL}")
-
-
-def _taken(path: Path) -> ResultError:
+def taken(path: Path) -> ResultError:
+    """What is raised where another process or thread is at work."""
     return ResultError(f'another process is filling "{path}"; wait for it, or choose another out=')

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from thetascope.files import is_locked
 from thetascope.results.result import Result
 from thetascope.results.stored import dataset
 
 
 def load_result(path: str | Path) -> Result:
     """Load a stored result, finished or not. Points that are not what was stored are missing, with a warning.
+
+    Where another process is filling it, what is finished is there, and `Result.in_progress` says so.
 
     Raises:
         ResultError: no result lies there, it is damaged, or of another format.
@@ -19,4 +22,7 @@ def load_result(path: str | Path) -> Result:
         >>> ts.load_result(path).data["loss"].sizes["alpha"]
         5
     """
-    return Result(dataset(Path(path)), Path(path))
+    goes_on = is_locked(Path(path))
+    result = Result(dataset(Path(path)), Path(path))
+    result.in_progress = goes_on
+    return result

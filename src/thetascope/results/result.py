@@ -36,6 +36,7 @@ class Result:
         data: the labelled arrays. Variables named ``…status`` hold 0 missing, 1 evaluated, 2 evaluated and not
             finite, 3 estimated; ``data.attrs`` the provenance: versions, seeds, fingerprints, states, engine.
         path: where it is stored, if it is.
+        in_progress: whether another process was filling it when it was loaded.
 
     Example:
         >>> result = ts.interpolate(objective, trajectory, alphas=5)
@@ -52,7 +53,7 @@ class Result:
     def __init__(self, data: xr.Dataset, path: Path | None = None) -> None:
         if "experiment" not in data.attrs:
             raise ResultError("the dataset holds no thetascope result: its attrs name no experiment")
-        self.data, self.path = data, path
+        self.data, self.path, self.in_progress = data, path, False
         self.make_state: Callable[[xr.Dataset, str], Any] | None = None
 
     @property
@@ -183,7 +184,7 @@ class Result:
         if samples:
             rows.append(("scored on", f"{samples}, {attrs.get('device')}, engine {attrs.get('engine', {}).get('name')}"))
         if self.path is not None:
-            rows.append(("stored at", str(self.path)))
+            rows.append(("stored at", f"{self.path}{', in progress: another process is filling it' if self.in_progress else ''}"))
         return rows
 
     def _extents(self, name: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ is not what was stored counts as missing, anything else that is not is an error.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from thetascope.errors import ResultError
-from thetascope.files import Lock, file_name, links_below, sweep_partial
+from thetascope.files import Lock, file_name, links_below
 from thetascope.quantities import is_error
 from thetascope.results.atomic_folder import settle
 from thetascope.results.filled import values_at
@@ -26,6 +27,16 @@ from thetascope.results.result import Result
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names
 from thetascope.results.status import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, named
 from thetascope.results.stored import FORMAT, check_format, locked, put, read_sealed, renamed, zarr_settings
+
+_HALF_WRITTEN = re.compile(r".*\.[0-9a-f]{32}\.partial")
+"""What zarr calls a file before it is whole."""
+
+
+def _sweep_chunks(path: Path) -> None:
+    """Remove the files that a killed process had not written whole."""
+    for leftover in path.rglob("*.partial"):
+        if _HALF_WRITTEN.fullmatch(leftover.name) and leftover.is_file():
+            leftover.unlink(missing_ok=True)
 
 
 def _finite(values: Mapping[str, ArrayLike]) -> NDArray[np.bool_]:
@@ -120,18 +131,18 @@ class Store:
             ResultError: no result lies there, it is damaged beyond its points, or another process is filling it.
         """
         settle(path)
+        links = links_below(path)
+        if links:
+            raise ResultError(
+                f'"{links[0]}" is a symbolic link, so what is stored there would land elsewhere; remove it, or copy the result'
+            )
         check_format(path)
         lock = locked(path, lock or Lock(path))
         try:
-            links = links_below(path)
-            if links:
-                raise ResultError(
-                    f'"{links[0]}" is a symbolic link, so what is stored there would land elsewhere; remove it, or copy the result'
-                )
-            sweep_partial(path)
+            _sweep_chunks(path)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # damaged points are scored anew
-                data, seal, derived = read_sealed(path)
+                data, seal, derived = read_sealed(path, mine=True)
             return cls(data.drop_vars(derived, errors="ignore"), path, lock, seal)
         except BaseException:
             lock.release()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,17 @@ import numpy as np
 import xarray as xr
 
 from thetascope.errors import ResultError
-from thetascope.files import Lock, file_name, named_by
-from thetascope.results.atomic_folder import put_in_place, settle
+from thetascope.files import Lock, file_name, is_locked, named_by
+from thetascope.results.atomic_folder import put_in_place, settle, taken
+from thetascope.results.metadata import LARGEST_HEADER, chunks_of
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names, uncovered
 from thetascope.results.status import MISSING, named
+from thetascope.safe_paths import read_whole
 from thetascope.shown import warn
 
 FORMAT = 4
 
-SPARE_BYTES, LARGEST_RATIO = 2**24, 1000
-"""A result may take so much memory, and so many times its files' size: real ones compress by ten."""
+HEADER = "zarr.json"
 
 
 def save(data: xr.Dataset, path: Path) -> Path:
@@ -60,10 +63,10 @@ def check_format(path: Path) -> None:
     Raises:
         ResultError: another version wrote it, or none did.
     """
-    if not (path / "zarr.json").is_file():
+    if not (path / HEADER).is_file():
         return
     try:
-        found = json.loads((path / "zarr.json").read_bytes())["attributes"].get("thetascope_format")
+        found = json.loads(read_whole(path / HEADER, path, LARGEST_HEADER, ResultError).decode())["attributes"].get("thetascope_format")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path, error) from error
     if type(found) is not int:
@@ -83,29 +86,79 @@ def _damaged(path: Path, error: Exception) -> ResultError:
     return ResultError(f'the result at "{path}" is damaged ({type(error).__name__}: {error}); restore or remove it')
 
 
-def read_sealed(path: Path) -> tuple[xr.Dataset, Seal, list[str]]:
-    """A stored dataset, its seal, and what in it was derived and is not as it was sealed."""
+def read_sealed(path: Path, *, mine: bool = False) -> tuple[xr.Dataset, Seal, list[str]]:
+    """A stored dataset, its seal, and what in it was derived and is not as it was sealed.
+
+    Where another process is filling or replacing it (it is not `mine`, whose lock the caller holds), what is half-written is
+    no damage: it is read again, and what is still so counts as missing.
+
+    Raises:
+        ResultError: there is none, or it is damaged.
+    """
+    for pause in PAUSES:
+        time.sleep(pause)
+        before = _version(path)
+        filled = not mine and is_locked(path)
+        problem: ResultError | None = None
+        try:
+            found = _read(path)
+        except ResultError as error:
+            problem = error
+        if (problem is None and not found.damaged and not found.derived) or not (filled or _version(path) != before):
+            break
+    if problem is not None:
+        if filled:
+            raise ResultError(f'"{path}" cannot be read while another process fills it; read it again ({problem})') from problem
+        raise problem
+    if filled:
+        return found.data.drop_vars(found.derived, errors="ignore"), found.seal, []
+    if found.damaged:
+        warn(
+            f'{found.damaged:,} points stored at "{path}" are damaged and count as missing; the call that made them scores them anew',
+            stacklevel=4,
+        )
+    return found.data, found.seal, found.derived
+
+
+PAUSES = (0.0, 0.02, 0.1, 0.3)
+"""Seconds before each reading of a result that another process is at work on."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    data: xr.Dataset
+    seal: Seal
+    derived: list[str]
+    damaged: int
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Of the folder and its header: others are there once something was replaced, or derived and added."""
+    with suppress(OSError):
+        folder, header = path.stat(), (path / HEADER).stat()
+        return (folder.st_ino, header.st_ino, header.st_mtime_ns)
+    return ()
+
+
+def _read(path: Path) -> _Found:
     if not path.exists():
         raise ResultError(f'"{path}" does not exist; results are stored with out=PATH or result.save(PATH)')
-    if not (path / "zarr.json").is_file():
-        raise ResultError(f'"{path}" is no stored result: it holds no zarr.json')
+    if not (path / HEADER).is_file():
+        raise ResultError(f'"{path}" is no stored result: it holds no {HEADER}')
     check_format(path)
+    from thetascope.results.held_files import HeldFiles
+
     try:
-        with zarr_settings():
-            _check_size(path)
-            data: xr.Dataset = xr.open_zarr(path, consolidated=False, chunks=None, zarr_format=3).load()
-        data = renamed(data, named_by)
+        with zarr_settings(), HeldFiles(path) as files:
+            data: xr.Dataset = xr.open_zarr(files, consolidated=False, chunks=None, zarr_format=3).load()
+        return _unsealed(renamed(data, named_by), path)
     except ResultError:
         raise
     except Exception as error:
         raise _damaged(path, error) from error
-    try:
-        return _unsealed(data, path)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged(path, error) from error
 
 
-def _unsealed(data: xr.Dataset, path: Path) -> tuple[xr.Dataset, Seal, list[str]]:
+def _unsealed(data: xr.Dataset, path: Path) -> _Found:
     seal = Seal(**data.attrs.pop(SEAL))
     broken, derived = seal.broken(data)
     if broken:
@@ -122,26 +175,10 @@ def _unsealed(data: xr.Dataset, path: Path) -> tuple[xr.Dataset, Seal, list[str]
         for name in scored_names(data, prefix):
             data[name].values[status.values == MISSING] = np.nan
     if damaged == stored > 1:
-        raise ResultError(f'no point stored at "{path}" belongs to it: "zarr.json" is another result\'s; restore or remove it')
-    if damaged:
-        warn(
-            f'{damaged:,} points stored at "{path}" are damaged and count as missing; the call that made them scores them anew',
-            stacklevel=5,
-        )
+        raise ResultError(f'no point stored at "{path}" belongs to it: "{HEADER}" is another result\'s; restore or remove it')
     known = {*seal.variables, *seal.derived}
     left = [name for name in uncovered(data) if name not in known]  # a killed process added it and did not come to seal it
-    return data.drop_vars([*left, *(named(prefix, CHECK) for prefix in prefixes(data))]), seal, derived
-
-
-def _check_size(path: Path) -> None:
-    """Before anything is read: a header may promise any number of values."""
-    import zarr
-
-    held = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
-    promised = sum(array.nbytes for _, array in group.arrays())
-    if promised > SPARE_BYTES + LARGEST_RATIO * held:
-        raise ResultError(f'"{path}" promises {promised:,} bytes and holds {held:,}: it is damaged, or made to fill the memory')
+    return _Found(data.drop_vars([*left, *(named(prefix, CHECK) for prefix in prefixes(data))]), seal, derived, damaged)
 
 
 def put(data: xr.Dataset, path: Path, *, replace: bool) -> Seal:
@@ -169,14 +206,12 @@ def _encoding(data: xr.Dataset) -> dict[str, dict[str, Any]]:
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
     encoding: dict[str, dict[str, Any]] = {}
-    units, rows = data.attrs.get("units", {}), data.attrs.get("unit_rows", {})
+    statuses = {prefix: data[named(prefix, "status")].dims for prefix in prefixes(data)}
     for name, variable in data.data_vars.items():
         encoding[str(name)] = {"compressors": (ZstdCodec(), Crc32cCodec())}
-        for prefix, unit in units.items():
-            if named(prefix, "status") in data and data[named(prefix, "status")].dims == variable.dims and str(name).startswith(prefix):
-                outer = [1 for _ in variable.dims[:-1]]
-                outer[-1:] = [min(rows.get(prefix, 1), variable.shape[-2])] if outer else []
-                encoding[str(name)]["chunks"] = (*outer, unit)
+        chunk = chunks_of(str(name), variable.dims, variable.shape, statuses, data.attrs)
+        if chunk is not None:
+            encoding[str(name)]["chunks"] = chunk
     return encoding
 
 
@@ -196,9 +231,11 @@ def locked(path: Path, lock: Lock) -> Lock:
     """
     if not path.is_dir():
         raise ResultError(f'"{path}" does not exist or is a file; results are folders')
-    if not lock.acquire():
-        raise ResultError(f'another process is filling "{path}"; wait for it, or choose another out=')
-    return lock
+    for pause in (0.0, 0.01, 0.05):  # a reader that asks whether it is being filled holds it for a moment
+        time.sleep(pause)
+        if lock.acquire():
+            return lock
+    raise taken(path)
 
 
 @contextmanager

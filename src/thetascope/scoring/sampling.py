@@ -17,8 +17,10 @@ from typing import Any, Protocol
 
 import torch
 
+from thetascope.errors import PlaceError
 from thetascope.files import write_json
 from thetascope.geometry.points import PointSet, StoredStates
+from thetascope.safe_paths import read_whole
 from thetascope.scoring.protocols import Scorable
 from thetascope.scoring.scores import Reference
 from thetascope.state import State
@@ -29,7 +31,7 @@ PILOT_POINTS, FIRST, LEAST = 8, 200, 100
 SURE = 2
 """A pilot on at least the chosen number over this is believed; else it is made again on more."""
 
-FILE = "samples.json"
+FILE, MOST_BYTES = "samples.json", 2**24
 
 
 @dataclass
@@ -110,16 +112,16 @@ def choose(objective: Sampled, sets: Sequence[tuple[PointSet, bool]], homes: Seq
 
 
 def _kept(home: Path, identity: str) -> int | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        count = json.loads((home / FILE).read_text())[identity]
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError, PlaceError):
+        count = json.loads(read_whole(home / FILE, home, MOST_BYTES))[identity]
         return count if isinstance(count, int) and count > 1 else None
     return None
 
 
 def _keep(home: Path, identity: str, count: int) -> None:
     held: dict[str, int] = {}
-    with suppress(OSError, ValueError):
-        found = json.loads((home / FILE).read_text())
+    with suppress(OSError, ValueError, RecursionError, PlaceError):
+        found = json.loads(read_whole(home / FILE, home, MOST_BYTES))
         held = found if isinstance(found, dict) else {}
     if held.get(identity) != count:
         write_json(home / FILE, {**held, identity: count})

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from thetascope.errors import StateError
+from thetascope.errors import StateError, ThetascopeError
 from thetascope.shown import shown
 from thetascope.state.space import TensorSpec
 from thetascope.state.written import write_safetensors
@@ -98,7 +98,7 @@ class State(Mapping[str, Tensor]):
     call it, `run` the run directory that it was recorded in, `ends_run` whether it is the last there. Before values are handed
     out for the first time, a state that has an `expected_digest` or a `verify` is read whole and checked: a file that was
     altered is an error, not a wrong number. `recipe` identifies what the tensors are computed from whenever they are read; None where they
-    are stored.
+    are stored. `dropped` says whether a recording that goes on did that.
 
     Example:
         >>> state = ts.State.of(model.state_dict(), label="by hand")
@@ -118,9 +118,9 @@ class State(Mapping[str, Tensor]):
         verify: Callable[[], None] | None = None,
         run: Path | None = None,
         recipe: str | None = None,
+        dropped: Callable[[], ThetascopeError | None] | None = None,
     ) -> None:
-        self._source = source
-        self.recipe = recipe
+        self._source, self._dropped, self.recipe = source, dropped, recipe
         self._verify = verify or (self._check_digest if expected_digest is not None else None)
         self._digest: str | None = None
         self._expected_digest = expected_digest
@@ -171,6 +171,7 @@ class State(Mapping[str, Tensor]):
             expected_digest=self._expected_digest if unchanged else None,
             verify=self._verified,
             run=self.run,
+            dropped=self._dropped,
         )
 
     def completed(self, more: Mapping[str, Tensor], order: Sequence[str], kinds: Mapping[str, TensorSpec]) -> State:
@@ -183,6 +184,7 @@ class State(Mapping[str, Tensor]):
             metrics=self.metrics,
             verify=self._verified,
             run=self.run,
+            dropped=self._dropped,
         )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -212,7 +214,7 @@ class State(Mapping[str, Tensor]):
                 self._verified()
             found = digest_of_source(self._source)
             if self._expected_digest not in (None, found):
-                raise StateError(
+                raise (self._dropped and self._dropped()) or StateError(
                     f"{self.label} does not hold what was recorded: its digest is {found[:12]}, "
                     f"recorded was {self._expected_digest[:12] if self._expected_digest else ''}. The file was altered; restore it"
                 )

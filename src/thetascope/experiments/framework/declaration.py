@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thetascope.errors import ResultError, UsageError
 from thetascope.experiments.framework.call_options import changed_options, key_of, key_part, options_of, subjects_of
+from thetascope.safe_paths import check_below
 
 if TYPE_CHECKING:
     from thetascope.experiments.framework.job import Job
@@ -180,7 +181,7 @@ class Declaration:
                 f'out="{RUN}" stores the result in the run directory of the states, and these are of none: pass a path, or the states '
                 "of a run that a ts.Recorder recorded"
             )
-        return place_of(run, key)
+        return place_to_write(run, key)
 
     def of(self, **options: Any) -> Call:
         """A call with those of the options that the function has, and that have a meaning at the call's level."""
@@ -279,3 +280,26 @@ def words_of(experiment: Declaration, attrs: Mapping[Any, Any]) -> Words:
 def place_of(home: Path, key: str) -> Path:
     """Where the result of a call lies."""
     return home / "results" / key
+
+
+def place_to_write(home: Path, key: str) -> Path:
+    """The same, to write there.
+
+    Raises:
+        PlaceError: a link lies on the way from `home`.
+    """
+    return _to_write(home, place_of(home, key))
+
+
+def figure_to_write(home: Path, name: str) -> Path:
+    """Where a picture goes.
+
+    Raises:
+        PlaceError: a link lies on the way from `home`.
+    """
+    return _to_write(home, home / "figures" / name)
+
+
+def _to_write(home: Path, place: Path) -> Path:
+    check_below(home, place)
+    return place

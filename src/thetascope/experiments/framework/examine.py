@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thetascope.errors import ResultError, UsageError
-from thetascope.experiments.framework.declaration import Call, place_of, words_of
+from thetascope.experiments.framework.declaration import Call, figure_to_write, place_to_write, words_of
 from thetascope.experiments.framework.pictures import refresh_figure
 from thetascope.progress import say
 from thetascope.results.result import Result
@@ -58,7 +58,7 @@ class Subject:
             raise UsageError(f"{entry.key} trains, so it needs a ts.Training: name the function that returns it with --training SPEC")
         call = self.call(entry)
         how: dict[str, Any] = {"engine": self.engine, "progress": self.progress}
-        return call.job(self.objective, self.trajectory, self.training, out=place_of(self.home, call.key), **how)
+        return call.job(self.objective, self.trajectory, self.training, out=place_to_write(self.home, call.key), **how)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def examine(subject: Subject, entries: Sequence[Call], left_out: dict[str, Resul
             say(f"{counted} {entry.key} is left out: {error}", shown=subject.progress)
             continue
         key = subject.call(entry).key
-        pictures = tuple(refresh_figure(result.data, subject.home / "figures" / f"{key}{suffix}") for suffix in (".png", ".html"))
+        pictures = tuple(refresh_figure(result.data, figure_to_write(subject.home, f"{key}{suffix}")) for suffix in (".png", ".html"))
         words = words_of(entry.experiment, result.data.attrs)
         finding = Finding(entry, result, pictures, words.headline(result.data))
         say(f"{counted} {entry.words.question} {finding.headline}", shown=subject.progress)
