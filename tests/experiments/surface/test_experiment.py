@@ -40,7 +40,7 @@ def objective_of(name: str, **options: Any) -> tuple[ts.Objective, list[dict[str
 def test_directions_of_another_version_are_another_call_and_said_of_an_old_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     objective, states = objective_of("linear")
     with monkeypatch.context() as before:
-        before.setattr(experiment, "VERSION", 1)
+        before.setattr(experiment, "DIRECTIONS", 1)
         old = ts.surface(objective, states[-1], **GRID, out=tmp_path / "surface")
     assert old.data.attrs["directions"]["version"] == 1
     assert "Another version drew these directions" in WORDS.how(ts.load_result(tmp_path / "surface").data)

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from thetascope._version import DIRECTIONS
 from thetascope.errors import GeometryError
 from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.phrases import plural
@@ -21,7 +22,6 @@ from thetascope.experiments.framework.tolerance import checked_tolerance
 from thetascope.experiments.shared.chosen_layers import is_word
 from thetascope.experiments.shared.plane_view import PlaneView, measured, moving_names, principal_view, short
 from thetascope.geometry.directions import (
-    VERSION,
     Direction,
     Normalize,
     Units,
@@ -131,7 +131,7 @@ def _random(
             "normalize": normalize,
             "orthogonal": orthogonal,
             "seed": seed,
-            "version": VERSION,
+            "version": DIRECTIONS,
             **measured(pair),
             "frozen": dict(frozen),
             "parameters_moved": moved,

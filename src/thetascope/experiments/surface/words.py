@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from thetascope._version import DIRECTIONS
 from thetascope.experiments.framework.phrases import number, percent, plural
 from thetascope.experiments.framework.words import Words, scoring_of, tails_of
 from thetascope.experiments.shared.plane_words import cells_of, certainty_of, estimate_error
-from thetascope.geometry.directions import VERSION
 
 
 def _headline(data: xr.Dataset) -> str:
@@ -26,7 +26,7 @@ def _how(data: xr.Dataset) -> str:
     attrs = data.attrs
     x, y = ((float(data[axis].min()), float(data[axis].max())) for axis in ("x", "y"))
     old = ""
-    if attrs["directions"]["kind"] == "random" and attrs["directions"].get("version") != VERSION:
+    if attrs["directions"]["kind"] == "random" and attrs["directions"].get("version") != DIRECTIONS:
         old = " Another version drew these directions: this one draws others from the same seed."
     return (
         f"The weights were moved in a plane: {attrs['subtitle']}.{old} It reaches from {x[0]:g} to {x[1]:g} along x "
