@@ -107,8 +107,8 @@ WAYS: dict[str, Callable[[Path, str], None]] = {"function": by_function, "comman
 @pytest.fixture(autouse=True)
 def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take seconds each, and are tested elsewhere."""
-    for place in ("pictures", "examine"):
-        monkeypatch.setattr(f"thetascope.experiments.framework.{place}.save_figure", lambda data, path: path)
+    for place in ("pictures.save_figure", "examine.refresh_figure"):
+        monkeypatch.setattr(f"thetascope.experiments.framework.{place}", lambda data, path: path)
     monkeypatch.setattr("thetascope.write_report", lambda run: run / "report.html", raising=False)
 
 
