@@ -8,7 +8,7 @@ from pathlib import Path
 import thetascope as ts
 from _measure import peak_memory, report, timed
 from _mnist import objective, parser, subject
-from thetascope.cli.allocator import keep_freed_memory
+from thetascope.allocator import keep_freed_memory
 from thetascope.experiments.framework.catalog import chosen_entries
 from thetascope.experiments.framework.examine import Subject, examine
 

@@ -15,7 +15,7 @@ import thetascope
 SOURCE = Path(thetascope.__file__).parent
 
 # each room with the rooms that it may know; a room knows itself
-GROUND = {"errors", "shown", "arrays", "safe_paths", "files", "progress", "quantities", "_version"}
+GROUND = {"errors", "shown", "arrays", "safe_paths", "files", "allocator", "progress", "quantities", "_version"}
 STATES = GROUND | {"state", "recording", "checkpoints", "trajectory"}
 SCORES = STATES | {"geometry", "scoring"}
 ALLOWED = {
@@ -26,6 +26,7 @@ ALLOWED = {
     "arrays": set[str](),
     "safe_paths": {"errors"},
     "files": {"errors", "safe_paths"},
+    "allocator": set[str](),
     "progress": {"shown"},
     "quantities": set[str](),
     "specification": {"errors", "search_path"},
@@ -58,6 +59,7 @@ TORCH_FREE = {
     "arrays",
     "safe_paths",
     "files",
+    "allocator",
     "progress",
     "quantities",
     "cli",

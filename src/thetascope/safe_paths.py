@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -100,10 +101,25 @@ def regular(descriptor: int, path: Path, error: type[ThetascopeError]) -> Binary
     Raises:
         ThetascopeError: of the type `error`: it is of something else.
     """
+    return os.fdopen(_checked(descriptor, path, error), "rb")
+
+
+def _checked(descriptor: int, path: Path, error: type[ThetascopeError]) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _no_file(path, error)
-    return os.fdopen(descriptor, "rb")
+    return descriptor
+
+
+@contextmanager
+def _told(path: Path, error: type[ThetascopeError]) -> Iterator[None]:
+    """What the system says of something that is no file, in our words."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in _NO_FILE:
+            raise _no_file(path, error) from problem
+        raise
 
 
 def open_within(folder: int, name: str, path: Path, error: type[ThetascopeError]) -> BinaryIO:
@@ -113,12 +129,8 @@ def open_within(folder: int, name: str, path: Path, error: type[ThetascopeError]
         ThetascopeError: of the type `error`: it is a link, or no file.
         FileNotFoundError: there is none.
     """
-    try:
+    with _told(path, error):
         return regular(os.open(name, _READ | os.O_NOFOLLOW, dir_fd=folder), path, error)
-    except OSError as problem:
-        if problem.errno in _NO_FILE:
-            raise _no_file(path, error) from problem
-        raise
 
 
 def open_to_append(path: Path, error: type[ThetascopeError]) -> FileIO:
@@ -129,16 +141,8 @@ def open_to_append(path: Path, error: type[ThetascopeError]) -> FileIO:
         OSError: it cannot be written to.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (_READ & ~os.O_RDONLY) | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        descriptor = os.open(path, flags, 0o666)
-    except OSError as problem:
-        if problem.errno in _NO_FILE:
-            raise _no_file(path, error) from problem
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _no_file(path, error)
-    return FileIO(descriptor, "ab")
+    with _told(path, error):
+        return FileIO(_checked(os.open(path, flags, 0o666), path, error), "ab")
 
 
 _NO_FILE = (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR)
@@ -176,10 +180,15 @@ def checked_size(file: BinaryIO, path: Path, error: type[ThetascopeError] = Plac
     return size
 
 
+def _is_full(found: os.stat_result) -> bool:
+    """Whether a file takes at least as much of the disk as it is long, so that it has no holes that matter."""
+    return bool(getattr(found, "st_blocks", found.st_size) * 512 >= found.st_size)
+
+
 def bytes_there(descriptor: int) -> int:
     """How many bytes of a file were written: the holes of a sparse file count nothing."""
     found = os.fstat(descriptor)
-    if getattr(found, "st_blocks", found.st_size) * 512 >= found.st_size or not hasattr(os, "SEEK_DATA"):
+    if _is_full(found) or not hasattr(os, "SEEK_DATA"):
         return found.st_size
     there = end = 0  # it has holes, or is compressed, or has not reached the disk: the system tells which
     try:
@@ -205,7 +214,7 @@ def check_written(path: Path, found: os.stat_result, error: type[ThetascopeError
     Raises:
         ThetascopeError: it is mostly holes.
     """
-    if getattr(found, "st_blocks", found.st_size) * 512 >= found.st_size:
+    if _is_full(found):
         return
     with regular(os.open(path, _READ), path, error) as file:
         there = bytes_there(file.fileno())
@@ -239,7 +248,7 @@ def files_below(folder: Path, error: type[ThetascopeError] = PlaceError) -> dict
 
 def _bytes_of(entry: os.DirEntry[str]) -> int:
     said = entry.stat(follow_symlinks=False)
-    if getattr(said, "st_blocks", said.st_size) * 512 >= said.st_size:
+    if _is_full(said):
         return said.st_size
     descriptor = os.open(entry.path, _READ | getattr(os, "O_NOFOLLOW", 0))
     try:

@@ -436,6 +436,21 @@ def test_a_result_is_read_at_each_step_of_its_writer(tmp_path: Path, counted: Ca
 
 
 @pytest.mark.promise("beside a writer")
+def test_a_report_says_that_a_result_is_in_progress(tmp_path: Path) -> None:
+    from thetascope.results.store import Store
+
+    place, said = tmp_path / "results" / "r", "This result is in progress"
+    data = ts.load_result(saved(tmp_path / "whole")).data
+    data["status"][1] = 0
+    ts.Result(data).save(place)
+    store = Store.open(place)
+    assert said in ts.write_report(tmp_path).read_text(encoding="utf-8")
+    store.close()
+    assert "This result is not finished" in ts.write_report(tmp_path).read_text(encoding="utf-8")
+    assert said not in ts.write_report(tmp_path).read_text(encoding="utf-8")
+
+
+@pytest.mark.promise("beside a writer")
 @pytest.mark.filterwarnings("error")
 def test_a_writer_goes_on_while_a_result_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After each array that is read one more unit is written; each point that is there has the values that were written with it."""

@@ -78,7 +78,7 @@ def launch(
     debug: Annotated[bool, Parameter(help="Show the traceback of an error.", negative=(), show_default=False)] = False,
 ) -> Any:
     """Read the configuration and run the command."""
-    from thetascope.cli.allocator import keep_freed_memory
+    from thetascope.allocator import keep_freed_memory
     from thetascope.cli.configuration import configuration
 
     keep_freed_memory()

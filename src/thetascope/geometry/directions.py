@@ -318,15 +318,19 @@ def norm(direction: State) -> float:
     return math.sqrt(products(direction, direction)[0])
 
 
-def dot(one: State, other: State) -> float:
-    """The real inner product over the names that both hold, in float64, a piece at a time."""
-    return products(one, other)[2]
+def lengths(one: State, other: State) -> tuple[list[float], float]:
+    """The Euclidean lengths of two directions, and the cosine of the angle between them; nan where one has no length.
+
+    The cosine is near 0 for random ones in many dimensions, ``sqrt(2 / (π n))`` on average.
+    """
+    first, second, both = products(one, other)
+    norms = [math.sqrt(first), math.sqrt(second)]
+    return norms, both / (norms[0] * norms[1]) if all(norms) else math.nan
 
 
 def cosine(one: State, other: State) -> float:
-    """Of the angle between two directions: near 0 for random ones in many dimensions, ``sqrt(2 / (π n))`` on average."""
-    first, second, both = products(one, other)
-    return both / math.sqrt(first * second)
+    """Of the angle between two directions."""
+    return lengths(one, other)[1]
 
 
 def products(one: State, other: State) -> tuple[float, float, float]:

@@ -68,7 +68,9 @@ def _loaded(path: Path, home: Path | None = None) -> Found:
 
 def _found(name: str, result: Result) -> Found:
     """A result whose texts can stand in a page."""
-    return Found(shown(name), Result(showable(result.data), result.path))
+    told = Result(showable(result.data), result.path)
+    told.in_progress = result.in_progress
+    return Found(shown(name), told)
 
 
 def problem_of(error: Exception) -> str:

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from thetascope.allocator import LARGE, give_back
 from thetascope.errors import ObjectiveError
 from thetascope.scoring.batches import Batches
 from thetascope.scoring.failures import StepFailedError
-from thetascope.scoring.memory import LARGE, give_back
 from thetascope.scoring.model import BoundModel, named_tensors
 from thetascope.scoring.pytrees import cut, map_tensors, rows_of, select_rows, tensors_of
 from thetascope.scoring.scores import Column, WholeColumn

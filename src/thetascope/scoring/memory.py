@@ -1,9 +1,7 @@
-"""Memory that runs out: trying again with half the batch. Memory that was let go: back to the system."""
+"""Memory that runs out: trying again with half the batch."""
 
 from __future__ import annotations
 
-import ctypes
-import platform
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,18 +10,6 @@ from thetascope.scoring.failures import out_of_memory, problem_of
 from thetascope.scoring.protocols import Scorable
 
 Found = TypeVar("Found")
-
-LARGE = 2**27
-"""So many bytes are worth giving back, and reading again instead of keeping."""
-
-
-def give_back(size: int) -> None:
-    """Let the system have what was let go, where so many bytes come next.
-
-    glibc keeps it, and as tensors are aligned, one does not fit where another of its size lay: each copy of a model would add to the last.
-    """
-    if size >= LARGE and platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def halve_batches(objective: Scorable, problem: str) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thetascope.allocator import give_back
 from thetascope.errors import ObjectiveError
 from thetascope.geometry.points import PointSet, StoredStates
 from thetascope.scoring.batches import Batches, is_dataset, is_pair
@@ -21,7 +22,7 @@ from thetascope.scoring.chance import chance_of
 from thetascope.scoring.descriptions import described, described_model
 from thetascope.scoring.failures import StepFailedError
 from thetascope.scoring.guards import Looked, guard
-from thetascope.scoring.memory import give_back, halving
+from thetascope.scoring.memory import halving
 from thetascope.scoring.metrics import FROM_STEP, Loss, Metrics, Step, SupervisedStep, chosen_metrics
 from thetascope.scoring.model import BoundModel
 from thetascope.scoring.oracle import EagerBackend

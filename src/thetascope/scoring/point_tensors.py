@@ -8,8 +8,8 @@ from weakref import WeakValueDictionary
 import numpy as np
 from torch import Tensor
 
+from thetascope.allocator import LARGE, give_back
 from thetascope.geometry.points import PointSet
-from thetascope.scoring.memory import LARGE, give_back
 from thetascope.scoring.protocols import Scorable
 from thetascope.scoring.statistics import Spectral, spectral_of
 
@@ -67,9 +67,10 @@ class PointTensors:
 
     def tensors(self, k: int, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """The tensors of point `k` (all by default), none of them shared with a basis state."""
-        give_back(self._size)
         points, tensors = self.points, dict[str, Tensor]()
         asked = list(self._model.space.tensors if names is None else names)
+        if self._size >= LARGE:
+            give_back(sum(map(self._model.bytes_of, asked)))
         spectral = [each for each in self._spectral if not {each.left, each.right}.isdisjoint(asked)]
         more = {name for each in spectral for name in (each.weight, each.left)} - {*asked}
         for needed in self._few({name: points.needs(k, name) for name in (*asked, *more)}):

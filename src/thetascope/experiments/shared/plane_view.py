@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ from thetascope.errors import GeometryError, TrajectoryError
 from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.points import AllPoints, grid_points
 from thetascope.experiments.shared.chosen_layers import chosen_layers
-from thetascope.geometry.directions import products
+from thetascope.geometry.directions import lengths
 from thetascope.geometry.pca import gram, principal_plane
 from thetascope.geometry.planes import grid, plane_points, states_points
 from thetascope.geometry.points import Points
@@ -92,14 +91,12 @@ def measured(directions: tuple[State, State]) -> dict[str, Any]:
     Raises:
         GeometryError: one is 0 (all weights of the center are), or they point the same way.
     """
-    first, second, both = products(*directions)
-    norms = [math.sqrt(first), math.sqrt(second)]
+    norms, angle = lengths(*directions)
     if not all(norms):
         raise GeometryError(
             f"{directions[norms.index(0.0)].label} has length 0, so it leads nowhere: the weights that give it its length are 0. "
             "Choose normalize=None, or another center"
         )
-    angle = both / (norms[0] * norms[1])
     if abs(angle) > 1 - 1e-9:
         raise GeometryError("the two directions point along one line, so they span no plane; choose two that differ")
     return {"norms": norms, "cosine": angle}

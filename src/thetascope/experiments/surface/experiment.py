@@ -6,7 +6,6 @@ sections 4.3 and 6.5.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -26,8 +25,8 @@ from thetascope.geometry.directions import (
     Normalize,
     Units,
     combined_direction,
+    lengths,
     own_direction,
-    products,
     random_directions,
 )
 from thetascope.geometry.planes import Axis, checked_grid
@@ -187,11 +186,11 @@ def _through_states(
     if len(others) == 1 and not flat:
         raise GeometryError("through one other state leads a line, which has no second axis: pass y=(0, 0, 1), or name two states")
     ways = [combined_direction((other, center), (1.0, -1.0), names, f"the way to {other.label}") for other in others]
-    first, second, both = products(ways[0], ways[-1])
-    norms = [math.sqrt(first), math.sqrt(second)][: len(ways)]
+    norms, between = lengths(ways[0], ways[-1])
+    norms = norms[: len(ways)]
     if not all(norms):
         raise GeometryError(f"{others[norms.index(0.0)].label} equals the center, so no way leads to it; name another state")
-    angle = both / (norms[0] * norms[1]) if len(ways) == 2 else None
+    angle = between if len(ways) == 2 else None
     if angle is not None and abs(angle) > 1 - 1e-9:
         raise GeometryError("the center and the two states lie on one line, so they span no plane; name another state")
     labels = [f"from {short(center)} (0) to {short(other)} (1)" for other in others]

@@ -8,7 +8,8 @@ import pytest
 
 CODE = """
 import resource, sys, torch
-from thetascope.cli.allocator import keep_freed_memory
+import thetascope.cli  # as in the process of a command
+from thetascope.allocator import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 for round in range(21):
@@ -29,7 +30,7 @@ def test_pages_are_kept_from_one_value_to_the_next() -> None:
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from thetascope.cli import allocator
+    from thetascope import allocator
 
     monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
     monkeypatch.setattr("ctypes.CDLL", lambda name: pytest.fail("it was asked for"))
