@@ -22,6 +22,7 @@ _HOMES = {
     "Trajectory": "thetascope.trajectory",
     "load_result": "thetascope.results",
     "panels": "thetascope.experiments.framework.panels",
+    "steps": "thetascope.scoring.steps",
     "write_report": "thetascope.report",
 }
 """Where the public names are that are no experiments; an experiment is the function of its folder's name."""
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # for checkers and editors, which see no folders
     from thetascope.report import write_report as write_report
     from thetascope.results import Result as Result
     from thetascope.results import load_result as load_result
+    from thetascope.scoring import steps as steps
     from thetascope.scoring.objective import Objective as Objective
     from thetascope.state import ParameterSpace as ParameterSpace
     from thetascope.state import State as State
@@ -58,7 +60,8 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name) or (f"thetascope.experiments.{name}" if name in names() else None)
     if home is None:
         raise AttributeError(f"module 'thetascope' has no attribute {name!r}; there are: {', '.join(__dir__())}")
-    return getattr(import_module(home), name)
+    module = import_module(home)
+    return module if home.endswith(".steps") else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -11,6 +11,7 @@ ThetascopeError
 ├── TrainingError       a training, or a study of one, that cannot be run as described
 ├── ResultError         a stored result that is damaged, foreign or of another call
 ├── PlaceError          a file or folder that is neither read nor written to: a stranger's link, a pipe, a device
+├── MissingLibraryError  a library that is not installed
 ├── DataError           a data set's files that are missing, truncated or mislabelled
 └── UsageError          an option or a specification on the command line
 """
@@ -75,9 +76,20 @@ class PlaceError(ThetascopeError):
     """A file or folder is neither read nor written to: a stranger's link leads elsewhere, or it is no regular file."""
 
 
+class MissingLibraryError(ThetascopeError, ImportError):
+    """A library that something needs is not installed."""
+
+
 class DataError(ThetascopeError, ValueError):
     """A data set's files are missing, truncated, oversized or mislabelled."""
 
 
 class UsageError(ThetascopeError, ValueError):
     """An option or a specification on the command line is off."""
+
+
+def missing_library(extra: str, error: ImportError) -> MissingLibraryError:
+    """What to raise where the library of an extra of thetascope's cannot be imported."""
+    if isinstance(error, ModuleNotFoundError):
+        return MissingLibraryError(f'{error.name} is not installed: pip install "thetascope[{extra}]"', name=error.name)
+    return MissingLibraryError(f'what "thetascope[{extra}]" needs cannot be imported: {error}', name=error.name)

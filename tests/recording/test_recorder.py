@@ -760,3 +760,61 @@ def test_files_of_somebody_else_are_not_swept(run: Path) -> None:
     assert (run / "states" / "precious.safetensors").read_bytes() == b"mine"
     assert (run / "notes.txt").read_bytes() == b"mine"
     assert not (run / "run.json").exists()
+
+
+# --- a training that goes on from a checkpoint, and metrics that come late ---------------------------------
+
+
+def test_the_first_state_of_a_resumed_training_has_its_step(run: Path) -> None:
+    model = filled(3)
+    with Recorder(run, model, resumed_at=30) as recorder:
+        recorder.record(step=30, epoch=1.5, metrics={"loss": 2.0})
+        fill(model, 4)
+        recorder.record(step=40)
+    assert [(r.step, r.epoch, r.metrics) for r in records_of(run)] == [(30, 1.5, {"loss": 2.0}), (40, None, {})]
+
+
+def test_what_was_recorded_after_the_checkpoint_is_dropped(run: Path) -> None:
+    record_steps(run, 10, 15, 20)
+    model = filled(12)  # the checkpoint's, which was never recorded
+    with pytest.warns(UserWarning, match="goes on from step 12: what was recorded from step 13 on is dropped") as caught:
+        recorder = Recorder(run, model, resumed_at=12).__enter__()
+    assert caught[0].filename == __file__
+    fill(model, 22)
+    recorder.record(step=22)
+    recorder.close()
+    assert_holds(run, 0, 10, 22)
+
+
+def test_a_checkpoint_before_all_that_was_recorded_is_of_that_training(run: Path) -> None:
+    record_steps(run, 10)
+    model = filled(5)
+    with pytest.warns(UserWarning, match="from step 6 on is dropped"):
+        recorder = Recorder(run, model, resumed_at=5).__enter__()
+    fill(model, 7)
+    recorder.record(step=7)
+    recorder.close()
+    assert_holds(run, 0, 7)
+
+
+@pytest.mark.parametrize("max_states", [None, 2])
+def test_metrics_that_come_late_are_added_to_the_last_record(run: Path, max_states: int | None) -> None:
+    model = filled(0)
+    with Recorder(run, model, max_states=max_states) as recorder:
+        recorder.amend({"val": 9.0})
+        for step in (1, 2, 3):
+            fill(model, step)
+            recorder.record(step=step, epoch=step / 2, metrics={"train": step, "val": -1.0})
+            recorder.amend({"val": 10 * step})
+            recorder.amend({"lr": 0.1})
+    want = [(0, 0.0, {"val": 9.0})] + [(s, s / 2, {"train": s, "val": 10 * s, "lr": 0.1}) for s in (1, 2, 3)]
+    assert [(r.step, r.epoch, r.metrics) for r in records_of(run)] == want
+    assert Trajectory(run)[-1].metrics == {"train": 3, "val": 30, "lr": 0.1}
+
+
+def test_nothing_is_added_to_a_record_of_another_time(run: Path) -> None:
+    record_steps(run, 1)
+    with Recorder(run, filled(1)) as recorder, pytest.raises(RecordingError, match=r"call record\(\) first"):
+        recorder.amend({"val": 1.0})
+    with pytest.raises(RecordingError, match="not open"):
+        recorder.amend({"val": 1.0})

@@ -13,7 +13,7 @@ from typing import Any
 from thetascope.checkpoints.hugging_face import TRAINER_STATE, metrics_at
 from thetascope.checkpoints.json_files import read_json
 from thetascope.checkpoints.open_files import check_file
-from thetascope.errors import CheckpointError, TrajectoryError
+from thetascope.errors import CheckpointError, TrajectoryError, missing_library
 
 Metrics = Mapping[str, float]
 History = str | os.PathLike[str] | Mapping[int, Metrics] | Iterable[Mapping[str, float]]
@@ -90,7 +90,7 @@ def _events(path: Path) -> dict[int, dict[str, float]]:
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError as error:
-        raise CheckpointError("reading TensorBoard's event files needs tensorboard: pip install tensorboard") from error
+        raise missing_library("tensorboard", error) from error
     events = EventAccumulator(str(path), size_guidance={"scalars": 0})
     events.Reload()
     found: dict[int, dict[str, float]] = {}

@@ -8,9 +8,10 @@ from pathlib import Path
 from torch import Tensor
 
 from thetascope.errors import RecordingError
+from thetascope.recording.ranks import Ranks
 from thetascope.recording.run_directory import RunDirectory
 from thetascope.recording.run_files import FROZEN_FILE
-from thetascope.recording.safetensors_files import SafetensorsSource, copied
+from thetascope.recording.safetensors_files import SafetensorsSource
 from thetascope.state import ParameterSpace, digest_of, digest_of_source
 from thetascope.state.written import write_safetensors
 
@@ -22,15 +23,15 @@ class FrozenTensors:
         self._versions = dict(versions)
 
     @classmethod
-    def write(cls, folder: Path, tensors: Mapping[str, Tensor], space: ParameterSpace) -> tuple[FrozenTensors, str]:
+    def write(cls, folder: Path, tensors: Mapping[str, Tensor], space: ParameterSpace, ranks: Ranks) -> tuple[FrozenTensors, str]:
         """Write the parameters that require no gradient; with their digest."""
         frozen = {n: p for n, p in tensors.items() if not p.requires_grad and n in space.parameters}
-        copies = copied(frozen)
+        copies = ranks.copied(frozen)
         write_safetensors(folder / FROZEN_FILE, copies)
         return cls({name: tensor._version for name, tensor in frozen.items()}), digest_of(copies)
 
     @classmethod
-    def compared(cls, run: RunDirectory, tensors: Mapping[str, Tensor]) -> FrozenTensors:
+    def compared(cls, run: RunDirectory, tensors: Mapping[str, Tensor], ranks: Ranks) -> FrozenTensors:
         """Those of an earlier recording. What was written once must still be so, or a state would mix two models.
 
         Raises:
@@ -44,7 +45,7 @@ class FrozenTensors:
         for name in written.specs:
             if tensors[name].requires_grad:
                 continue
-            if digest_of(written.read([name])) == digest_of({name: tensors[name]}):
+            if digest_of(written.read([name])) == digest_of(ranks.whole({name: tensors[name]})):
                 versions[name] = tensors[name]._version
             elif not any(name in state.specs for state in newest):  # else it was trained meanwhile
                 raise RecordingError(

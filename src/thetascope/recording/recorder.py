@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -17,9 +18,9 @@ from thetascope.files import Lock
 from thetascope.recording.arguments import check_tensors, checked_epoch, checked_metrics, checked_model, checked_step
 from thetascope.recording.frozen import FrozenTensors
 from thetascope.recording.log import Log
+from thetascope.recording.ranks import Ranks
 from thetascope.recording.run_directory import RunDirectory
 from thetascope.recording.run_files import LOG_FILE, RUN_FILE, STATES_FOLDER
-from thetascope.recording.safetensors_files import copied
 from thetascope.recording.thinning import is_kept
 from thetascope.shown import warn
 from thetascope.state import ParameterSpace, digest_of, named_tensors
@@ -33,7 +34,9 @@ class Recorder:
     """Record the states that a training passes through.
 
     Used as a context manager around the training loop. On entering a new run directory the model's present,
-    initial state is written as step 0; entering one that exists goes on after what is there.
+    initial state is written as step 0; entering one that exists goes on after what is there. Where a training runs in several
+    processes (DDP), all of them may enter and record: the first one writes. Under FSDP2 (``fully_shard``) all of them must, because each
+    holds a part of each tensor: these are put together one at a time, in the first process.
 
     Args:
         path: the run directory, made where it is missing.
@@ -42,9 +45,13 @@ class Recorder:
             last are always among them. Every record's metrics are kept. None keeps all states.
         trainable_only: write what does not require a gradient only once, and each time what does, or what was changed
             in place since. A frozen tensor that is changed through ``.data`` or replaced is not noticed.
+        resumed_at: how many steps, or (steps, epochs), the model has made already, where a training goes on from a checkpoint: those of the
+            first state in a new directory; in one that exists what was recorded after it is dropped, and the model is taken for that
+            training's.
 
     Raises:
-        RecordingError: the directory belongs to another model or format, or another process records into it.
+        RecordingError: the directory belongs to another model or format, or another process records into it; or tensors are in parts that
+            cannot be put together (FSDP1, DeepSpeed's ZeRO-3).
 
     Example:
         >>> model = Net()
@@ -61,19 +68,44 @@ class Recorder:
     """
 
     _process = 0
+    _newest: dict[str, Any] | None = None
+    """The event of the record that was made last."""
 
-    def __init__(self, path: str | os.PathLike[str], model: nn.Module, max_states: int | None = None, trainable_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        model: nn.Module,
+        max_states: int | None = None,
+        trainable_only: bool = False,
+        *,
+        resumed_at: int | tuple[int, float] | None = None,
+    ) -> None:
         self._model = checked_model(model)
         if max_states is not None and max_states < 2:
             raise RecordingError(f"max_states must be at least 2 (the first and the last state). Got {max_states} instead.")
         self.path = Path(path)
         self._limit, self._trainable_only = max_states, trainable_only
+        step, epoch = resumed_at if isinstance(resumed_at, tuple) else (resumed_at, None)
+        self._resumed_at = checked_step(step, 0)
+        self._resumed_epoch = checked_epoch(epoch) if self._resumed_at else 0
         self._guard = threading.RLock()
         self._open = False
 
     def __enter__(self) -> Recorder:
-        space = ParameterSpace.of_model(self._model)
         check_tensors(self._model)
+        self._ranks = Ranks(self._model)
+        self._ranks.reshard()
+        space = ParameterSpace.of_model(self._model)
+        if self._ranks.writes:
+            with self._ranks.leading():
+                self._begin(space)
+        else:
+            self._ranks.follow(self._tensors())
+            self._process, self._open = os.getpid(), True
+        return self
+
+    def _begin(self, space: ParameterSpace) -> None:
+        """Take the directory, and write the initial state where it is new."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = Lock(self.path)
         try:
@@ -81,7 +113,6 @@ class Recorder:
                 raise RecordingError(f'another process is recording into "{self.path}"; use another directory, or end that process')
             self._lock, self._writer = lock, ThreadPoolExecutor(1, thread_name_prefix="thetascope-recorder")
             self._enter(space)
-            return self
         except BaseException:
             if vars(self).get("_lock") is lock:  # else it is at work already, with a lock of its own
                 self._stop()
@@ -101,10 +132,16 @@ class Recorder:
         self._wrote_initial = not self._stored
         if self._wrote_initial:
             self._rewind(-1)
-            self.record(step=0, epoch=0)
+            self.record(step=self._resumed_at, epoch=self._resumed_epoch)
             self._wait()
+        elif 0 < self._resumed_at < self._last_step:
+            self._drop_from(self._resumed_at + 1, f"the training goes on from step {self._resumed_at}")
         # as another training does: its model is none of the run's states
-        self._begins_elsewhere = not self._wrote_initial and digest_of(self._wanted()) not in {record.digest for record in log.stored}
+        self._begins_elsewhere = not (
+            self._wrote_initial
+            or self._resumed_at
+            or digest_of(self._ranks.whole(self._wanted())) in {record.digest for record in log.stored}
+        )
 
     def _adopt(self, log: Log) -> None:
         """Go on after `log`. Only what is stored is kept in mind: a million records may not fill the memory."""
@@ -119,7 +156,7 @@ class Recorder:
             raise RecordingError(f'"{states}" holds files that no Recorder wrote, or whose run was deleted; use another directory')
         if not self._trainable_only:
             return RunDirectory.create(self.path, space, frozen=False)
-        self._frozen, digest = FrozenTensors.write(self.path, self._tensors(), space)
+        self._frozen, digest = FrozenTensors.write(self.path, self._tensors(), space, self._ranks)
         return RunDirectory.create(self.path, space, frozen=True, frozen_digest=digest)
 
     def _reopen(self, space: ParameterSpace) -> RunDirectory:
@@ -139,7 +176,7 @@ class Recorder:
                 f'"{self.path}" was recorded with trainable_only={run.frozen}; go on with the same setting, or record into a new directory'
             )
         if run.frozen:
-            self._frozen = FrozenTensors.compared(run, self._tensors())
+            self._frozen = FrozenTensors.compared(run, self._tensors(), self._ranks)
         run.mend_log()
         return run
 
@@ -163,22 +200,51 @@ class Recorder:
         self._check_usable()  # before the guard, which a thread may have held when this process was forked
         with self._guard:
             self._check_usable()
-            step, epoch, numbers = checked_step(step, self._last_step + 1), checked_epoch(epoch), checked_metrics(metrics)
-            self._wait()
-            if step == 0 and self._wrote_initial and self._stored:
-                self._amend_initial(epoch, numbers)
-                return
-            self._make_room(step)
-            self._held = None
-            copy = copied(self._wanted())
-            ordinal = self._next_ordinal
-            event = {"event": "record", "ordinal": ordinal, "step": step, "epoch": epoch, "metrics": numbers}
-            self._run.append(event, durable=False)
-            self._next_ordinal, self._last_step = ordinal + 1, step
-            if self._writes_now(ordinal):
-                self._pending = self._writer.submit(self._write, ordinal, step, copy)
+            epoch, numbers = checked_epoch(epoch), checked_metrics(metrics)
+            step = None if step is None else checked_step(step, 0)
+            self._ranks.reshard()
+            if self._ranks.writes:
+                with self._ranks.leading():
+                    self._record(self._last_step + 1 if step is None else step, epoch, numbers)
             else:
-                self._held = (ordinal, step, copy)
+                self._ranks.follow(self._tensors())
+
+    def _record(self, step: int, epoch: float | None, metrics: dict[str, float]) -> None:
+        self._wait()
+        if step == self._resumed_at and self._wrote_initial and self._stored:
+            self._amend_initial(epoch, metrics)
+            return
+        self._make_room(step)
+        self._held = None
+        copy = self._ranks.copied(self._wanted())
+        ordinal = self._next_ordinal
+        event = {"event": "record", "ordinal": ordinal, "step": step, "epoch": epoch, "metrics": metrics}
+        self._run.append(event, durable=False)
+        self._next_ordinal, self._last_step, self._newest = ordinal + 1, step, event
+        if self._writes_now(ordinal):
+            self._pending = self._writer.submit(self._write, ordinal, step, copy)
+        else:
+            self._held = (ordinal, step, copy)
+
+    def amend(self, metrics: Mapping[str, float]) -> None:
+        """Add metrics to the record that was made last, such as those of a validation that came after it.
+
+        Args:
+            metrics: numbers by name; one that is there already is replaced.
+
+        Raises:
+            RecordingError: the recorder is not entered or was forked, a value is no number, or nothing was recorded since it was entered.
+        """
+        self._check_usable()
+        with self._guard:
+            self._check_usable()
+            numbers = checked_metrics(metrics)
+            if not self._ranks.writes:
+                return
+            if self._newest is None:
+                raise RecordingError("there is no record to add metrics to: call record() first")
+            self._newest["metrics"] = {**self._newest["metrics"], **numbers}
+            self._run.append({**self._newest, "event": "amend"}, durable=False)
 
     def _check_usable(self) -> None:
         if not self._open:
@@ -198,22 +264,25 @@ class Recorder:
                 "none of its states when this recording began. Record into another directory, or remove that one; to go on with that "
                 "training, load its state before the recorder is entered"
             )
-        warn(f"step {step} comes after step {self._last_step}: what was recorded from step {step} on is dropped", stacklevel=3)
+        self._drop_from(step, f"step {step} comes after step {self._last_step}")
+
+    def _drop_from(self, step: int, why: str) -> None:
+        warn(f"{why}: what was recorded from step {step} on is dropped", stacklevel=5)  # all three ways here are of that length
         self._rewind(step)
 
-    def _amend_initial(self, epoch: float | None, metrics: Mapping[str, float]) -> None:
+    def _amend_initial(self, epoch: float | None, metrics: dict[str, float]) -> None:
         """Add metrics to the initial state, whose file stays where it is; drop what followed."""
-        initial, present = self._run.states()[0], self._wanted()
+        first = self._resumed_at
+        initial, present = self._run.states()[0], self._ranks.whole(self._wanted())
         if digest_of(initial.tensors(present)) != digest_of(present):
             raise RecordingError(
-                "record(step=0) would replace the initial state, which is step 0, by a trained one. Count the steps "
-                "that were made: record(step=1) after the first"
+                f"record(step={first}) would replace the initial state, which is step {first}, by a trained one. Count the steps "
+                f"that were made: record(step={first + 1}) after the first"
             )
-        if self._last_step > 0:
-            warn(f"step 0 comes after step {self._last_step}: what was recorded from step 1 on is dropped", stacklevel=3)
-            self._rewind(1)
-        epoch = initial.epoch if epoch is None else epoch
-        self._run.append({"event": "amend", "ordinal": 0, "epoch": epoch, "metrics": dict(metrics)}, durable=True)
+        if self._last_step > first:
+            self._drop_from(first + 1, f"step {first} comes after step {self._last_step}")
+        self._newest = {"ordinal": 0, "epoch": initial.epoch if epoch is None else epoch, "metrics": metrics}
+        self._run.append({**self._newest, "event": "amend"}, durable=True)
 
     def _rewind(self, step: int) -> None:
         self._held = None
@@ -265,6 +334,10 @@ class Recorder:
         with self._guard:
             if not self._open:
                 return
+            if not self._ranks.writes:
+                self._ranks.check_group()
+                self._open = False
+                return
             try:
                 try:
                     self._wait()
@@ -284,7 +357,7 @@ class Recorder:
 
     def __del__(self) -> None:
         """Free the directory, where an interrupt came before `close` began; a write that is pending holds the recorder until its end."""
-        if self._process == os.getpid():
+        if self._process == os.getpid() and self._ranks.writes:
             self._lock.release()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

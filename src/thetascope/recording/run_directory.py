@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ class RunDirectory:
         self.frozen: bool = header["frozen"]
         self.frozen_digest: str | None = header.get("frozen_digest")
         self._identity = identity_of(header)
+        self._appending = threading.Lock()
 
     @classmethod
     def create(cls, path: Path, space: ParameterSpace, *, frozen: bool, frozen_digest: str | None = None) -> RunDirectory:
@@ -74,7 +76,7 @@ class RunDirectory:
 
     def append(self, event: Mapping[str, Any], *, durable: bool) -> None:
         """Add one event, whole or not at all; `durable` waits until it has reached the disk."""
-        with open_to_append(self.path / LOG_FILE, RecordingError) as log:
+        with self._appending, open_to_append(self.path / LOG_FILE, RecordingError) as log:
             end, written = log.tell(), 0
             line = line_of(event, self._identity, end)
             try:

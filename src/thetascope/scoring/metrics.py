@@ -349,7 +349,7 @@ class SupervisedStep:
 
     def __init__(self, loss: Loss, metrics: Mapping[str, Measure]) -> None:
         self._measures = {"loss": _known(loss, LOSSES, "loss")} | {n: _known(m, METRICS, "metric") for n, m in metrics.items()}
-        given = [loss, *metrics.values()]
+        self.given, given = dict(metrics), [loss, *metrics.values()]
         self.loss_kind, self.names = _kind_of(self._measures["loss"]), tuple(self._measures)
         self.by_name = all(isinstance(m, str) or isinstance(k, OF_SAMPLES) for m, k in zip(given, self._measures.values(), strict=True))
         """Whether all are known measures, which give each sample its own value."""
@@ -368,7 +368,15 @@ class SupervisedStep:
             raise ObjectiveError(
                 f"the model returned a {type(outputs).__name__}, not a tensor. Say how it is scored with a step of your own:\n{FROM_STEP}"
             )
-        found = {name: _measured(name, measure, outputs, targets) for name, measure in self._measures.items()}
+        return self._found(self._measures, outputs, targets)
+
+    def metrics(self, outputs: Any, targets: Any) -> dict[str, Column]:
+        """The metrics without the loss."""
+        return self._found({name: measure for name, measure in self._measures.items() if name != "loss"}, outputs, targets)
+
+    @staticmethod
+    def _found(measures: Mapping[str, Callable[[Any, Any], Any]], outputs: Any, targets: Any) -> dict[str, Column]:
+        found = {name: _measured(name, measure, outputs, targets) for name, measure in measures.items()}
         return {name: column for name, column in found.items() if column is not None}
 
     def losses(self, outputs: Any, targets: Any) -> Column:

@@ -21,10 +21,12 @@ from thetascope.scoring.cache import Cache
 from thetascope.scoring.chance import chance_of
 from thetascope.scoring.descriptions import described, described_model
 from thetascope.scoring.failures import StepFailedError
-from thetascope.scoring.guards import Looked, guard
+from thetascope.scoring.guards import MOST_EXACT, Looked, guard
+from thetascope.scoring.lightning_step import LightningStep
 from thetascope.scoring.memory import halving
 from thetascope.scoring.metrics import FROM_STEP, Loss, Metrics, Step, SupervisedStep, chosen_metrics
 from thetascope.scoring.model import BoundModel
+from thetascope.scoring.model_loss import ModelLoss, Weight
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.protocols import Buffers
 from thetascope.scoring.pytrees import cut, shapes_of
@@ -56,7 +58,8 @@ class Objective:
             as a DataLoader. For other batches see `from_step`.
         loss: "cross_entropy" (logits), "nll" (log-probabilities), "mse", one of torch's loss modules (class weights and ignore_index
             are then counted as torch counts them over all data at once), or a function of (outputs, targets) that returns ``[N]``
-            per-sample values or their mean.
+            per-sample values or their mean. "model": batches are mappings of the model's keyword arguments, and the loss is the one
+            that the model computes of them, as models of transformers do.
         metrics: names ("accuracy", in [0, 1]) or ``{name: function}`` like `loss`, or ``{name: object}`` with update(outputs,
             targets), compute() and reset(), such as a torchmetrics.Metric: over all data, whatever the batches. The default accuracy is
             by threshold for a binary loss of one column, and left out where classes do not exclude one another.
@@ -80,6 +83,8 @@ class Objective:
             gradient). Each point is then scored by the plain call; nothing of it reaches the model or the data.
         batches: "fixed" where a value belongs to a whole batch and is no mean over its samples (a contrastive loss, say): then
             a batch is the sample, and nothing regroups rows.
+        weight: with loss="model", a function of a batch that says how much its loss weighs. Without it that is how many labels the
+            loss is the mean over (those that are not -100, with or without the first of each row, or the rows), which is found on two rows.
 
     Raises:
         ObjectiveError: an argument is off; the message says what to pass.
@@ -114,16 +119,25 @@ class Objective:
         calibration_batch: int = 250,
         gradients: bool = False,
         batches: Grouping = "any",
+        weight: Weight | None = None,
     ) -> None:
         options = _Options(
             device, dtype, batch_size, samples, precision, seed, buffers, calibration_data, calibration_batch, gradients, batches
         )
         self._set(model, data, options)
-        first = _checked_pair(self.batches.first())[1]
-        targets = data[1] if is_pair(data) else first
-        chosen = chosen_metrics(metrics, loss, targets)
-        self.model = BoundModel(model, SupervisedStep(loss, chosen), self.device, self.dtype, gradients=gradients)
-        self.loss, self.metrics = described(loss), {name: described(metric) for name, metric in chosen.items()}
+        if weight is not None and loss != "model":
+            raise ObjectiveError('weight= is for loss="model", where the model computes a mean. Give a loss of your own values [N] instead')
+        first = self.batches.first()
+        step: SupervisedStep | ModelLoss
+        if loss == "model":
+            step = ModelLoss.of(weight, metrics, first)
+            self.loss = "model" if weight is None else f"model, weighted by {described(weight)}"
+        else:
+            targets = _checked_pair(first)[1]
+            step = SupervisedStep(loss, chosen_metrics(metrics, loss, data[1] if is_pair(data) else targets))
+            self.loss = described(loss)
+        self.model = BoundModel(model, step, self.device, self.dtype, gradients=gradients)
+        self.metrics = {name: described(metric) for name, metric in step.given.items()}
 
     @classmethod
     def from_step(
@@ -183,6 +197,43 @@ class Objective:
         self.model = BoundModel(model, step, self.device, self.dtype, gradients=gradients)
         self.loss, self.metrics = described(step), {}
         return self
+
+    @classmethod
+    def from_lightning(
+        cls,
+        module: nn.Module,
+        dataloader: Any,
+        step: str = "validation_step",
+        *,
+        loss: str | None = None,
+        weight: Weight | None = None,
+        **options: Any,
+    ) -> Objective:
+        """An objective that scores as a LightningModule does: by its own step, without a Trainer.
+
+        Args:
+            module: a LightningModule (of ``lightning`` or ``pytorch_lightning``).
+            dataloader: what the Trainer would be given, such as ``datamodule.val_dataloader()``. The module's hooks around the transfer
+                of a batch are called.
+            step: the method's name: "validation_step", "test_step" or "training_step".
+            loss: the name of a logged value that is the loss. Without it that is what the step returns (a tensor, or a mapping's "loss"),
+                else the one logged value whose name holds "loss".
+            weight: a function of a batch that says how much its values weigh; without it that is the ``batch_size`` that was given to
+                ``self.log``, else the number of rows. Where the loss is a mean over tokens, count these.
+            options: as for `from_step`.
+
+        Returns:
+            The objective; each other number that the step logs is a metric. An object of torchmetrics that is logged is computed over all
+            data.
+
+        Raises:
+            ObjectiveError: the module has no such step, or the step gives no loss; the message lists what it logged.
+
+        Example:
+            >>> objective = ts.Objective.from_lightning(module, val_loader)            # doctest: +SKIP
+        """
+        scored = LightningStep(module, step, loss, weight)
+        return cls.from_step(module, dataloader, step=scored, **options)
 
     def _set(self, model: nn.Module, data: Any, options: _Options) -> None:
         if not isinstance(model, nn.Module):
@@ -338,6 +389,11 @@ class Objective:
             give_back(self.model.bytes)
             return self.model.tensors_of(state)
 
+        if isinstance(self.model.step, ModelLoss) and self.model.step.weight is None:
+            wide = self if self.model.space.parameter_count > MOST_EXACT else self.exact(state)
+            coarsest = max((torch.finfo(wide.model.target_dtype(name)).eps for name in self.model.space.floating_parameters), default=0.0)
+            tensors = wide.model.tensors_of(wide.bind(state))
+            self.model.step.find_weight(wide.batches.first(), partial(wide.model.evaluate, tensors), coarsest)
         return guard(self.model, self.batches, make, fixed=self.fixed)
 
     @property

@@ -333,13 +333,19 @@ def _layers_of(model: nn.Module, tensors: Mapping[str, TensorSpec], call_order: 
     return tuple(
         Layer(
             name or ROOT_LAYER,
-            type(model.get_submodule(name)).__name__,
+            _class_of(model.get_submodule(name)),
             tuple(owned[name]["parameter"]),
             tuple(owned[name]["buffer"]),
             None if called is None else name in called,
         )
         for name in _in_order(registered, call_order)
     )
+
+
+def _class_of(module: nn.Module) -> str:
+    """The name of a module's class; of one that is sharded (FSDP2), that it had before."""
+    kinds = [kind.__name__ for kind in type(module).__mro__]
+    return kinds[kinds.index("FSDPModule") + 1] if "FSDPModule" in kinds else kinds[0]
 
 
 def _in_order(registered: Sequence[str], call_order: Sequence[str] | None) -> list[str]:
