@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from thetascope.checkpoints.pickled import PICKLED
 from thetascope.checkpoints.safetensors_alone import SAFETENSORS
 from thetascope.errors import CheckpointError
 from thetascope.state import TensorSource, TensorSpec
-from thetascope.state.states import Renamed
+from thetascope.state.states import Renamed, origin_of
 
 CONFIGURATION = "adapter_config.json"
 WEIGHTS = {"adapter_model.safetensors": SAFETENSORS, "adapter_model.bin": PICKLED}
@@ -40,6 +40,10 @@ class Overlaid:
     def piece(self, name: str, start: int, stop: int) -> Tensor:
         """Some values of one tensor."""
         return (self._upper if name in self._upper.specs else self._lower).piece(name, start, stop)
+
+    def origin(self, name: str) -> Hashable:
+        """As `origin_of`: what is below is one for all that lie over it."""
+        return origin_of(self._upper if name in self._upper.specs else self._lower, name)
 
 
 def on_base(opened: Opened, base: TensorSource) -> TensorSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,15 +127,15 @@ class RunDirectory:
 
     def states(self) -> list[State]:
         """All stored states in order, read when asked for."""
-        states = [self._state(record) for record in self.read_log().stored]
+        frozen = _Frozen(self.path, self.frozen_digest) if self.frozen else None
+        states = [self._state(record, frozen) for record in self.read_log().stored]
         for last in states[-1:]:
             last.ends_run = True
         return states
 
-    def _state(self, record: Record) -> State:
+    def _state(self, record: Record, frozen: _Frozen | None) -> State:
         file = self.path / STATES_FOLDER / str(record.file)
         source = SafetensorsSource(file, expected_bytes=record.bytes, home=self.path)
-        frozen = SafetensorsSource(self.path / FROZEN_FILE, home=self.path) if self.frozen else None
         label = f'step {record.step} ("{file.name}")'
 
         def dropped() -> TrajectoryError | None:
@@ -149,7 +149,7 @@ class RunDirectory:
             metrics=record.metrics,
             run=self.path,
             expected_digest=None if frozen else record.digest,
-            verify=self._verification(source, frozen, record.digest, label, dropped) if frozen else None,
+            verify=self._verification(source, record.digest, label, dropped) if frozen else None,
             dropped=dropped,
         )
 
@@ -167,23 +167,21 @@ class RunDirectory:
         )
 
     def _verification(
-        self,
-        own: SafetensorsSource,
-        frozen: SafetensorsSource,
-        digest: str | None,
-        label: str,
-        dropped: Callable[[], TrajectoryError | None],
+        self, own: SafetensorsSource, digest: str | None, label: str, dropped: Callable[[], TrajectoryError | None]
     ) -> Callable[[], None]:
-        """For a state in two files, which has no digest of its own: whether both files hold what was written."""
+        """For a state in two files, which has no digest of its own: whether its own file holds what was written."""
 
         def verify() -> None:
-            for source, expected in ((own, digest), (frozen, self.frozen_digest)):
-                with told(dropped):
-                    found = None if expected is None else digest_of_source(source)
-                if found != expected:
-                    raise dropped() or StateError(f'{label} does not hold what was recorded: "{source.path.name}" was altered; restore it')
+            with told(dropped):
+                found = None if digest is None else digest_of_source(own)
+            if found != digest:
+                raise dropped() or StateError(_altered(label, own))
 
         return verify
+
+
+def _altered(label: str, source: SafetensorsSource) -> str:
+    return f'{label} does not hold what was recorded: "{source.path.name}" was altered; restore it'
 
 
 @contextmanager
@@ -195,15 +193,35 @@ def told(dropped: Callable[[], TrajectoryError | None]) -> Iterator[None]:
         raise dropped() or error from error
 
 
+class _Frozen:
+    """What was written once for all states of a run; checked before any of it is handed out for the first time."""
+
+    def __init__(self, run: Path, digest: str | None) -> None:
+        self._source, self._digest, self._verified = SafetensorsSource(run / FROZEN_FILE, home=run), digest, False
+
+    @property
+    def specs(self) -> Mapping[str, TensorSpec]:
+        return self._source.specs
+
+    def read(self, names: Sequence[str]) -> dict[str, Tensor]:
+        return self._checked().read(names)
+
+    def piece(self, name: str, start: int, stop: int) -> Tensor:
+        return self._checked().piece(name, start, stop)
+
+    def _checked(self) -> SafetensorsSource:
+        if not self._verified:
+            if self._digest is not None and digest_of_source(self._source) != self._digest:
+                raise StateError(_altered("the run", self._source))
+            self._verified = True
+        return self._source
+
+
 class _Recorded:
     """A recorded state's tensors: its own file first, what was frozen for the rest."""
 
     def __init__(
-        self,
-        own: SafetensorsSource,
-        frozen: SafetensorsSource | None,
-        space: ParameterSpace,
-        dropped: Callable[[], TrajectoryError | None],
+        self, own: SafetensorsSource, frozen: _Frozen | None, space: ParameterSpace, dropped: Callable[[], TrajectoryError | None]
     ) -> None:
         self._own, self._frozen, self._space, self._dropped = own, frozen, space, dropped
 
@@ -211,14 +229,21 @@ class _Recorded:
     def specs(self) -> Mapping[str, TensorSpec]:
         return self._space.tensors
 
+    def _home(self, name: str) -> SafetensorsSource | _Frozen:
+        return self._own if self._frozen is None or name in self._own.specs else self._frozen
+
     def read(self, names: Sequence[str]) -> dict[str, Tensor]:
         with told(self._dropped):
-            own = [name for name in names if self._frozen is None or name in self._own.specs]
+            own = [name for name in names if self._home(name) is self._own]
+            rest = [name for name in names if self._home(name) is not self._own]
             found = self._own.read(own)
-            rest = [name for name in names if name not in found]
             return found | self._frozen.read(rest) if self._frozen and rest else found
 
     def piece(self, name: str, start: int, stop: int) -> Tensor:
         with told(self._dropped):
-            is_own = self._frozen is None or name in self._own.specs
-            return (self._own if is_own or self._frozen is None else self._frozen).piece(name, start, stop)
+            return self._home(name).piece(name, start, stop)
+
+    def origin(self, name: str) -> Hashable:
+        """As `origin_of`: what was written once is one for all states."""
+        with told(self._dropped):
+            return id(self._home(name)), name

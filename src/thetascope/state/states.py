@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +37,12 @@ class TensorSource(Protocol):
         ...
 
 
+def origin_of(source: TensorSource, name: str) -> Hashable:
+    """Where a source takes a tensor from. Two tensors of one origin are the same, so that neither need be read to know it."""
+    told: Callable[[str], Hashable] | None = getattr(source, "origin", None)
+    return (id(source), name) if told is None else told(name)
+
+
 class _Held:
     """Tensors in memory."""
 
@@ -49,6 +55,10 @@ class _Held:
 
     def piece(self, name: str, start: int, stop: int) -> Tensor:
         return self._tensors[name].reshape(-1)[start:stop]
+
+    def origin(self, name: str) -> Hashable:
+        tensor = self._tensors[name]
+        return tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 
 class Renamed:
@@ -71,6 +81,10 @@ class Renamed:
         """Some values of one tensor."""
         return self._source.piece(self._names[name], start, stop)
 
+    def origin(self, name: str) -> Hashable:
+        """As `origin_of`."""
+        return origin_of(self._source, self._names[name])
+
 
 class Completed:
     """Another source's tensors, and some that it lacks."""
@@ -89,6 +103,10 @@ class Completed:
     def piece(self, name: str, start: int, stop: int) -> Tensor:
         """Some values of one tensor."""
         return (self._more if name in self._more.specs else self._source).piece(name, start, stop)
+
+    def origin(self, name: str) -> Hashable:
+        """As `origin_of`."""
+        return self._more.origin(name) if name in self._more.specs else origin_of(self._source, name)
 
 
 class State(Mapping[str, Tensor]):
@@ -158,6 +176,10 @@ class State(Mapping[str, Tensor]):
         """The values `start` to `stop` of one tensor in row-major order, ``[stop - start]``, without reading the rest where possible."""
         self._verified()
         return self._source.piece(name, start, stop)
+
+    def origin(self, name: str) -> Hashable:
+        """Where a tensor is taken from: states share those of one origin, such as the base of adapters."""
+        return origin_of(self._source, name)
 
     def renamed(self, names: Mapping[str, str], kinds: Mapping[str, TensorSpec] | None = None) -> State:
         """The same state under other names: `names` maps each new name to the old one; others are left out."""

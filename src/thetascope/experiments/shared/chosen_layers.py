@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from thetascope.errors import StateError
 from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.source import Variables
 from thetascope.scoring.objective import Objective
 from thetascope.state import TRAINABLE, Layer, ParameterSpace, State, frozen_parameters
+from thetascope.state.frozen import resting
 
 
-def chosen_layers(objective: Objective, layers: Layers, states: Iterable[State]) -> dict[str, tuple[Layer, ...]]:
-    """The layers that move together, by label; only "trainable" looks at the states, bound to the objective's model.
+def chosen_layers(objective: Objective, layers: Layers, states: Sequence[State]) -> dict[str, tuple[Layer, ...]]:
+    """The layers that move together, by label; of none that are chosen all but those that rest, as the base of an adapter does.
+
+    Args:
+        objective: whose model has the layers.
+        layers: as a call gives them.
+        states: of the training, in order, bound to the model; what is frozen is looked for in them.
 
     Raises:
         StateError: a layer that there is not, or none.
     """
-    if not is_word(layers, TRAINABLE):
-        return objective.space.groups(layers)
-    return objective.space.groups(layers, frozen_parameters(objective.model.model, objective.space, list(states)))
+    if is_word(layers, TRAINABLE):
+        return objective.space.groups(layers, frozen_parameters(objective.model.model, objective.space, states))
+    groups, still = objective.space.groups(layers), resting_in(objective, states) if layers is None else set()
+    return moving_layers(groups, objective.space, still)
+
+
+def resting_in(objective: Objective, states: Sequence[State]) -> set[str]:
+    """The parameters that are frozen by the objective's model, and the same at both ends of some states."""
+    return resting(objective.model.model, objective.space, [states[0], states[-1]] if len(states) > 1 else states)
+
+
+def moving_layers(groups: Mapping[str, tuple[Layer, ...]], space: ParameterSpace, still: Collection[str]) -> dict[str, tuple[Layer, ...]]:
+    """The groups without those all of whose floating parameters are still."""
+
+    def rests(layers: Sequence[Layer]) -> bool:
+        floating = [name for layer in layers for name in layer.parameters if space.tensors[name].floating]
+        return bool(floating) and all(name in still for name in floating)
+
+    return {label: layers for label, layers in groups.items() if not rests(layers)} if still else dict(groups)
 
 
 def some_layers(groups: dict[str, tuple[Layer, ...]]) -> dict[str, tuple[Layer, ...]]:

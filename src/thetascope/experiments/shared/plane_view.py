@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from thetascope.drawing.moments import moment_of
 from thetascope.errors import GeometryError, TrajectoryError
 from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.points import AllPoints, grid_points
-from thetascope.experiments.shared.chosen_layers import chosen_layers
+from thetascope.experiments.shared.chosen_layers import chosen_layers, resting_in
 from thetascope.geometry.directions import lengths
 from thetascope.geometry.pca import gram, principal_plane
 from thetascope.geometry.planes import grid, plane_points, states_points
@@ -73,7 +73,7 @@ class PlaneView:
         }
 
 
-def moving_names(objective: Objective, layers: Layers = None, states: Iterable[State] = ()) -> list[str]:
+def moving_names(objective: Objective, layers: Layers = None, states: Sequence[State] = ()) -> list[str]:
     """The floating parameters of some layers of the objective's model, or of all; the states tell which are trainable.
 
     Raises:
@@ -113,6 +113,8 @@ def principal_view(objective: Objective, trajectory: Trajectory | None, names: S
     if trajectory is None:
         raise TrajectoryError('directions="pca" needs the states of a training: pass a ts.Trajectory')
     states = [objective.bind(state) for state in trajectory]
+    still = resting_in(objective, states)
+    names = [name for name in names if name not in still]
     plane = principal_plane(gram(states, names))
     return PlaneView(
         objective,

@@ -7,10 +7,10 @@ from itertools import groupby
 
 from thetascope.errors import RecordingError
 from thetascope.experiments.framework.call_options import Layers
-from thetascope.experiments.shared.chosen_layers import is_word
+from thetascope.experiments.shared.chosen_layers import is_word, moving_layers
 from thetascope.recording.run_directory import RunDirectory
 from thetascope.state import TRAINABLE, Layer, ParameterSpace, State
-from thetascope.state.frozen import unmoved
+from thetascope.state.frozen import from_one_place, unmoved
 from thetascope.state.guessed import space_of_specs
 from thetascope.trajectory import Trajectory
 
@@ -41,13 +41,17 @@ def _tied(state: State) -> set[str]:
 
 
 def layers_of_states(space: ParameterSpace, layers: Layers, states: Sequence[State]) -> dict[str, tuple[Layer, ...]]:
-    """The layers that a call chooses, by label; "trainable" leaves out those that are the same in all states.
+    """The layers that a call chooses, by label; "trainable" leaves out those that are the same in all states, and so does a call that
+    chooses none where the states take these from one place, as that of the base of an adapter.
 
     Raises:
         StateError: a layer that there is not, or none.
     """
+    names = space.floating_parameters
+    if layers is None:
+        still = from_one_place(names, states)
+        return moving_layers(space.groups(layers), space, still if len(still) < len(names) else [])
     if not is_word(layers, TRAINABLE):
         return space.groups(layers)
-    names = space.floating_parameters
     still = unmoved(names, states)
     return space.groups(layers, still if len(still) < len(names) else [])

@@ -93,7 +93,7 @@ class TrainingPath:
 
     def groups(self, layers: Layers) -> dict[str, tuple[Layer, ...]]:
         """The layers that a call chooses, by label."""
-        return chosen_layers(self.objective, layers, (self.objective.bind(state) for state in self.trajectory))
+        return chosen_layers(self.objective, layers, [self.objective.bind(state) for state in self.trajectory])
 
     def _floating(self, names: Sequence[str]) -> list[str]:
         return [name for name in names if self.objective.model.space.tensors[name].floating]

@@ -56,7 +56,7 @@ def source(
     xs, ys = checked_grid(x, y)
     trajectory = trajectory_or_state if isinstance(trajectory_or_state, Trajectory) else None
     center = objective.bind(trajectory_or_state[-1] if isinstance(trajectory_or_state, Trajectory) else trajectory_or_state)
-    names = moving_names(objective, layers, _bound(objective, trajectory or [center]))
+    names = moving_names(objective, layers, list(_bound(objective, trajectory or [center])))
     if through is not None:
         if directions != "random":
             raise GeometryError("through= gives the plane by states and directions= by directions; pass one of them")

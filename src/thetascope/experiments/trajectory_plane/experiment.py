@@ -17,6 +17,7 @@ from thetascope.arrays import Floats
 from thetascope.errors import GeometryError, TrajectoryError
 from thetascope.experiments.framework.points import AllPoints, PointsSource
 from thetascope.experiments.framework.tolerance import checked_tolerance
+from thetascope.experiments.shared.chosen_layers import resting_in
 from thetascope.experiments.shared.plane_view import PlaneView, component_label, moving_names, short
 from thetascope.experiments.shared.training_path import checked_trajectory, moments_along, recorded_requests
 from thetascope.files import distinct_names
@@ -24,6 +25,7 @@ from thetascope.geometry.pca import Gram, Plane, gram, mean_step_cosine, princip
 from thetascope.geometry.planes import Axis, checked_grid
 from thetascope.scoring.objective import Objective
 from thetascope.state import State
+from thetascope.state.frozen import resting
 from thetascope.trajectory import Trajectory
 
 COMPONENTS = 10
@@ -42,14 +44,16 @@ def source(
     names, trainings = _checked_runs(trajectory)
     clock = next((t.clock for t in trainings if t.clock != "step"), "step")
     told = {"trainings": [{"label": name, "states": len(t)} for name, t in zip(names, trainings, strict=True)]}
-    moving = moving_names(objective)
     states = [objective.bind(state) for training in trainings for state in training]
+    # of several trainings all states are compared: each may have begun elsewhere
+    still = resting_in(objective, states) if len(trainings) == 1 else resting(objective.model.model, objective.space, states)
+    moving = [name for name in moving_names(objective) if name not in still]
     owner = np.repeat(np.arange(len(trainings)), [len(training) for training in trainings])
     found = gram(states, moving, center=len(trainings[0]) - 1)
     plane = principal_plane(found)
     ranges = [_range("x", x, plane.coordinates[:, 0], margin), _range("y", y, plane.coordinates[:, 1], margin)]
     xs, ys = checked_grid(*ranges)
-    view = _view(objective, states, found, plane, trainings)
+    view = _view(objective, states, moving, found, plane, trainings)
     members = [np.flatnonzero(owner == i).tolist() for i in range(len(trainings))]
     cosine = mean_step_cosine(found, members)
     at_states = AllPoints(view.points(plane.coordinates), ("state",), (len(states),), prefix="plane_")
@@ -78,8 +82,10 @@ def source(
     )
 
 
-def _view(objective: Objective, states: Sequence[State], found: Gram, plane: Plane, trainings: Sequence[Trajectory]) -> PlaneView:
-    center, names = states[found.center], moving_names(objective)
+def _view(
+    objective: Objective, states: Sequence[State], names: Sequence[str], found: Gram, plane: Plane, trainings: Sequence[Trajectory]
+) -> PlaneView:
+    center = states[found.center]
     of = f"{len(states)} states" if len(trainings) == 1 else f"{len(states)} states of {len(trainings)} trainings"
     return PlaneView(
         objective,
