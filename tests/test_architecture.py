@@ -44,7 +44,7 @@ ALLOWED = {
     "report": GROUND | {"recording", "results", "drawing", "experiments"},  # of the first: the log
     "integrations": SCORES | {"training", "results", "drawing", "experiments", "exports", "report"},
     "demo": SCORES | {"training", "experiments"},
-    "templates": {"__init__"},  # files for users, written by `thetascope init`
+    "templates": {"__init__", "integrations"},  # files for users, written by `thetascope init`
     "testing": SCORES | {"demo", "__init__"},
     "cli": GROUND | {"specification", "search_path", "demo", "experiments", "__init__"},
     "__init__": STATES | {"scoring", "training", "experiments", "results", "report"},

@@ -3,12 +3,15 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import thetascope as ts
 from thetascope.cli import main
+from thetascope.cli.starting import Kind
 from thetascope.specification import provided
 
 FILLED_IN = """
@@ -86,6 +89,39 @@ def test_the_options_in_its_comments_are_options(project: Path) -> None:
 
 
 def test_it_is_part_of_the_package() -> None:
-    from importlib.resources import files
+    assert {*(f"{kind}.py" for kind in get_args(Kind)), "thetascope.toml"} <= {
+        entry.name for entry in files("thetascope.templates").iterdir()
+    }
 
-    assert {"objective.py", "thetascope.toml"} <= {entry.name for entry in files("thetascope.templates").iterdir()}
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("kind", "epochs", "gain"), [("lightning", 20, 0.5), ("transformers", 10, 1.0)])
+def test_the_template_of_a_trainer_runs_as_it_stands(
+    kind: str, epochs: int, gain: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(kind)
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "--for", kind]) == 0
+    assert "pip install" not in capsys.readouterr().out
+    runpy.run_path("objective.py", run_name="__main__")
+    trajectory = ts.Trajectory("runs/first")
+    assert trajectory.epochs == list(range(epochs + 1))
+    scored = provided("objective.py:objective", ts.Objective, "--objective")
+    first, last = scored.score(trajectory[0]), scored.score(trajectory[-1])
+    assert first["loss"] - last["loss"] > gain
+    assert last["accuracy"] > first["accuracy"] + 0.2
+    assert main(["interpolate", "runs/first", "--alphas", "3", "--no-progress"]) == 0
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_each_template_marks_its_three_places(kind: str) -> None:
+    text = files("thetascope.templates").joinpath(f"{kind}.py").read_text("utf-8")
+    assert [line[2] for line in text.splitlines() if line.startswith("# ") and line[3:4] == "."] == ["1", "2", "3"]
+    assert "runs/first" in text
+
+
+def test_what_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert main(["init", "--for", "transformers"]) == 0
+    assert 'pip install "thetascope[transformers]"  # which is not installed' in capsys.readouterr().out
