@@ -157,3 +157,31 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(ObjectiveError, match=r"returned no loss and logged a_loss, b_loss .*say which logged value it is \(loss=\)"):
         ts.Objective.from_lightning(Silent(), loader()).score(state())
     assert ts.Objective.from_lightning(Silent(), loader(), loss="a_loss")
+
+
+def test_every_experiment_on_a_training_of_a_trainer(tmp_path: Any) -> None:
+    from thetascope.integrations.lightning import RecorderCallback
+
+    quiet: Any = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    pl.Trainer(accelerator="cpu", max_epochs=3, callbacks=[RecorderCallback(tmp_path / "run")], **quiet).fit(Trained(), loader(), loader())
+    trajectory, objective = ts.Trajectory(tmp_path / "run"), ts.Objective.from_lightning(Trained(), loader())
+    line = ts.interpolate(objective, trajectory, alphas=3, out="run", progress=False)
+    ts.interpolate(objective, trajectory, level="layer", alphas=3, out="run", progress=False)
+    ts.layer_roles(objective, trajectory, draws=1, out="run", progress=False)
+    ts.layer_rewind(objective, trajectory, states=3, barriers=False, out="run", progress=False)
+    ts.surface(objective, trajectory, x=(-0.5, 0.5, 3), y=(-0.5, 0.5, 3), out="run", progress=False)
+    ts.trajectory_plane(objective, trajectory, x=3, y=3, out="run", progress=False)
+    assert ts.write_report(tmp_path / "run").exists()
+    inputs, targets = data()
+    for alpha, loss in zip(line.data["alpha"].values, line.data["loss"].values, strict=True):
+        plain = Trained()
+        plain.load_state_dict({n: torch.lerp(trajectory[0][n], trajectory[-1][n], float(alpha)) for n in trajectory[0]})
+        with torch.no_grad():
+            assert loss == pytest.approx(float(F.cross_entropy(plain.net(inputs), targets)), rel=1e-5)
+    recorded = trajectory[-1].metrics["val_loss"]
+    assert line.data["loss"].values[-1] == pytest.approx(recorded, rel=1e-5)
+
+
+class Trained(Module):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return F.cross_entropy(self.net(batch[0]), batch[1])
