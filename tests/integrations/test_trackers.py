@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,6 @@ from thetascope.cli import main
 from thetascope.errors import ResultError, UsageError
 from thetascope.experiments.framework.findings import words_for
 from thetascope.experiments.framework.tables import table
-from thetascope.integrations import tracker
 from thetascope.integrations.logged import curves_of, last_step, logged
 from thetascope.integrations.trackers import trackers
 from thetascope.integrations.trackers.mlflow import LONGEST_NAME, escaped
@@ -348,10 +348,18 @@ def test_unfinished_and_damaged_results_of_a_run_are_named_and_left_out(tmp_path
         assert ts.log_findings(run, Board()) == NAMES
 
 
+def test_what_cannot_be_shown_of_a_run_costs_itself_alone(tmp_path: Path) -> None:
+    run = made_run(tmp_path)
+    way = ts.load_result(run / "results" / NAMES[2])
+    ts.Result(way.data.drop_vars("off_line")).save(run / "results" / "strange")
+    with pytest.warns(UserWarning, match=r"not logged, for it cannot be shown: strange \(KeyError"):
+        assert ts.log_findings(run, Board()) == NAMES
+
+
 def test_what_cannot_be_drawn_leaves_nothing_half_logged(results: dict[str, ts.Result]) -> None:
     board = Board()
     broken = ts.Result(results[NAMES[2]].data.drop_vars("off_line"))
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever a damaged dataset raises
+    with pytest.raises(ResultError, match=r"cannot be shown, so nothing is logged: trajectory_geometry \(KeyError"):
         ts.log_findings([results[NAMES[0]], broken], board)
     assert board.scalars == {}
     assert logged(results[NAMES[0]]).step == LAST
@@ -378,14 +386,14 @@ def test_the_command_refuses_what_it_does_not_know(run: Path, to: str, message: 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
 def test_what_is_not_installed_is_one_line_that_names_the_extra(name: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    real = tracker.import_module
+    real = import_module
 
     def absent(module: str) -> ModuleType:
         if module in ("tensorboard", "wandb", "mlflow"):
             raise ModuleNotFoundError(module)
         return real(module)
 
-    monkeypatch.setattr(tracker, "import_module", absent)
+    monkeypatch.setattr("thetascope.integrations.tracker.import_module", absent)
     assert main(["log", str(run), "--to", f"{name}=somewhere"]) == 2
     assert capsys.readouterr().err.strip() == f"thetascope: {name} is not installed: pip install thetascope[{name}]"
 

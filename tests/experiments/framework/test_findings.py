@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,10 +181,15 @@ def test_nothing_finite_has_no_largest() -> None:
     assert extreme([[math.nan, 2.0], [1.0, 3.0]], -1) == 2
 
 
+def _given(value: Any, data: xr.Dataset) -> Any:
+    return value
+
+
 def test_values_that_are_not_known_are_left_out() -> None:
     data: Any = xr.Dataset()
-    for kind, value in ((int, math.nan), (float, None), (str, ""), (bool, None)):
-        assert Fact("key", kind, "a value", lambda _, value=value: value).of(data) == {}
+    unknown: list[tuple[type[int] | type[float] | type[str], Any]] = [(int, math.nan), (float, None), (str, ""), (bool, None)]
+    for kind, value in unknown:
+        assert Fact("key", kind, "a value", partial(_given, value)).of(data) == {}
     assert math.isnan(float(Fact("key", float, "a value", lambda _: math.nan).of(data)["key"]))
     assert Fact("key/<layer>", float, "a value", lambda _: None).of(data) == {}
     assert Fact("key/<layer>", int, "a value", lambda _: {"a": 1.0, "b": math.nan}).of(data) == {"key/a": 1}

@@ -61,7 +61,8 @@ def log_findings(
 
     Raises:
         UsageError: `to` is no tracker that is known, or `prefix` or `step` does not fit.
-        ResultError: there is no result, one is not finished, or the report does not exist.
+        ResultError: there is no result, one is not finished or cannot be shown, or the report does not exist. Of a run directory such
+            results are left out, and a warning names them.
 
     Example:
         >>> from torch.utils.tensorboard import SummaryWriter
@@ -83,7 +84,14 @@ def log_findings(
     path = Path(report) if report is not None else report_of(Path(cast("str", results))) if is_run else None
     if path is not None and not path.is_file():
         raise ResultError(f'"{path}" does not exist: write the report first (ts.write_report), or leave report= out')
-    found = {name: logged(result) for name, result in named.items()}  # all of it is made before anything is logged
+    found: dict[str, Logged] = {}
+    wrong: dict[str, Exception] = {}
+    for name, result in named.items():  # all of it is made before anything is logged
+        try:
+            found[name] = logged(result)
+        except Exception as error:  # noqa: BLE001 - a stored result may hold anything
+            wrong[name] = error
+    _tell(wrong, is_run=is_run and bool(found))
     last = max((one.step for one in found.values() if one.step is not None), default=0)
     for tracker in chosen:
         for name, one in found.items():
@@ -93,6 +101,17 @@ def log_findings(
             tracker.report(f"{prefix}/report", path, last if step is None else index(step))
         tracker.finish()
     return list(found)
+
+
+def _tell(wrong: Mapping[str, Exception], *, is_run: bool) -> None:
+    """Say what cannot be logged: of a run in a warning, while the rest is logged; else as an error."""
+    from thetascope.report.found import problem_of
+
+    told = [f"{name} ({problem_of(error)})" for name, error in wrong.items()]
+    if told and is_run:
+        warn(f"not logged, for it cannot be shown: {', '.join(told)}", stacklevel=3)
+    elif told:
+        raise ResultError(f"what was found cannot be shown, so nothing is logged: {', '.join(told)}") from next(iter(wrong.values()))
 
 
 def _log(tracker: Tracker, name: str, found: Logged, step: int) -> None:
