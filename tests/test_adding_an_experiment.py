@@ -53,6 +53,7 @@ told["wrong"] = main(["weight-scale", "run", "--objective", "spec.py:objective",
 told["examined"] = main(["examine", "run", "weight_scale", "--objective", "spec.py:objective", "--no-progress"])
 from pathlib import Path
 told["exported"] = len(result.export("accuracy.png", variable="accuracy").read_bytes())
+told["findings"], told["headline"] = result.findings, result.headline
 told["results"] = sorted(path.name for path in Path("run/results").iterdir())
 told["figures"] = sorted(path.name for path in Path("run/figures").iterdir())
 told["report"] = Path("run/report.html").read_text(encoding="utf-8")
@@ -97,6 +98,15 @@ def test_it_shows_up_as_a_command_with_the_function_s_options(told: Any) -> None
     assert "5 points on" in told["out"]
     assert told["wrong"] == 1
     assert "largest must be above 1" in told["err"]
+
+
+def test_it_has_findings(told: Any) -> None:
+    assert told["findings"] == {
+        "lowest_loss": min(told["losses"]),
+        "lowest_at": told["factors"][told["losses"].index(min(told["losses"]))],
+        "samples": 10,
+    }
+    assert told["headline"].startswith("The loss is lowest, ")
 
 
 def test_one_call_lies_in_one_place(told: Any) -> None:

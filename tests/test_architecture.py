@@ -46,8 +46,8 @@ ALLOWED = {
     "demo": SCORES | {"training", "experiments"},
     "templates": {"__init__", "integrations"},  # files for users, written by `thetascope init`
     "testing": SCORES | {"demo", "__init__"},
-    "cli": GROUND | {"specification", "search_path", "demo", "experiments", "__init__"},
-    "__init__": STATES | {"scoring", "training", "experiments", "results", "report"},
+    "cli": GROUND | {"specification", "search_path", "demo", "experiments", "integrations", "__init__"},
+    "__init__": STATES | {"scoring", "training", "experiments", "results", "report", "integrations"},
 }
 TORCH_FREE = {
     "results",
@@ -194,6 +194,9 @@ def test_every_room_has_its_rule() -> None:
     assert {room_of(file) for file in FILES} == set(ALLOWED)
 
 
+TRACKERS = ["tensorboard", "tensorboardX", "wandb", "mlflow"]
+
+
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
@@ -206,6 +209,11 @@ def test_every_room_has_its_rule() -> None:
         ),
         ("import thetascope as ts; ts.interpolate, ts.surface", ["torch", "numpy", "xarray"]),
         ("import thetascope; thetascope.write_report", ["torch", "plotly", "matplotlib", "jinja2"]),
+        (
+            "import thetascope.integrations.trackers as t; t.trackers(); t.log_findings",
+            [*TRACKERS, "torch", "plotly", "matplotlib", "xarray"],
+        ),
+        ("import thetascope.integrations.logged, thetascope.cli.trackers", [*TRACKERS, "torch", "plotly"]),
     ],
 )
 def test_loads_nothing_heavy(statement: str, absent: list[str]) -> None:
@@ -237,6 +245,7 @@ def test_public_names_are_pinned() -> None:
         "Trajectory",
         "__version__",
         "load_result",
+        "log_findings",
         "panels",
         "steps",
         "write_report",

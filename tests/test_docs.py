@@ -177,7 +177,12 @@ def test_every_level_is_in_the_readme_and_in_the_table_of_results() -> None:
 
 
 def test_the_lists_of_experiments_are_in_the_pages() -> None:
-    for page, name in (("reference/api.md", "functions"), ("guides/index.md", "guides"), ("reference/commands.md", "commands")):
+    for page, name in (
+        ("reference/api.md", "functions"),
+        ("guides/index.md", "guides"),
+        ("reference/commands.md", "commands"),
+        ("results.md", "findings"),
+    ):
         assert f"```{{experiments}} {name}\n```" in (DOCS / page).read_text(encoding="utf-8")
         made = getattr(experiment_lists, name)(DOCS)
         assert all(each in made for each in (entries() if name == "commands" else experiments()))

@@ -8,11 +8,19 @@ from pathlib import Path
 
 from thetascope.experiments.framework.catalog import entries, experiments
 from thetascope.experiments.framework.declaration import Call
+from thetascope.experiments.framework.facts import facts_table
+from thetascope.experiments.framework.words import Words
 
 
 def functions(docs: Path) -> str:
     """The reference of each."""
-    return "\n".join(["```{eval-rst}", *(f".. autofunction:: thetascope.{name}" for name in experiments()), "```"])
+    return "\n".join(
+        [
+            "```{eval-rst}",
+            *(f".. autofunction:: thetascope.{name}" for name in experiments()),
+            "```",
+        ]
+    )
 
 
 def guides(docs: Path) -> str:
@@ -33,6 +41,19 @@ def commands(docs: Path) -> str:
         same: Call = experiment.of(**{**experiment.examine_with, **call.options})
         rows.append((f"`{name}`", call.words.question, f"`{same.command_line('RUN')}`"))
     return _table(("experiment", "question", "the same by its own command"), rows)
+
+
+def findings(docs: Path) -> str:
+    """The keys of what each experiment finds, by level; calls that find the same stand once."""
+    asked: dict[str, Words] = {}
+    for call in entries().values():
+        level = call.all_options.get("level")
+        asked.setdefault(f"`{call.experiment.name}`{f', {level}' if level else ''}", call.words)
+    rows = []
+    for name, words in asked.items():
+        for place, (key, kind, meaning) in enumerate(facts_table(words.findings)):
+            rows.append((name if not place else "", f"`{key}`", kind, meaning))
+    return _table(("experiment", "key", "type", "what it is"), rows)
 
 
 def guide_to(name: str, docs: Path) -> tuple[str, str]:

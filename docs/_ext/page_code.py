@@ -9,18 +9,40 @@ import ast
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 START = "quickstart.md"
 FOR_COMMANDS = "mine.py"
 """What the commands are given: its functions are not among the reader's names."""
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE = re.compile(r"# (\w+\.py)\n")
+_NEEDS = re.compile(r"# needs (\w+)\n")
+"""A block that begins so runs only where that library is installed."""
+
+
+SILENT = {
+    "WANDB_SILENT": "true",
+    "WANDB_ERROR_REPORTING": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+}
+
+
+@contextmanager
+def _quiet(other: bool) -> Iterator[None]:
+    """Let other people's libraries warn of what is theirs, and send nothing anywhere."""
+    with warnings.catch_warnings(), patch.dict(os.environ, SILENT if other else {}):
+        if other:
+            warnings.simplefilter("ignore")
+        yield
 
 
 @dataclass(frozen=True)
@@ -58,15 +80,17 @@ class Reader:
         return dict(self._start)
 
     def run(self, code: str, names: dict[str, Any], origin: str) -> Shown:
-        """Run one block. One that begins with ``# name.py`` is also written to that file."""
-        file = _FILE.match(code)
+        """Run one block. One that begins with ``# name.py`` is also written to that file; ``# needs library`` says what must be there."""
+        file, needs = _FILE.match(code), _NEEDS.match(code)
+        if needs and find_spec(needs[1]) is None:
+            return Shown("", None)
         if file:
             (self._folder / file[1]).write_text(code, encoding="utf-8")
             names = dict(names) if file[1] == FOR_COMMANDS else names
         tree = ast.parse(code, origin)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
         printed, value = StringIO(), None
-        with self.within(), redirect_stdout(printed):
+        with self.within(), redirect_stdout(printed), _quiet(needs is not None):
             exec(compile(tree, origin, "exec"), names)
             if isinstance(last, ast.Expr):
                 value = eval(compile(ast.Expression(last.value), origin, "eval"), names)

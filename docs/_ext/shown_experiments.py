@@ -1,4 +1,4 @@
-"""The directive ``experiments``, which lists them as their declarations say: ``functions``, ``guides`` or ``commands``."""
+"""The directive ``experiments``, which lists them as their declarations say: ``functions``, ``guides``, ``commands`` or ``findings``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-LISTS = {"functions": experiment_lists.functions, "guides": experiment_lists.guides, "commands": experiment_lists.commands}
+LISTS = {
+    "functions": experiment_lists.functions,
+    "guides": experiment_lists.guides,
+    "commands": experiment_lists.commands,
+    "findings": experiment_lists.findings,
+}
 
 
 def _named(argument: str) -> str:

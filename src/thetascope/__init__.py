@@ -21,6 +21,7 @@ _HOMES = {
     "Training": "thetascope.training.training",
     "Trajectory": "thetascope.trajectory",
     "load_result": "thetascope.results",
+    "log_findings": "thetascope.integrations.trackers",
     "panels": "thetascope.experiments.framework.panels",
     "steps": "thetascope.scoring.steps",
     "write_report": "thetascope.report",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:  # for checkers and editors, which see no folders
     from thetascope.experiments.surface import surface as surface
     from thetascope.experiments.trajectory_geometry import trajectory_geometry as trajectory_geometry
     from thetascope.experiments.trajectory_plane import trajectory_plane as trajectory_plane
+    from thetascope.integrations.trackers import log_findings as log_findings
     from thetascope.recording import Recorder as Recorder
     from thetascope.report import write_report as write_report
     from thetascope.results import Result as Result

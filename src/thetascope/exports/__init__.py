@@ -1,4 +1,7 @@
-"""Results as files of other programs: ParaView, tables, arrays, pictures, animations. One module a kind; FORMATS lists them."""
+"""Results as files of other programs: ParaView, tables, arrays, pictures, animations. One module a kind; FORMATS lists them.
+
+Also what a Result asks for when it is shown: its pictures, its headline and its findings.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thetascope.errors import ResultError
+from thetascope.experiments.framework.findings import findings_of, headline_of
 from thetascope.experiments.framework.pictures import SUFFIXES, draw_matplotlib, draw_plotly, png
 from thetascope.exports.paraview import image_data, poly_data
 from thetascope.exports.pictures import animation, figure
@@ -19,7 +23,7 @@ from thetascope.results.showing import showable
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["FORMATS", "draw_matplotlib", "draw_plotly", "export", "png"]
+__all__ = ["FORMATS", "draw_matplotlib", "draw_plotly", "export", "findings_of", "headline_of", "png"]
 
 Content = Callable[..., bytes]
 """Makes a file's content from a result's data, the suffix and the variable that was chosen, a picture's also from its options."""

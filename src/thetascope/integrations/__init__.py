@@ -1,1 +1,1 @@
-"""Libraries that people train with, and thetascope in them. Each module imports its library when it is imported itself."""
+"""Other tools that people train with. Each is imported where its module is imported, or its objects are handed over."""

@@ -66,6 +66,36 @@ class Result:
         """One line on what it is."""
         return str(self.data.attrs.get("title", self.experiment))
 
+    @property
+    def headline(self) -> str:
+        """What was found, in one sentence with this result's numbers; of several objectives in one sentence each.
+
+        A result that is not finished says how much of it is missing.
+
+        Example:
+            >>> ts.trajectory_geometry(trajectory).headline.endswith(".")
+            True
+        """
+        told: str = _exports().headline_of(self.data)
+        return told
+
+    @property
+    def findings(self) -> dict[str, float | int | bool | str]:
+        """What was found, as a flat mapping of keys to numbers and words: what trackers log.
+
+        The keys of each experiment, their types and units are listed in the docs ("Results", "Findings"). A key with a slash is of one
+        layer, metric or other label: ``share/conv1``. Of several objectives each key begins with the objective's label:
+        ``train/barrier``. A number that is not finite is kept as it is; what is not known is left out, as are findings of points
+        that are not scored yet.
+
+        Example:
+            >>> line = ts.interpolate(objective, trajectory, alphas=5)
+            >>> type(line.findings["barrier"]).__name__, line.findings["samples"]
+            ('float', 397)
+        """
+        found: dict[str, float | int | bool | str] = _exports().findings_of(self.data)
+        return found
+
     def plot(self, ax: Axes | None = None, **options: Any) -> Axes | Figure:
         """Draw with matplotlib: on `ax` where one is given, else in a new figure.
 
@@ -223,7 +253,7 @@ class Result:
 
 
 def _exports() -> Any:
-    """What draws and exports results."""
+    """What draws, exports and sums up results."""
     import thetascope.exports  # the one line against the current: what is drawn here is only known there
 
     return thetascope.exports

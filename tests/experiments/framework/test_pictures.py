@@ -111,8 +111,8 @@ KINDS = (
 )
 
 
-@pytest.fixture(scope="module")
-def results() -> dict[str, ts.Result]:
+def made() -> dict[str, ts.Result]:
+    """A tiny result of each kind."""
     torch.manual_seed(0)
     data = torch.randn(20, 4), torch.randint(3, (20,))
     metrics: Any = {"accuracy": "accuracy", HOSTILE: lambda outputs, targets: outputs.max(1).values}
@@ -122,6 +122,11 @@ def results() -> dict[str, ts.Result]:
         ts.Training(Net, data, data, lambda p: torch.optim.SGD(p, lr=0.1), epochs=2, batch_size=10, metrics=metrics),
     )
     return {kind.name: kind.make(parts) for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, ts.Result]:
+    return made()
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)

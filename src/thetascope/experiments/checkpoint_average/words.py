@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from thetascope.drawing.moments import short_moment
+from thetascope.experiments.framework.facts import SAMPLES, Fact, Read, attribute, by_name, extreme
 from thetascope.experiments.framework.phrases import give_or_take, listed, number, plural, what_errors
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, scoring_of, tails_of
@@ -138,7 +139,46 @@ def _table(data: xr.Dataset) -> Table:
     return table("Averages of the recorded states", titles, rows)
 
 
+def _at(name: str, label: str) -> Read:
+    """Reads a variable of one average; None where there is none of that label yet."""
+    return lambda data: data[name].values[place_of(data, label)] if label in data["average"].values.astype(str) else None
+
+
+def _best_window(data: xr.Dataset) -> Any:
+    """How many states the window has that is best where things are chosen; None where the windows' losses are not known."""
+    windows = np.flatnonzero(data["kind"].values.astype(str) == "window")
+    losses = data["choice_loss" if "choice_loss" in data else "loss"].values[windows]
+    place = extreme(losses, -1)
+    return None if place is None else data["size"].values[windows[place]]
+
+
+def _of_best(data: xr.Dataset, name: str) -> Any:
+    """What is known of the best single state."""
+    if "best" not in data.attrs or name not in data.variables:
+        return None
+    return data[name].values[np.flatnonzero(data["state"].values == data.attrs["best"])[0]]
+
+
+def _gained(data: xr.Dataset) -> Any:
+    excess = _at("excess", "chosen")(data)
+    return None if excess is None else 0.0 - excess
+
+
+FINDINGS = (
+    Fact("chosen", str, "the average that was chosen", attribute("chosen")),
+    Fact("chosen_loss", float, "its loss", _at("loss", "chosen")),
+    Fact("last_loss", float, "the loss of the last state, on the same samples", _at("loss", "last")),
+    Fact("gain", float, "by how much the chosen average's loss is lower than the last state's", _gained),
+    Fact("gain_standard_error", float, "its paired standard error over samples", _at("excess_se", "chosen")),
+    Fact("best_window", int, "how many of the last states the best window averages", _best_window),
+    Fact("best_step", int, "the training step of the best single state", lambda data: _of_best(data, "step")),
+    Fact("held_out", bool, "whether the numbers are of samples that did not choose", lambda data: data.attrs["held_out"] is not None),
+    Fact("loss/<average>", float, "the loss of each average", by_name("loss", "average")),
+    Fact("excess/<average>", float, "the same, less the last state's loss", by_name("excess", "average")),
+    SAMPLES,
+)
 WORDS = Words(
+    findings=FINDINGS,
     chapter="training",
     asks="What is an average of checkpoints worth?",
     headline=_headline,

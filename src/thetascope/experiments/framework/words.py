@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from thetascope.drawing.captions import buffers_note, tails_note
+from thetascope.experiments.framework.facts import Fact, Read
 from thetascope.experiments.framework.phrases import listed, sentence
 from thetascope.experiments.framework.tables import Row, Table, cell
 from thetascope.quantities import is_error
@@ -44,6 +45,8 @@ class Words:
         does_not_show: what cannot.
         table: what the picture shows, in figures.
         error: what is known of the error of values that were estimated.
+        findings: what it finds, as numbers and words with keys, which `Result.findings` gives and trackers log.
+        curves: variables over (layer, state) that trackers log as a curve for each layer. Those over recorded states alone all are curves.
     """
 
     chapter: str
@@ -54,6 +57,8 @@ class Words:
     does_not_show: Said
     table: Callable[[xr.Dataset], Table] | None = None
     error: Callable[[xr.Dataset], str] | None = None
+    findings: tuple[Fact, ...] = ()
+    curves: tuple[str, ...] = ()
 
     def of(self, attrs: Mapping[Any, Any]) -> Words:
         """These words for a call's options or a result's attributes; of several objectives they are said by label."""
@@ -122,6 +127,15 @@ def is_straight(attrs: Mapping[Any, Any]) -> bool:
 def metrics_of(data: xr.Dataset) -> list[str]:
     """What was scored besides the loss."""
     return [str(name) for name in data.attrs["scored"] if name != "loss" and not is_error(str(name))]
+
+
+def by_metric(prefix: str, place: int) -> Read:
+    """Reads the value of each metric at a place of its variable over one dimension, ``prefix`` + its name."""
+    return lambda data: {
+        name: data[f"{prefix}{name}"].values[place]
+        for name in metrics_of(data)
+        if f"{prefix}{name}" in data and data[f"{prefix}{name}"].size
+    }
 
 
 def samples_of(data: xr.Dataset) -> str:

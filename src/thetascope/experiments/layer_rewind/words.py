@@ -9,6 +9,7 @@ import xarray as xr
 
 from thetascope.arrays import Floats
 from thetascope.drawing.moments import short_moment
+from thetascope.experiments.framework.facts import SAMPLES, Fact, at_place, attribute, by_name, extreme, largest, name_at
 from thetascope.experiments.framework.phrases import UNKNOWN, give_or_take, listed, number, percent, plural, what_errors
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, samples_of, scoring_of, tails_of
@@ -53,7 +54,7 @@ def _finished(data: xr.Dataset) -> str:
     resolved = data["resolved"].values.astype(bool)
     moments = [_moment(data, place, last) for place in range(last + 1)]
     if len(names) == 1:
-        return f"{names[0]} was finished {moments[places[0]]}{_unsure(resolved)}"
+        return f"the {one} {names[0]} was finished {moments[places[0]]}{_unsure(resolved)}"
     if len(set(places)) == 1:
         return f"all {plural(len(names), one)} were finished {moments[places[0]]}{_unsure(resolved)}"
     groups = [(place, names[places == place].tolist(), resolved[places == place]) for place in sorted(set(places.tolist()))]
@@ -65,7 +66,7 @@ def _finished(data: xr.Dataset) -> str:
         ]
         return f"first finished was {parts[0]}; {parts[1]}" if len(early) == 1 else f"first finished were {parts[0]}; {parts[1]}"
     told = [f"{listed(of_one)} {moments[place]}{_unsure(sure)}" for place, of_one, sure in groups]
-    return f"finished: {', '.join(told)}"
+    return f"these {one}s were finished: {', '.join(told)}"
 
 
 def _moment(data: xr.Dataset, place: int, last: int) -> str:
@@ -188,7 +189,63 @@ def _table(data: xr.Dataset) -> Table:
     return table("When each layer was finished", titles, zip(*columns, strict=True), layer_at=0)
 
 
+def _when_finished(data: xr.Dataset, name: str) -> dict[str, Any] | None:
+    """What is known of the state in which each layer was finished."""
+    if "finished" not in data or name not in data.variables:
+        return None
+    found = data[name].values[columns_of(data, data["finished"].values)]
+    return dict(zip(data["layer"].values.astype(str).tolist(), found, strict=True))
+
+
+def _when_connected(data: xr.Dataset, name: str) -> Any:
+    """The same of the state since which the training is linearly connected to its end."""
+    state = data.attrs.get("connected_from")
+    return None if state is None or name not in data.variables else data[name].values[columns_of(data, state)]
+
+
+def _first(data: xr.Dataset) -> dict[str, float]:
+    return dict(zip(data["layer"].values.astype(str).tolist(), data["excess"].values[:, 0].tolist(), strict=True))
+
+
+def _costly(data: xr.Dataset) -> str | None:
+    place = extreme(data["excess"].values)
+    return None if place is None else name_at(data, "layer", place // data.sizes["state"])
+
+
+def _highest(data: xr.Dataset) -> float | None:
+    return largest(data["barrier_to_end"].values) if "barrier_to_end" in data else None
+
+
+FINDINGS = (
+    Fact(
+        "finished_step/<layer>",
+        int,
+        "the training step of the state in which the layer was finished",
+        lambda data: _when_finished(data, "step"),
+    ),
+    Fact("finished_progress/<layer>", float, "the same as a share of the training, 0 to 1", lambda data: _when_finished(data, "progress")),
+    Fact("finished_resolved/<layer>", bool, "whether two standard errors are within the tolerance there", by_name("resolved")),
+    Fact("first_excess/<layer>", float, "the loss with the layer's first values, less the last state's", _first),
+    Fact("excess_max", float, "the largest of such differences over layers and states", lambda data: largest(data["excess"].values)),
+    Fact("excess_max_layer", str, "the layer where it is", _costly),
+    Fact("frozen_share", float, "the share of parameters times steps after their layers were finished, 0 to 1", attribute("frozen_share")),
+    Fact(
+        "connected_step",
+        int,
+        "the step since which the training is linearly connected to its end",
+        lambda data: _when_connected(data, "step"),
+    ),
+    Fact("connected_progress", float, "the same as a share of the training, 0 to 1", lambda data: _when_connected(data, "progress")),
+    Fact("first_barrier", float, "the barrier between the first state and the last", at_place("barrier_to_end", 0)),
+    Fact("highest_barrier", float, "the highest barrier between a state and the last", _highest),
+    Fact("initial_loss", float, "the loss of the first state", at_place("actual_loss", 0)),
+    Fact("final_loss", float, "the loss of the last state", at_place("actual_loss", -1)),
+    Fact("gain", float, "what the training gained in loss, from the lower of its first loss and chance", attribute("gain")),
+    SAMPLES,
+)
 WORDS = Words(
+    findings=FINDINGS,
+    curves=("excess",),
     chapter="layers",
     asks="When was each layer finished?",
     headline=headline,

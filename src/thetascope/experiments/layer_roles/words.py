@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from thetascope.arrays import Floats
+from thetascope.experiments.framework.facts import FINAL_LOSS, SAMPLES, Fact, Read, attribute, by_name, extreme, largest, name_at
 from thetascope.experiments.framework.phrases import UNKNOWN, listed, number, percent, plural, what_errors
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, samples_of, scoring_of, tails_of
@@ -121,7 +122,49 @@ def _table(data: xr.Dataset) -> Table:
     return table("Critical and ambient layers", [*titles, "mean loss re-randomised", "drawn from"], rows, layer_at=0)
 
 
+def _count(role: str) -> Read:
+    """Reads how many layers have a role."""
+    return lambda data: int((data["role"].values.astype(str) == role).sum()) if "role" in data else None
+
+
+def _end(data: xr.Dataset, end: str) -> float:
+    return float(data["end_loss"].sel(end=end))
+
+
+def _known(data: xr.Dataset, name: str) -> Any:
+    """By layer, where any is known."""
+    return by_name(name)(data) if name in data and np.isfinite(data[name].values).any() else None
+
+
+def _redrawn(data: xr.Dataset) -> dict[str, float]:
+    return dict(zip(data["layer"].values.astype(str).tolist(), data["rerandom_loss"].values.mean(axis=1).tolist(), strict=True))
+
+
+FINDINGS = (
+    Fact("critical_layers", int, "how many layers are critical", _count("critical")),
+    Fact("ambient_layers", int, "how many layers are ambient", _count("ambient")),
+    Fact("undecided_layers", int, "how many layers are neither for sure", _count("undecided")),
+    Fact(
+        "most_costly_layer",
+        str,
+        "the layer that costs most when it is re-initialised",
+        lambda data: name_at(data, "layer", extreme(data["reinit_loss"].values)),
+    ),
+    Fact("most_costly_loss", float, "the loss with that layer re-initialised", lambda data: largest(data["reinit_loss"].values)),
+    Fact("initial_loss", float, "the loss of the first state", lambda data: _end(data, "initial")),
+    FINAL_LOSS,
+    Fact("gain", float, "what the training gained in loss, from the lower of its first loss and chance", attribute("gain")),
+    Fact("gain_accuracy", float, "what it gained in accuracy over chance", attribute("gain_accuracy")),
+    Fact("role/<layer>", str, "critical, ambient or undecided", by_name("role")),
+    Fact("share/<layer>", float, "the share of the gain in loss that re-initialising the layer loses", by_name("share")),
+    Fact("share_accuracy/<layer>", float, "the same in accuracy", lambda data: _known(data, "share_accuracy")),
+    Fact("excess/<layer>", float, "the loss with the layer re-initialised, less the last state's", by_name("excess")),
+    Fact("excess_standard_error/<layer>", float, "its paired standard error over samples", by_name("excess_se")),
+    Fact("rerandom_loss/<layer>", float, "the mean loss with the layer drawn anew", _redrawn),
+    SAMPLES,
+)
 WORDS = Words(
+    findings=FINDINGS,
     chapter="layers",
     asks="Which layers are critical, which ambient?",
     headline=_headline,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from thetascope.arrays import Floats
+from thetascope.experiments.framework.facts import SAMPLES, Fact, attribute, extreme, largest, name_at
 from thetascope.experiments.framework.phrases import listed, number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of
 from thetascope.experiments.parameter_atlas.picture_info import share_of
-from thetascope.experiments.shared.pattern_words import interval_of
+from thetascope.experiments.shared.pattern_words import PATTERN_FACTS, interval_of
 
 
 def _headline(data: xr.Dataset) -> str:
@@ -37,7 +39,7 @@ def _shows(data: xr.Dataset) -> list[str]:
     order = np.argsort(-impact)[:3]
     names = data["parameter"].values
     told = [f"The largest impacts are those of {listed([f'{names[i]} ({number(impact[i])})' for i in order])}."]
-    few = int(np.searchsorted(np.cumsum(np.sort(impact)[::-1]), 0.5 * impact.sum())) + 1
+    few = half_of_impact(impact)
     told.append(f"Half of all impact lies with {plural(few, 'parameter')}, {percent(few / len(impact))} of them.")
     shares = sorted(((share, name) for name, share in data.attrs.get("pattern_shares", {}).items() if share), reverse=True)
     if shares:
@@ -45,6 +47,11 @@ def _shows(data: xr.Dataset) -> list[str]:
         known = "; in brackets the 95 % interval of a bootstrap over the parameters" if data.attrs.get("pattern_shares_interval") else ""
         told.append(f"The patterns of the two paths: {listed(said)}{known}.")
     return told
+
+
+def half_of_impact(impact: Floats) -> int:
+    """How many parameters, those with the largest impacts, make up half of all."""
+    return int(np.searchsorted(np.cumsum(np.sort(impact)[::-1]), 0.5 * impact.sum())) + 1
 
 
 def _table(data: xr.Dataset) -> Table:
@@ -64,7 +71,40 @@ def _error(data: xr.Dataset) -> str:
     )
 
 
+def _median(data: xr.Dataset) -> float | None:
+    impact = data["impact"].values
+    finite = impact[np.isfinite(impact)]
+    return float(np.median(finite)) if finite.size else None
+
+
+FINDINGS = (
+    Fact("parameters", int, "how many parameters there are", lambda data: data.sizes["parameter"]),
+    Fact(
+        "most_changing_parameter",
+        str,
+        "the parameter with the largest impact",
+        lambda data: name_at(data, "parameter", extreme(data["impact"].values)) if "impact" in data else None,
+    ),
+    Fact(
+        "largest_impact",
+        float,
+        "its impact: the largest absolute change of the loss on its path",
+        lambda data: largest(data["impact"].values) if "impact" in data else None,
+    ),
+    Fact("median_impact", float, "the median impact of a parameter", lambda data: _median(data) if "impact" in data else None),
+    Fact(
+        "half_impact_parameters",
+        int,
+        "how few parameters make up half of all impact",
+        lambda data: half_of_impact(np.nan_to_num(data["impact"].values)) if "impact" in data else None,
+    ),
+    Fact("final_loss", float, "the loss of the last state", attribute("final_loss")),
+    Fact("table_error", float, "the largest error that was seen of values read off tables", attribute("table_error", "largest")),
+    *PATTERN_FACTS,
+    SAMPLES,
+)
 WORDS = Words(
+    findings=FINDINGS,
     chapter="parameters",
     asks="Which of all single parameters matter?",
     headline=_headline,

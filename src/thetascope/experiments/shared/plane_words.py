@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from thetascope.drawing.fields import largest_seen
+from thetascope.experiments.framework.facts import Fact, attribute, largest
 from thetascope.experiments.framework.phrases import number, percent
 from thetascope.experiments.framework.words import metrics_of, samples_of
 
@@ -46,3 +47,12 @@ def estimate_error(data: xr.Dataset) -> str:
     """How far estimated cells were off where that was tested, in a few words."""
     estimate = data.attrs.get("estimate") or {}
     return "" if estimate.get("error") is None or not np.isfinite(estimate["error"]) else f"estimates {largest_seen(estimate)}"
+
+
+CELL_FACTS = (
+    Fact("lowest_loss", float, "the lowest loss of a cell", lambda data: largest(data["loss"].values, -1)),
+    Fact("highest_loss", float, "the highest finite loss of a cell", lambda data: largest(data["loss"].values)),
+    Fact("not_finite_cells", int, "how many cells have no finite loss", lambda data: int((~np.isfinite(data["loss"].values)).sum())),
+    Fact("estimate_error", float, "the stated error of estimated cells, as a share of the loss", attribute("estimate", "error")),
+)
+"""Of every grid of cells."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
+from thetascope.arrays import Floats
+from thetascope.experiments.framework.facts import SAMPLES, Fact, attribute, extreme, largest
 from thetascope.experiments.framework.phrases import number
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import metrics_of
-from thetascope.experiments.shared.recommendations import spread_of_rows
+from thetascope.experiments.shared.recommendations import median_of_rows, spread_of_rows
 from thetascope.experiments.shared.study_picture import UNITS
 
 FEW = 10
@@ -54,3 +58,34 @@ def table_of(data: xr.Dataset) -> Table:
             columns += [np.median(values, axis=1), values.min(axis=1), values.max(axis=1)]
             titles += [f"median {plain}", f"lowest {plain}", f"highest {plain}"]
     return table(str(data.attrs["title"]), titles, zip(*columns, strict=True))
+
+
+def _losses(data: xr.Dataset) -> Floats:
+    """The median loss at each size, or after each epoch."""
+    return median_of_rows(np.asarray(data["loss"].values, np.float64).reshape(len(data["loss"]), -1))
+
+
+def _lowest_at(data: xr.Dataset) -> Any:
+    place = extreme(_losses(data), -1)
+    sizes = data["epochs" if data.attrs["experiment"] == "study_epochs" else "size"].values
+    return None if place is None else sizes[place]
+
+
+RECOMMENDED = (
+    Fact("recommendation", int, "the number that is recommended; not there where none is", attribute("recommendation")),
+    Fact("limit", float, "what is allowed: the highest loss, or of test sizes the largest error", attribute("limit")),
+    Fact("tolerance", float, "the tolerance that the recommendation is within", attribute("tolerance")),
+)
+"""Of every study."""
+
+TRAINED = (
+    *RECOMMENDED,
+    Fact(
+        "initial_loss", float, "the loss before the training", lambda data: data["initial_loss"].item() if "initial_loss" in data else None
+    ),
+    Fact("lowest_loss", float, "the lowest loss, of several trainings the lowest median", lambda data: largest(_losses(data), -1)),
+    Fact("lowest_at", int, "after how many epochs, or with how many samples, that is", _lowest_at),
+    Fact("last_loss", float, "the loss, or median loss, after the most epochs or with the most samples", lambda data: _losses(data)[-1]),
+    SAMPLES,
+)
+"""Of studies that train."""

@@ -54,6 +54,10 @@ class EpochsSource(TrainedSource):
             if epoch.number == last:
                 break
 
+    def constants(self) -> Variables:
+        """The reference, and the training's steps after each epoch."""
+        return {**super().constants(), "step": (("epochs",), np.asarray(self.coords["epochs"]) * self.training.steps(epochs=1))}
+
     def derived(self, data: xr.Dataset) -> tuple[Variables, Mapping[str, Any]]:
         """The recommendation."""
         return {}, {**recommended_epochs(data["loss"].values, self._tolerance).attrs(), "tolerance": self._tolerance}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xarray as xr
 
 from thetascope.experiments.framework.words import Words, samples_of
-from thetascope.experiments.shared.study_words import headline_of, shown_by, table_of
+from thetascope.experiments.shared.study_words import TRAINED, headline_of, shown_by, table_of
 
 
 def _how(data: xr.Dataset) -> str:
@@ -19,6 +19,7 @@ def _how(data: xr.Dataset) -> str:
 
 
 WORDS = Words(
+    findings=TRAINED,
     chapter="training",
     asks="How many epochs are enough?",
     headline=headline_of,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import xarray as xr
 
+from thetascope.experiments.framework.facts import SAMPLES, Fact, attribute
 from thetascope.experiments.framework.phrases import number, percent
 from thetascope.experiments.framework.words import Words, samples_of
-from thetascope.experiments.shared.study_words import headline_of, table_of
+from thetascope.experiments.shared.study_words import RECOMMENDED, headline_of, table_of
 from thetascope.quantities import HEAVY, top_count
 
 
@@ -47,7 +48,26 @@ def _shows(data: xr.Dataset) -> list[str]:
     return told
 
 
+def _last(data: xr.Dataset, name: str) -> float | None:
+    return float(data[name].values[-1]) if name in data else None
+
+
+FINDINGS = (
+    *RECOMMENDED,
+    Fact("samples_needed", int, "about how many samples would have an error within the tolerance", attribute("samples_needed")),
+    Fact("full_loss", float, "the loss on all samples", lambda data: data["full_loss"].item() if "full_loss" in data else None),
+    Fact("loss_standard_error", float, "its standard error on so many new samples", lambda data: _last(data, "loss_standard_error")),
+    Fact(
+        "loss_bootstrap_error",
+        float,
+        "its error by a bootstrap, where few samples carry it",
+        lambda data: _last(data, "loss_bootstrap_error"),
+    ),
+    Fact("top_share", float, "the share of the loss that the 1 % of the samples with the highest carry, 0 to 1", attribute("top_share")),
+    SAMPLES,
+)
 WORDS = Words(
+    findings=FINDINGS,
     chapter="sure",
     asks="How many test samples are enough?",
     headline=headline_of,

@@ -6,7 +6,7 @@ import xarray as xr
 
 from thetascope.experiments.framework.phrases import plural
 from thetascope.experiments.framework.words import Words, samples_of
-from thetascope.experiments.shared.study_words import headline_of, shown_by, table_of
+from thetascope.experiments.shared.study_words import TRAINED, headline_of, shown_by, table_of
 
 
 def _how(data: xr.Dataset) -> str:
@@ -21,6 +21,7 @@ def _how(data: xr.Dataset) -> str:
 
 
 WORDS = Words(
+    findings=TRAINED,
     chapter="sure",
     asks="How many training samples are enough?",
     headline=headline_of,

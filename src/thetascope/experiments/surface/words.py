@@ -6,9 +6,10 @@ import numpy as np
 import xarray as xr
 
 from thetascope._version import DIRECTIONS
+from thetascope.experiments.framework.facts import SAMPLES, Fact, Read, attribute, extreme
 from thetascope.experiments.framework.phrases import number, percent, plural
 from thetascope.experiments.framework.words import Words, scoring_of, tails_of
-from thetascope.experiments.shared.plane_words import cells_of, certainty_of, estimate_error
+from thetascope.experiments.shared.plane_words import CELL_FACTS, cells_of, certainty_of, estimate_error
 
 
 def _headline(data: xr.Dataset) -> str:
@@ -19,7 +20,17 @@ def _headline(data: xr.Dataset) -> str:
         return "no cell has a finite loss"
     j, i = np.unravel_index(int(np.nanargmin(np.where(np.isfinite(loss), loss, np.inf))), loss.shape)
     at = f"({float(data['x'][i]):.2g}, {float(data['y'][j]):.2g})"
-    return f"loss {center:.3g} at the center, lowest {finite.min():.3g} at {at}, highest {finite.max():.3g}"
+    return f"the loss is {center:.3g} at the center, lowest at {at} with {finite.min():.3g}, and {finite.max():.3g} at the highest"
+
+
+def _center(data: xr.Dataset) -> float:
+    return float(data["loss"].sel(x=0, y=0, method="nearest"))
+
+
+def _within(data: xr.Dataset, times: float) -> float:
+    """The share of the finite cells whose loss is at most so many times the center's."""
+    loss = data["loss"].values
+    return float((loss[np.isfinite(loss)] <= times * _center(data)).mean())
 
 
 def _how(data: xr.Dataset) -> str:
@@ -38,12 +49,7 @@ def _how(data: xr.Dataset) -> str:
 def _shows(data: xr.Dataset) -> list[str]:
     loss = data["loss"].values
     center = float(data["loss"].sel(x=0, y=0, method="nearest"))
-    finite = loss[np.isfinite(loss)]
-    told = (
-        [f"Of the cells {percent(float((finite <= 2 * center).mean()))} have at most twice the center's loss of {number(center)}."]
-        if center > 0
-        else []
-    )
+    told = [f"Of the cells {percent(_within(data, 2))} have at most twice the center's loss of {number(center)}."] if center > 0 else []
     if (~np.isfinite(loss)).any():
         told.append(f"{plural(int((~np.isfinite(loss)).sum()), 'cell')} has no finite loss or is not scored.")
     cosine = data.attrs["directions"].get("cosine")
@@ -52,7 +58,34 @@ def _shows(data: xr.Dataset) -> list[str]:
     return told + certainty_of(data) + tails_of(data)
 
 
+def _lowest(axis: str) -> Read:
+    """Reads a coordinate of the lowest cell."""
+
+    def read(data: xr.Dataset) -> float | None:
+        place = extreme(data["loss"].values, -1)
+        if place is None:
+            return None
+        row, column = divmod(place, data.sizes["x"])
+        return float(data["x"].values[column] if axis == "x" else data["y"].values[row])
+
+    return read
+
+
+def _wide(data: xr.Dataset) -> float | None:
+    return _within(data, 2) if _center(data) > 0 and np.isfinite(data["loss"].values).any() else None
+
+
+FINDINGS = (
+    Fact("center_loss", float, "the loss at the center", _center),
+    *CELL_FACTS,
+    Fact("lowest_x", float, "where the lowest cell is along x", _lowest("x")),
+    Fact("lowest_y", float, "and along y", _lowest("y")),
+    Fact("share_within_twice", float, "the share of the cells with at most twice the center's loss, 0 to 1: larger is flatter", _wide),
+    Fact("directions_cosine", float, "the cosine of the two directions", attribute("directions", "cosine")),
+    SAMPLES,
+)
 WORDS = Words(
+    findings=FINDINGS,
     chapter="surface",
     asks="What does the surface around the trained model look like?",
     headline=_headline,

@@ -5,18 +5,20 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from thetascope.arrays import Floats
 from thetascope.drawing.moments import moments_of
+from thetascope.experiments.framework.facts import SAMPLES, Fact, Read, attribute, largest
 from thetascope.experiments.framework.phrases import number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, metrics_of, scoring_of, tails_of
-from thetascope.experiments.shared.plane_words import cells_of, certainty_of, estimate_error
+from thetascope.experiments.shared.plane_words import CELL_FACTS, cells_of, certainty_of, estimate_error
 from thetascope.experiments.trajectory_plane.walks import WALKS, cosine_of
 from thetascope.experiments.trajectory_plane.walks import info as plane_info
 
 
 def _headline(data: xr.Dataset) -> str:
     ours, walk = (float(data[name].values[:2].sum()) for name in ("explained_variance_ratio", "random_walk_ratio"))
-    off, cosine = (data["off_plane"] / data["distance"].where(data["distance"] > 0)).values, cosine_of(data)
+    off, cosine = _off(data), cosine_of(data)
     walks = f"a random walk's {walk:.0%}"
     if np.isfinite(cosine):
         correlated = float(data["correlated_walk_ratio"].values[:2].sum())
@@ -27,6 +29,11 @@ def _headline(data: xr.Dataset) -> str:
     worst = int(np.nanargmax(off))
     when = moments_of(data, "")[worst]
     return f"{told}, the small steps less: of what is left to go at {when}, {off[worst]:.0%} lie off it"
+
+
+def _off(data: xr.Dataset) -> Floats:
+    """Of what is left to go at each state: the share that lies off the plane."""
+    return np.asarray((data["off_plane"] / data["distance"].where(data["distance"] > 0)).values, np.float64)
 
 
 def _how(data: xr.Dataset) -> str:
@@ -59,7 +66,28 @@ def _table(data: xr.Dataset) -> Table:
     return table("Share of the variance in each principal component", ("component", *columns), rows)
 
 
+def _explained(name: str) -> Read:
+    """Reads the share of the variance in the first two components."""
+    return lambda data: float(data[name].values[:2].sum()) if name in data else None
+
+
+FINDINGS = (
+    Fact("explained_variance", float, "the share of the states' variance in the plane, 0 to 1", _explained("explained_variance_ratio")),
+    Fact("random_walk_variance", float, "the same of a random walk of independent steps of these lengths", _explained("random_walk_ratio")),
+    Fact("correlated_walk_variance", float, "of one with the training's mean cosine of steps", _explained("correlated_walk_ratio")),
+    Fact("mean_cosine", float, "the mean cosine of successive steps", attribute("mean_cosine")),
+    Fact(
+        "off_plane_max",
+        float,
+        "the largest share of what was left to go at a state that lies off the plane",
+        lambda data: largest(_off(data)),
+    ),
+    Fact("final_loss", float, "the loss of the center, the last state", attribute("reference", "loss")),
+    *CELL_FACTS,
+    SAMPLES,
+)
 WORDS = Words(
+    findings=FINDINGS,
     chapter="walk",
     asks="How did the optimizer walk?",
     headline=_headline,

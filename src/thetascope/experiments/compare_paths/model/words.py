@@ -6,10 +6,11 @@ import numpy as np
 import xarray as xr
 
 from thetascope.drawing.moments import SHORT_SHARES, clock_of
+from thetascope.experiments.framework.facts import SAMPLES, Fact, Read, at_place, attribute
 from thetascope.experiments.framework.phrases import listed, number, percent, plural, step_of
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of, scoring_of, tails_of
-from thetascope.experiments.shared.places import way_sentences
+from thetascope.experiments.shared.places import most_off, way_sentences
 from thetascope.experiments.shared.recorded import recorded_sentences
 
 PLACED, TIMED = ("linear_by_place", "quadratic_by_place"), ("linear", "quadratic")
@@ -116,7 +117,42 @@ def _table(data: xr.Dataset) -> Table:
     return table("Measured losses beside the two paths, by place and by clock", titles, rows)
 
 
+def _factor(name: str) -> Read:
+    """Reads a gap as the factor by which a path's loss is off on average."""
+
+    def read(data: xr.Dataset) -> float | None:
+        gap = data.attrs.get("gaps", {}).get(name)
+        return None if gap is None else float(10**gap)
+
+    return read
+
+
+def _crossings(kind: str) -> Read:
+    """Reads how often a path crosses what was measured, but where it must."""
+
+    def read(data: xr.Dataset) -> int | None:
+        found = data.attrs.get("crossings", {}).get(kind)
+        return None if found is None else sum(not crossing["by_construction"] for crossing in found)
+
+    return read
+
+
+FINDINGS = (
+    Fact("line_factor_by_place", float, "by which factor the line's loss is off on average, at each state's place", _factor(PLACED[0])),
+    Fact("parabola_factor_by_place", float, "the same of the parabola", _factor(PLACED[1])),
+    Fact("line_factor_by_clock", float, "by which factor the line's loss is off after the same share of steps", _factor(TIMED[0])),
+    Fact("parabola_factor_by_clock", float, "the same of the parabola", _factor(TIMED[1])),
+    Fact("compared_states", int, "over how many states these are means", attribute("gaps", "states")),
+    Fact("line_crossings", int, "how often the line's loss crosses the measured one by clock", _crossings("linear")),
+    Fact("parabola_crossings", int, "the same of the parabola, but where it must", _crossings("quadratic")),
+    Fact("initial_loss", float, "the loss of the first state", at_place("actual_loss", 0)),
+    Fact("final_loss", float, "the loss of the last state", at_place("actual_loss", -1)),
+    Fact("distance", float, "how far the paths' ends lie apart in parameter space", attribute("distance")),
+    Fact("off_line_max", float, "how far the training left the straight line, in lengths of the line", most_off),
+    SAMPLES,
+)
 WORDS = Words(
+    findings=FINDINGS,
     chapter="way",
     asks="Which path is closer to what happened?",
     headline=_headline,

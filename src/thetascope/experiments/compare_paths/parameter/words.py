@@ -5,17 +5,19 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from thetascope.experiments.framework.facts import FINAL_LOSS, SAMPLES, Fact, attribute
 from thetascope.experiments.framework.phrases import listed, number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of, scoring_of, tails_of
-from thetascope.experiments.shared.pattern_words import interval_of
+from thetascope.experiments.shared.pattern_words import PATTERN_FACTS, interval_of
 from thetascope.experiments.shared.patterns import FEWEST_POINTS, RESOLVED
 
 
 def _headline(data: xr.Dataset) -> str:
     shares = {name: share for name, share in data.attrs["pattern_shares"].items() if share}
     ordered = sorted(shares.items(), key=lambda item: -item[1])
-    return ", ".join(f"{name} {share:.0%}{interval_of(data.attrs, name)}" for name, share in ordered)
+    told = ", ".join(f"{name} {share:.0%}{interval_of(data.attrs, name)}" for name, share in ordered)
+    return f"of {plural(data.sizes['parameter'], 'single weight')} the two paths make these patterns: {told}"
 
 
 def _how(data: xr.Dataset) -> str:
@@ -57,7 +59,21 @@ def _table(data: xr.Dataset) -> Table:
     return table("Patterns of single weights", ("weight", "layer", "pattern", "midpoint", "distance"), rows, layer_at=1)
 
 
+def _middle(data: xr.Dataset) -> float | None:
+    middle = data["midpoint"].values
+    return float(np.nanmedian(middle)) if np.isfinite(middle).any() else None
+
+
+FINDINGS = (
+    Fact("parameters", int, "how many single parameters were moved", lambda data: data.sizes["parameter"]),
+    *PATTERN_FACTS,
+    Fact("median_midpoint", float, "the median share of its way that a parameter had gone by the middle state", _middle),
+    Fact("noise_floor", float, "the noise of the arithmetic in the loss, one standard deviation", attribute("noise_floor")),
+    FINAL_LOSS,
+    SAMPLES,
+)
 WORDS = Words(
+    findings=FINDINGS,
     chapter="parameters",
     asks="How do a parameter's two paths differ?",
     headline=_headline,

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import xarray as xr
 
+from thetascope.experiments.framework.facts import FINAL_LOSS, SAMPLES, Fact, by_name, extreme, largest, name_at
 from thetascope.experiments.framework.phrases import give_or_take, listed, number, plural, step_of, what_errors
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of, scoring_of, tails_of
 from thetascope.experiments.shared.layer_words import moved_together, mover
 
-if TYPE_CHECKING:
-    pass
-
 
 def _headline(data: xr.Dataset) -> str:
     start = data["loss"].values[:, 0]
-    return f"put back, {data['layer'].values[start.argmax()]} costs most: loss {start.max():.3g}"
+    return (
+        f"put back, {data['layer'].values[start.argmax()]} costs most: with its first values the loss is {start.max():.3g}{_against(data)}"
+    )
+
+
+def _against(data: xr.Dataset) -> str:
+    final = (data.attrs.get("reference") or {}).get("loss")
+    return "" if final is None else f", against {final:.3g} in the end"
 
 
 def _how(data: xr.Dataset) -> str:
@@ -60,11 +63,46 @@ def _table(data: xr.Dataset) -> Table:
     return table(f"Each {mover(data)} put back to its first values, the rest final", titles, rows, layer_at=0)
 
 
+def _reset(data: xr.Dataset, name: str) -> dict[str, float]:
+    """A variable where each layer has its first values."""
+    if name not in data:
+        return {}
+    start = nearest(data["alpha"].values, 0.0)
+    return dict(zip(data["layer"].values.astype(str).tolist(), data[name].values[:, start].tolist(), strict=True))
+
+
+def _place(data: xr.Dataset) -> tuple[int, int] | None:
+    """The layer and the α where the excess is largest."""
+    place = extreme(data["excess"].values) if "excess" in data else None
+    return None if place is None else divmod(place, data.sizes["alpha"])
+
+
+def _costly(data: xr.Dataset) -> str | None:
+    return name_at(data, "layer", extreme(list(_reset(data, "loss").values())))
+
+
+def _largest_excess(data: xr.Dataset) -> float | None:
+    return largest(data["excess"].values) if "excess" in data else None
+
+
+FINDINGS = (
+    Fact("most_costly_layer", str, "the layer whose first values cost most", _costly),
+    Fact("most_costly_loss", float, "the loss with its first values", lambda data: largest(list(_reset(data, "loss").values()))),
+    FINAL_LOSS,
+    Fact("reset_loss/<layer>", float, "the loss with this layer's first values, all else final", lambda data: _reset(data, "loss")),
+    Fact("reset_excess/<layer>", float, "the same, less the last state's loss", lambda data: _reset(data, "excess")),
+    Fact("distance/<layer>", float, "how far the layer's ends lie apart in parameter space", by_name("distance")),
+    Fact("excess_max", float, "the largest difference from the last state's loss on any layer's path", _largest_excess),
+    Fact("excess_max_layer", str, "the layer where it is", lambda data: (place := _place(data)) and name_at(data, "layer", place[0])),
+    Fact("excess_max_at", float, "the α where it is", lambda data: (place := _place(data)) and data["alpha"].values[place[1]]),
+    SAMPLES,
+)
 CAVEAT = (
     "A layer that matters little alone may matter together with others, and the distance of a layer is not its importance: layers differ "
     "in size and in scale. Between seeds of the training the order of layers that cost about the same changes."
 )
 WORDS = Words(
+    findings=FINDINGS,
     chapter="layers",
     asks=lambda attrs: "Which layers matter, on a straight way?" if is_straight(attrs) else "And on a curved way?",
     headline=_headline,

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
 from thetascope.drawing.moments import clock_of
+from thetascope.experiments.framework.facts import SAMPLES, Fact, at_place, attribute, extreme, largest
 from thetascope.experiments.framework.phrases import UNKNOWN, listed, number, step_of
-from thetascope.experiments.framework.words import Words, is_straight, metrics_of, nearest, samples_of, scoring_of, tails_of
+from thetascope.experiments.framework.words import (
+    Words,
+    by_metric,
+    is_straight,
+    metrics_of,
+    nearest,
+    samples_of,
+    scoring_of,
+    tails_of,
+)
 from thetascope.experiments.shared.barrier_words import barrier_note, barrier_sentence
-from thetascope.experiments.shared.places import middle_sentence, way_sentences
+from thetascope.experiments.shared.places import middle_sentence, most_off, way_sentences
 from thetascope.experiments.shared.recorded import recorded_sentences
 
 
 def _headline(data: xr.Dataset) -> str:
     loss, alphas = data["loss"].values, data["alpha"].values
     barrier = barrier_note(data.attrs)
-    return f"loss {loss[0]:.3g} → {loss[-1]:.3g}, lowest at α = {alphas[loss.argmin()]:.2f}{f', {barrier}' if barrier else ''}"
+    path = "straight line" if data.attrs["degree"] == 1 else f"path of degree {data.attrs['degree']}"
+    return (
+        f"along the {path} the loss goes from {loss[0]:.3g} to {loss[-1]:.3g}, lowest at α = {alphas[loss.argmin()]:.2f}"
+        f"{f', {barrier}' if barrier else ''}"
+    )
 
 
 def _how(data: xr.Dataset) -> str:
@@ -69,7 +85,39 @@ def _shows(data: xr.Dataset) -> list[str]:
     return told + tails_of(data)
 
 
+def _alpha_at(data: xr.Dataset, name: str, sign: int = 1) -> float | None:
+    """The α where a variable is largest, or smallest."""
+    place = extreme(data[name].values, sign) if name in data else None
+    return None if place is None else float(data["alpha"].values[place])
+
+
+def _excess(data: xr.Dataset) -> Any:
+    return data["excess"].values if "excess" in data else []
+
+
+FINDINGS = (
+    Fact("initial_loss", float, "the loss of the first state", at_place("actual_loss", 0)),
+    Fact("final_loss", float, "the loss of the last state", at_place("actual_loss", -1)),
+    Fact("initial_metric/<metric>", float, "each metric of the first state", by_metric("actual_", 0)),
+    Fact("final_metric/<metric>", float, "each metric of the last state", by_metric("actual_", -1)),
+    Fact("lowest_loss", float, "the lowest loss on the path", lambda data: largest(data["loss"].values, -1)),
+    Fact("lowest_at", float, "the α where it is", lambda data: _alpha_at(data, "loss", -1)),
+    Fact("has_barrier", bool, "whether there is a barrier, by two standard errors and 1 % of the gain", attribute("has_barrier")),
+    Fact(
+        "barrier", float, "the barrier: the largest rise of the loss above the straight line between the ends' losses", attribute("barrier")
+    ),
+    Fact("barrier_standard_error", float, "its standard error over samples", attribute("barrier_se")),
+    Fact("barrier_at", float, "the α where it is", attribute("barrier_at")),
+    Fact("barrier_over_mean", float, "the highest loss above the mean of the ends' losses", attribute("barrier_over_mean")),
+    Fact("gain", float, "what the training gained in loss, from the lower of its first loss and chance", attribute("barrier_gain")),
+    Fact("excess_max", float, "the largest difference from the last state's loss on the path", lambda data: largest(_excess(data))),
+    Fact("excess_max_at", float, "the α where it is", lambda data: _alpha_at(data, "excess")),
+    Fact("distance", float, "how far the path's ends lie apart in parameter space", attribute("distance")),
+    Fact("off_line_max", float, "how far the training left the straight line, in lengths of the line", most_off),
+    SAMPLES,
+)
 WORDS = Words(
+    findings=FINDINGS,
     chapter="way",
     asks=lambda attrs: "Was the way straight?" if is_straight(attrs) else "Is a curved way closer?",
     headline=_headline,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from thetascope.experiments.framework.facts import FINAL_LOSS, SAMPLES, Fact, extreme, largest, name_at
 from thetascope.experiments.framework.phrases import listed, number, plural, step_of
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words, samples_of, scoring_of, tails_of
-
-if TYPE_CHECKING:
-    pass
-
 
 ENOUGH = 5
 """Parameters for a rank correlation."""
@@ -63,7 +60,25 @@ def _table(data: xr.Dataset) -> Table:
     )
 
 
+def _ranges(data: xr.Dataset) -> Any:
+    return np.ptp(np.asarray(data["loss"].values, np.float64), axis=1)
+
+
+FINDINGS = (
+    Fact("parameters", int, "how many single parameters were moved", lambda data: data.sizes["parameter"]),
+    Fact(
+        "most_moving_parameter",
+        str,
+        "the parameter that moves the loss most",
+        lambda data: name_at(data, "parameter", extreme(_ranges(data))),
+    ),
+    Fact("largest_range", float, "by how much: the highest loss on its path less the lowest", lambda data: largest(_ranges(data))),
+    Fact("median_range", float, "the median of that over the parameters", lambda data: np.median(_ranges(data))),
+    FINAL_LOSS,
+    SAMPLES,
+)
 WORDS = Words(
+    findings=FINDINGS,
     chapter="parameters",
     asks="What do single parameters do?",
     headline=_headline,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thetascope.experiments.framework.facts import Fact, by_name, extreme, name_at
 from thetascope.experiments.framework.phrases import listed, number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words
@@ -32,11 +33,12 @@ def _headline(data: xr.Dataset) -> str:
         return f"no {mover(data)} ended elsewhere than it began"
     ways = data["tortuosity"].values
     turns = f"{number(round(float(ways[crooked[0]]), 2))} times as long as its straight line"
-    told = f"{names[crooked[0]]} went the most crooked way, {turns}" if len(names) > 1 else f"the way of {names[0]} is {turns}"
+    one = mover(data)
+    told = f"{one} {names[crooked[0]]} went the most crooked way, {turns}" if len(names) > 1 else f"the way of {names[0]} is {turns}"
     if not np.isfinite(moved).any():
         return told
     best = int(np.nanargmax(moved))
-    return f"{names[best]} moved {'farthest, ' * (len(names) > 1)}by {far(float(moved[best]))} of its first length; {told}"
+    return f"{one} {names[best]} moved {'farthest, ' * (len(names) > 1)}by {far(float(moved[best]))} of its first length; {told}"
 
 
 def _how(data: xr.Dataset) -> str:
@@ -87,7 +89,35 @@ def _table(data: xr.Dataset) -> Table:
     return table(f"The way of each {one}", titles, rows, layer_at=0)
 
 
+def _at_end(data: xr.Dataset, name: str) -> dict[str, float]:
+    """A variable over (layer, state), at the last state."""
+    return dict(zip(_names(data), data[name].values[:, -1].tolist(), strict=True))
+
+
+FINDINGS = (
+    Fact(
+        "farthest_layer",
+        str,
+        "the layer that went farthest, in lengths of its first values",
+        lambda data: name_at(data, "layer", extreme(data["relative_distance"].values)),
+    ),
+    Fact(
+        "most_tortuous_layer",
+        str,
+        "the layer with the most tortuous way",
+        lambda data: name_at(data, "layer", extreme(data["tortuosity"].values)),
+    ),
+    Fact("length/<layer>", float, "the length of the layer's way", lambda data: _at_end(data, "arc")),
+    Fact("displacement/<layer>", float, "how far its ends lie apart", lambda data: _at_end(data, "from_start")),
+    Fact("relative_distance/<layer>", float, "the same, in lengths of its first values", by_name("relative_distance")),
+    Fact("squared_share/<layer>", float, "the layer's share of the squared displacement, 0 to 1", by_name("squared_share")),
+    Fact("tortuosity/<layer>", float, "its length over its displacement", by_name("tortuosity")),
+    Fact("mean_cosine/<layer>", float, "the mean cosine of all pairs of its steps", by_name("mean_cosine")),
+    Fact("recorded_states", int, "how many recorded states there are", lambda data: data.sizes["state"]),
+)
 WORDS = Words(
+    findings=FINDINGS,
+    curves=("step_length", "turning", "relative_from_start"),
     chapter="training",
     asks="How far did each layer move?",
     headline=_headline,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from thetascope.experiments.framework.facts import Fact, at_place, attribute, by_name, largest
 from thetascope.experiments.framework.phrases import listed, number, percent, plural
 from thetascope.experiments.framework.tables import Table, table
 from thetascope.experiments.framework.words import Words
@@ -121,7 +122,32 @@ def _table(data: xr.Dataset) -> Table:
     return table("Each state on its way", titles, zip(data[clock.label].values, *(data[name].values for name in names), strict=True))
 
 
+def _straightness(data: xr.Dataset) -> float | None:
+    length = float(data["arc"].values[-1])
+    return data.attrs["chord"] / length if length > 0 else None
+
+
+def _off_line(data: xr.Dataset) -> float | None:
+    return most_off(data) if data.attrs["chord"] > 0 else None
+
+
+FINDINGS = (
+    Fact("length", float, "the length of the way through all states, in parameter space", at_place("arc", -1)),
+    Fact("displacement", float, "how far its ends lie apart", attribute("chord")),
+    Fact("straightness", float, "displacement over length: 1 straight on, 0 back at its start", _straightness),
+    Fact("tortuosity", float, "length over displacement", attribute("tortuosity")),
+    Fact("off_line_max", float, "the largest distance of a state off the straight line, in lengths of the line", _off_line),
+    Fact("turning", float, "the mean cosine of successive steps between states", _turning),
+    Fact("mean_cosine", float, "the mean cosine of all pairs of steps", attribute("mean_cosine")),
+    Fact("longest_step", float, "the longest step between two successive states", lambda data: largest(data["step_length"].values[1:])),
+    Fact("last_step", float, "the last such step", at_place("step_length", -1)),
+    Fact("recorded_states", int, "how many recorded states there are", lambda data: data.sizes["state"]),
+    Fact("parameters", int, "how many parameters are measured", attribute("parameters")),
+    Fact("relative_distance/<layer>", float, "how far the layer went, in lengths of its first values", by_name("relative_distance")),
+    Fact("squared_share/<layer>", float, "the layer's share of the squared displacement, 0 to 1", by_name("squared_share")),
+)
 WORDS = Words(
+    findings=FINDINGS,
     chapter="training",
     asks="What path did the optimizer take?",
     headline=_headline,
