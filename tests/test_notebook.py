@@ -64,3 +64,30 @@ def test_a_notebook_shows_results_figures_and_progress(tmp_path: Path, monkeypat
     assert progress["text/plain"].endswith("loss 0.5")
     (fignums,) = shown(5)
     assert fignums["text/plain"] == "[]"
+
+
+DOCS = Path(__file__).parent.parent / "docs"
+sys.path.insert(0, str(DOCS / "_ext"))
+made: Any = import_module("notebook")
+
+
+def test_the_quick_start_s_notebook_is_its_page() -> None:
+    page = (DOCS / "quickstart.md").read_text(encoding="utf-8")
+    assert made.NOTEBOOK.read_text(encoding="utf-8") == made.notebook_of(page), "write it anew: python docs/_ext/notebook.py"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_quick_start_s_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbformat, nbclient = import_module("nbformat"), import_module("nbclient")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    notebook = nbformat.read(made.NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
+    assert (tmp_path / "runs" / "digits" / "report.html").stat().st_size > 100_000
+    assert (tmp_path / "runs" / "digits" / "figures" / "interpolate-layer.png").exists()
