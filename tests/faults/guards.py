@@ -239,6 +239,14 @@ GUARDS = {
         "test_checkpoint_kinds.py::test_metadata_that_call",
         lambda: setattr(import_module("thetascope.checkpoints.distributed"), "_MetadataUnpickler", import_module("pickle").Unpickler),
     ),
+    "metadata of parts are weighed": Guard(
+        "test_checkpoint_kinds.py::test_metadata_that_make_more_than_they_hold[copies of a list]",
+        unlike("thetascope.checkpoints.distributed", "check_all", only_there=True),
+    ),
+    "what metadata of parts name again and again": Guard(
+        "test_checkpoint_kinds.py::test_metadata_that_make_more_than_they_hold[a place of pairs of pairs]",
+        unlike("thetascope.checkpoints.distributed", "_check_bounds"),
+    ),
     "parts that make a tensor whole": Guard(
         "test_checkpoint_kinds.py::test_metadata_that_lie",
         unlike("thetascope.checkpoints.distributed", "_covers", lambda _: lambda *_: True),

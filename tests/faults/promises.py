@@ -19,6 +19,15 @@ PROMISES = {
         "in flight, and leaves no stray file",
         "SIGKILL in a child before each of its steps on files (open to write, make, rename, remove)",
     ),
+    "killed: examine": Promise(
+        "`examine` that is killed at any moment and run again keeps each finished unit, ends in the same results and pictures, and leaves "
+        "nothing else",
+        "SIGKILL at random moments and before random steps on files, of several experiments on one run with their pictures",
+    ),
+    "killed: report": Promise(
+        "A report is the old one or the new one, whole, whenever the process that writes it dies; the next call tidies up",
+        "SIGKILL at random moments of `write_report` and before each of its steps on files",
+    ),
     "killed: replacing": Promise(
         "A result that is replaced is the old one or the new one, whole, whenever the process dies",
         "SIGKILL before each step of `Result.save` over an older result; reading tidies up",
@@ -63,6 +72,10 @@ PROMISES = {
         "a deflated zip, tensors expanded from one value, headers that lie (safetensors, IDX, zarr), chunks packed twice, pickles that "
         "name a thing again and again; devices, pipes, sockets and files of holes, which are no files, in results and runs; values that no "
         "log holds: memory and time of each are measured",
+    ),
+    "memory a byte": Promise(
+        "TODO",
+        "TODO",
     ),
     "strangers: paths": Promise(
         "Neither names nor links lead out of the folder that is written to",

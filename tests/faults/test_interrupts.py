@@ -162,19 +162,21 @@ def test_at_random_moments_in_one_process(tmp_path: Path, count: int, counted: C
     work, draw = Work(tmp_path, level="layer"), random.Random(1)
     start = time.perf_counter()
     work.done("warm")
-    seconds, interrupted = time.perf_counter() - start, 0
+    seconds, interrupted, place, calls = time.perf_counter() - start, 0, 0, 0
     kept: list[BaseException] = []
-    for number in range(count):
-        name = f"r{number // 5}"  # several in one place: the later go on
+    while interrupted < count:
+        calls += 1
+        assert calls < 4 * count, "the moments must fall into the calls for this test to mean something"
         try:
             with later(draw.uniform(0, seconds)):
-                work.done(name)
+                work.done(f"r{place}")
         except KeyboardInterrupt as error:
             kept[:] = [error]
             interrupted += 1
-        if number % 5 == 4:
-            work.check(name, f"after interrupt {number}")
-    assert interrupted > count / 4
+            if interrupted % 5 and interrupted < count:
+                continue  # several in one place: the later go on
+        work.check(f"r{place}", f"after interrupt {interrupted}")
+        place += 1
     counted(interrupted)
 
 
