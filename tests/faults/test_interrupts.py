@@ -9,11 +9,12 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -253,3 +254,95 @@ def test_a_recorder_frees_its_run(tmp_path: Path, step: int, counted: Callable[[
         assert len(ts.Trajectory(tmp_path / str(at))) >= 2, interrupting.where
         made += 1
     counted(made)
+
+
+class Scoring:
+    """What is done with an objective outside of experiments, and what it gives when nobody interrupts it."""
+
+    def __init__(self, how: str) -> None:
+        self.how, chosen = how, case("BatchNorm ResNet block")
+        self.model, self.state = chosen.model().train(), chosen.states(3)[-1]
+        self.modules = list(self.model.modules())
+        self.modules[-1].eval()  # a layer that the caller holds fixed
+        next(self.model.parameters()).requires_grad_(False)
+        data = chosen.data(12)
+        self.data: Any = data if how == "chosen" else torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data), 4, shuffle=True)
+        self.loss = chosen.loss
+        self.before = self.standing()
+        self.objective = self.made()
+        self.expected = self.done(self.made())
+
+    def made(self) -> ts.Objective:
+        return ts.Objective(self.model, self.data, self.loss, samples="auto" if self.how == "chosen" else None)
+
+    def done(self, objective: ts.Objective) -> Any:
+        match self.how:
+            case "made":
+                return repr(self.made())
+            case "hashed":
+                return objective.fingerprint()
+            case "layers":
+                return list(objective.space.layers)
+            case "statistics":
+                return repr(objective.statistics)
+        return objective.score(self.state)
+
+    def standing(self) -> list[Any]:
+        """What must be as before, in a form that can be compared."""
+        modules = nn.modules.module
+        hooks = [len(getattr(modules, name)) for name in vars(modules) if name.startswith("_global") and name.endswith("hooks")]
+        states = [random.getstate(), repr(np.random.get_state()), torch.get_rng_state().tolist()]  # noqa: NPY002
+        modes = [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch._C._functorch.get_dynamic_layer_stack_depth()]
+        modes += [len(torch.utils._python_dispatch._get_current_dispatch_mode_stack()), torch.get_num_threads()]
+        modes += [len(torch.overrides._get_current_function_mode_stack()), id(warnings.filters), id(warnings.showwarning)]
+        held = [(m.training, list(m.__dict__), [*map(id, m._parameters.values())], [*map(id, m._buffers.values())]) for m in self.modules]
+        values = [(p.requires_grad, p.grad is None, p.tolist()) for p in [*self.model.parameters(), *self.model.buffers()]]
+        return [hooks, modes, states, held, values]
+
+    def check(self, interrupted: ts.Objective, where: str) -> None:
+        """Nothing is left of what was interrupted; the same objective and a new one score as before."""
+        for name, now, before in zip(("hooks", "modes", "random states", "modules", "values"), self.standing(), self.before, strict=True):
+            assert now == before, f"{name} after {where}"
+        for objective in (interrupted, self.made()):
+            assert self.done(objective) == self.expected, where
+
+
+@pytest.mark.promise("interrupts")
+@pytest.mark.parametrize("count", [12, pytest.param(150, marks=pytest.mark.faults_long)])
+@pytest.mark.parametrize("how", ["made", "hashed", "layers", "statistics", "scored", "chosen"])
+def test_at_any_line_outside_of_a_job(how: str, count: int, counted: Callable[[int], None]) -> None:
+    """While an objective is made, its data are hashed, its layers are put in order, a state is scored and guarded, samples are chosen."""
+    scoring = Scoring(how)
+    with Interrupting(0) as whole:
+        scoring.done(scoring.made())
+    lines = sampled(whole.seen, count)
+    for at in lines:
+        objective = scoring.objective
+        with Interrupting(at) as interrupting, suppress(KeyboardInterrupt):
+            objective = scoring.made()
+            scoring.done(objective)
+        scoring.check(objective, interrupting.where)
+    counted(len(lines))
+
+
+@pytest.mark.promise("interrupts")
+@pytest.mark.parametrize("count", [10, pytest.param(300, marks=pytest.mark.faults_long)])
+def test_at_random_moments_outside_of_a_job(count: int, counted: Callable[[int], None]) -> None:
+    """Also where Python itself is at work, between a ``with`` and what it calls."""
+    scoring, draw = Scoring("scored"), random.Random(4)
+    start = time.perf_counter()
+    scoring.done(scoring.made())
+    seconds, interrupted = time.perf_counter() - start, 0
+    for _ in range(4 * count):
+        objective = scoring.objective
+        try:
+            with later(draw.uniform(0, seconds)):
+                objective = scoring.made()
+                scoring.done(objective)
+        except KeyboardInterrupt:
+            interrupted += 1
+        scoring.check(objective, f"after interrupt {interrupted}")
+        if interrupted == count:
+            break
+    assert interrupted == count
+    counted(count)
