@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import random
 import signal
 import sys
@@ -38,6 +39,8 @@ class Interrupting:
 
     def __init__(self, at: int, files: tuple[str, ...] = ("",)) -> None:
         self.at, self.seen, self.files, self.where = at, 0, files, ""
+        self.last: dict[tuple[str, int], int] = {}
+        """Where nothing is raised: when each line was come to for the last time, a ``with`` as it begins to end."""
 
     def __enter__(self) -> Interrupting:
         sys.settrace(self._call)
@@ -53,6 +56,8 @@ class Interrupting:
     def _line(self, frame: FrameType, event: str, _: Any) -> Any:
         if event == "line":
             self.seen += 1
+            if not self.at:
+                self.last[frame.f_code.co_filename, frame.f_lineno] = self.seen
             if self.seen == self.at:
                 self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
                 sys.settrace(None)
@@ -130,7 +135,7 @@ def test_at_any_line_of_a_job(tmp_path: Path, count: int, keep: bool, counted: C
     counted(count)
 
 
-LOCKING = ("files.py", "results/stored.py", "results/store.py", "framework/job.py", "framework/undisturbed.py")
+LOCKING = ("files.py", "results/stored.py", "results/store.py", "framework/job.py", "framework/undisturbed.py", "scoring/undisturbed.py")
 
 
 @pytest.mark.promise("interrupts")
@@ -346,3 +351,26 @@ def test_at_random_moments_outside_of_a_job(count: int, counted: Callable[[int],
             break
     assert interrupted == count
     counted(count)
+
+
+EVALUATING = tuple(
+    f"scoring/{name}.py" for name in ("model", "guards", "objective", "untouched", "memory", "oracle", "statistics", "sampling")
+)
+
+
+@pytest.mark.promise("interrupts")
+@pytest.mark.parametrize("lines", ["with", pytest.param("all", marks=pytest.mark.faults_long)])
+@pytest.mark.parametrize("how", ["layers", "statistics", "scored"])
+def test_at_each_line_that_evaluates_outside_of_a_job(how: str, lines: str, counted: Callable[[int], None]) -> None:
+    """Where each is come to for the last time: what a ``with`` has begun is not ended yet then."""
+    scoring = Scoring(how)
+    with Interrupting(0, EVALUATING) as whole:
+        scoring.done(scoring.made())
+    chosen = [at for (file, line), at in whole.last.items() if lines == "all" or linecache.getline(file, line).strip().startswith("with ")]
+    for at in chosen:
+        objective = scoring.objective
+        with Interrupting(at, EVALUATING) as interrupting, suppress(KeyboardInterrupt):
+            objective = scoring.made()
+            scoring.done(objective)
+        scoring.check(objective, interrupting.where)
+    counted(len(chosen))
