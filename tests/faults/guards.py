@@ -188,7 +188,7 @@ GUARDS = {
         "test_altered.py::test_bits_of_a_run", unlike(LOG, "event_of", lambda event: lambda line, identity, place: event(line, None, place))
     ),
     "the check of a run's header": Guard(
-        "test_altered.py::test_bits_of_a_run", unlike(LOG, "identity_of", lambda _: lambda header: header.get("identity"))
+        "test_altered.py::test_each_value_of_a_run_s_header", unlike(LOG, "identity_of", lambda _: lambda header: header.get("identity"))
     ),
     "a state's digest before its values": Guard(
         "test_altered.py::test_bits_of_a_run",
@@ -215,7 +215,10 @@ GUARDS = {
     ),
     "half the batch in the first pass": Guard(
         "test_memory.py::test_half_the_batch_until_it_fits",
-        unlike("thetascope.scoring.determinism", "halving", lambda _: lambda _objective, attempt: attempt(), only_there=True),
+        together(
+            unlike("thetascope.scoring.determinism", "halving", lambda _: lambda _objective, attempt: attempt(), only_there=True),
+            unlike("thetascope.scoring.objective", "halving", lambda _: lambda _objective, attempt: attempt(), only_there=True),
+        ),
     ),
     "other errors pass": Guard(
         "test_memory.py::test_other_errors_are_not_swallowed",
