@@ -385,9 +385,9 @@ def test_metadata_that_make_more_than_they_hold(tmp_path: Path, kind: str) -> No
 def test_metadata_of_many_tensors_are_read(tmp_path: Path, protocol: int) -> None:
     """As torch writes them, also nested, of many names, and by each protocol of Python's."""
     dcp: Any = import_module("torch.distributed.checkpoint")
-    layers = {f"layer{k}.weight": torch.full((2, 3), float(k)) for k in range(300)}
+    model = {**{f"layer{k}.weight": torch.full((2, 3), float(k)) for k in range(300)}, "long" * 200: torch.ones(1)}
     content = {
-        "model": {**layers, "long" * 200: torch.ones(1)},
+        "model": model,
         "optimizer": {"state": {"step": torch.tensor(3.0)}},
         "step": 7,
         "bytes": b"x" * 300,
@@ -398,7 +398,7 @@ def test_metadata_of_many_tensors_are_read(tmp_path: Path, protocol: int) -> Non
     (tmp_path / "a" / ".metadata").write_bytes(pickle.dumps(metadata, protocol))
     trajectory = ts.Trajectory.from_files(tmp_path / "a", key="model")
     assert trajectory.steps == [7]
-    assert_same(trajectory[0], content["model"])
+    assert_same(trajectory[0], model)
 
 
 @pytest.mark.promise("strangers: memory")

@@ -27,6 +27,7 @@ from tests.faults.scenarios import same_bits
 from tests.recording.tiny import filled
 from thetascope.files import Lock
 from thetascope.scoring.fast.uninterrupted import uninterrupted
+from thetascope.scoring.undisturbed import MODES
 from thetascope.testing.models import case
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupt while something is freed
@@ -298,8 +299,8 @@ class Scoring:
         hooks = [len(getattr(modules, name)) for name in vars(modules) if name.startswith("_global") and name.endswith("hooks")]
         states = [random.getstate(), repr(np.random.get_state()), torch.get_rng_state().tolist()]  # noqa: NPY002
         modes = [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch._C._functorch.get_dynamic_layer_stack_depth()]
-        modes += [len(torch.utils._python_dispatch._get_current_dispatch_mode_stack()), torch.get_num_threads()]
-        modes += [len(torch.overrides._get_current_function_mode_stack()), id(warnings.filters), id(warnings.showwarning)]
+        modes += [torch.get_num_threads()]
+        modes += [*(len(standing()) for standing, _ in MODES), id(warnings.filters), id(warnings.showwarning)]
         held = [(m.training, list(m.__dict__), [*map(id, m._parameters.values())], [*map(id, m._buffers.values())]) for m in self.modules]
         values = [(p.requires_grad, p.grad is None, p.tolist()) for p in [*self.model.parameters(), *self.model.buffers()]]
         return [hooks, modes, states, held, values]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tests.faults.examined import examined, record, ts
+import thetascope as ts
+from tests.faults.examined import examined, record
 
 with tempfile.TemporaryDirectory() as _home:
     record(Path(_home) / "run")
