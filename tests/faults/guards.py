@@ -360,12 +360,12 @@ GUARDS = {
         together(
             unlike("thetascope.scoring.untouched:ModelState", "__exit__", nothing),
             unlike("thetascope.experiments.framework.undisturbed:Undisturbed", "__exit__", nothing),
-            unlike("thetascope.scoring.undisturbed:Undisturbed", "__exit__", nothing),
+            unlike("thetascope.scoring.undisturbed:PutBack", "__exit__", nothing),
         ),
     ),
     "modes are put back after scoring alone": Guard(
         "test_interrupts.py::test_at_each_line_that_evaluates_outside_of_a_job[scored-with]",
-        unlike("thetascope.scoring.undisturbed:Undisturbed", "__exit__", nothing),
+        unlike("thetascope.scoring.undisturbed:PutBack", "__exit__", nothing),
     ),
     "a private folder beside a whole picture is swept": Guard(
         "../experiments/framework/test_refreshed.py::test_what_a_killed_process_left_beside_a_whole_picture_is_swept",

@@ -31,7 +31,7 @@ from thetascope.scoring.pytrees import cut, shapes_of
 from thetascope.scoring.sampling import Chosen, choose
 from thetascope.scoring.scores import Keep, Kept, Reference, Sums
 from thetascope.scoring.statistics import Statistics, spectral_of, statistics_of
-from thetascope.scoring.undisturbed import Undisturbed
+from thetascope.scoring.undisturbed import PutBack
 from thetascope.shown import shown
 from thetascope.state import ParameterSpace, State
 
@@ -324,8 +324,8 @@ class Objective:
             (sums,) = halving(self, lambda: EagerBackend(self, points, as_recorded=True).evaluate([0]))
         return {**sums.means(), "samples": sums.samples}
 
-    def _undisturbed(self) -> Undisturbed:
-        return Undisturbed([self.model.model])
+    def _undisturbed(self) -> PutBack:
+        return PutBack([self.model.model])
 
     def guard(self, states: Sequence[State]) -> None:
         """See once whether states arrive in the model, and values are what they are taken for; see `thetascope.scoring.guards`.

@@ -24,7 +24,7 @@ HOOKS: list[dict[Any, Any]] = [
 """Of torch: what is called for all modules."""
 
 
-class Undisturbed:
+class PutBack:
     """Puts back, at the end, the models, the random states, and the modes of torch and warnings; takes hooks on all modules away.
 
     Each is put back where it is changed. But what Python calls at the end of a ``with`` may be interrupted before its first line, and
@@ -39,7 +39,7 @@ class Undisturbed:
         self._hooks = [(table, set(table)) for table in HOOKS]
         self._levels = torch._C._functorch.get_dynamic_layer_stack_depth()
 
-    def __enter__(self) -> Undisturbed:
+    def __enter__(self) -> PutBack:
         return self
 
     def __exit__(self, *_: object) -> None:

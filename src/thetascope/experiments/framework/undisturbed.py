@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import zarr
 from torch import nn
 
-from thetascope.scoring import undisturbed
+from thetascope.scoring.undisturbed import PutBack
 
 WRITE_EMPTY = "array.write_empty_chunks"
 
 
-class Undisturbed(undisturbed.Undisturbed):
+class Undisturbed(PutBack):
     """Puts back what scoring does, and zarr's settings; twice, as there."""
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
