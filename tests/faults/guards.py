@@ -188,7 +188,7 @@ GUARDS = {
         "test_altered.py::test_bits_of_a_run", unlike(LOG, "event_of", lambda event: lambda line, identity, place: event(line, None, place))
     ),
     "the check of a run's header": Guard(
-        "test_altered.py::test_bits_of_a_run", unlike(LOG, "identity_of", lambda _: lambda header: header.get("identity"))
+        "test_altered.py::test_each_value_of_a_run_s_header", unlike(LOG, "identity_of", lambda _: lambda header: header.get("identity"))
     ),
     "a state's digest before its values": Guard(
         "test_altered.py::test_bits_of_a_run",
@@ -215,7 +215,10 @@ GUARDS = {
     ),
     "half the batch in the first pass": Guard(
         "test_memory.py::test_half_the_batch_until_it_fits",
-        unlike("thetascope.scoring.determinism", "halving", lambda _: lambda _objective, attempt: attempt(), only_there=True),
+        together(
+            unlike("thetascope.scoring.determinism", "halving", lambda _: lambda _objective, attempt: attempt(), only_there=True),
+            unlike("thetascope.scoring.objective", "halving", lambda _: lambda _objective, attempt: attempt(), only_there=True),
+        ),
     ),
     "other errors pass": Guard(
         "test_memory.py::test_other_errors_are_not_swallowed",
@@ -238,6 +241,14 @@ GUARDS = {
     "what metadata of parts may build": Guard(
         "test_checkpoint_kinds.py::test_metadata_that_call",
         lambda: setattr(import_module("thetascope.checkpoints.distributed"), "_MetadataUnpickler", import_module("pickle").Unpickler),
+    ),
+    "metadata of parts are weighed": Guard(
+        "test_checkpoint_kinds.py::test_metadata_that_make_more_than_they_hold[copies of a list]",
+        unlike("thetascope.checkpoints.distributed", "check_all", only_there=True),
+    ),
+    "what metadata of parts name again and again": Guard(
+        "test_checkpoint_kinds.py::test_metadata_that_make_more_than_they_hold[a place of pairs of pairs]",
+        unlike("thetascope.checkpoints.distributed", "_check_bounds"),
     ),
     "parts that make a tensor whole": Guard(
         "test_checkpoint_kinds.py::test_metadata_that_lie",
@@ -349,7 +360,16 @@ GUARDS = {
         together(
             unlike("thetascope.scoring.untouched:ModelState", "__exit__", nothing),
             unlike("thetascope.experiments.framework.undisturbed:Undisturbed", "__exit__", nothing),
+            unlike("thetascope.scoring.undisturbed:PutBack", "__exit__", nothing),
         ),
+    ),
+    "modes are put back after scoring alone": Guard(
+        "test_interrupts.py::test_at_each_line_that_evaluates_outside_of_a_job[scored-with]",
+        unlike("thetascope.scoring.undisturbed:PutBack", "__exit__", nothing),
+    ),
+    "a private folder beside a whole picture is swept": Guard(
+        "../experiments/framework/test_refreshed.py::test_what_a_killed_process_left_beside_a_whole_picture_is_swept",
+        unlike("thetascope.experiments.framework.pictures", "sweep_beside", only_there=True),
     ),
     "arrays count as data": Guard(
         "test_odd_models.py::test_data_that_are_no_tensors_are_told_apart",

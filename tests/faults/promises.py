@@ -11,6 +11,8 @@ class Promise:
 
     text: str
     tested: str
+    held: str = "held"
+    """What the table says where all its tests passed, of so many `cases`."""
 
 
 PROMISES = {
@@ -18,6 +20,15 @@ PROMISES = {
         "An examination that is killed loses no stored unit; the same call ends in the same bits, having scored again at most the unit "
         "in flight, and leaves no stray file",
         "SIGKILL in a child before each of its steps on files (open to write, make, rename, remove)",
+    ),
+    "killed: examine": Promise(
+        "`examine` that is killed at any moment and run again keeps each finished unit, ends in the same results and pictures, and leaves "
+        "nothing else",
+        "SIGKILL at random moments and before random steps on files, of several experiments on one run with their pictures",
+    ),
+    "killed: report": Promise(
+        "A report is the old one or the new one, whole, whenever the process that writes it dies; the next call tidies up",
+        "SIGKILL at random moments of `write_report` and before each of its steps on files",
     ),
     "killed: replacing": Promise(
         "A result that is replaced is the old one or the new one, whole, whenever the process dies",
@@ -64,6 +75,23 @@ PROMISES = {
         "name a thing again and again; devices, pipes, sockets and files of holes, which are no files, in results and runs; values that no "
         "log holds: memory and time of each are measured",
     ),
+    "written outside": Promise(
+        "No file is written, changed or removed outside of the folder that is written to",
+        "names and links that lead out of runs, results, figures and reports, with what lies there compared before and after",
+        "0 of {cases} wrote outside",
+    ),
+    "memory a byte": Promise(
+        "Memory is in proportion to the bytes of what is read: a small file takes at most 200 MB and 5 s of the processor",
+        "files of up to 3 MB that name the same thing again and again, are packed twice, or say that they hold more: what each takes is "
+        "measured",
+        "{cases} of {cases} within the bound",
+    ),
+    "hangs": Promise(
+        "Nothing is waited for without an end",
+        "devices, pipes and sockets in the place of files, hashes of pairs of pairs, forks beside a thread that records: each must come to "
+        "an end in a minute",
+        "0 of {cases} hung",
+    ),
     "strangers: paths": Promise(
         "Neither names nor links lead out of the folder that is written to",
         "`../x`, absolute paths, NUL, reserved names and symbolic links in logs, runs, results, metrics and layers",
@@ -99,6 +127,7 @@ PROMISES = {
     "beside a writer": Promise(
         "What another process is filling or recording is read as far as it is finished, and said to be in progress; no word of damage",
         "a result loaded at each step on files of its writer; states that a recording drops or records anew after they were opened",
+        "{cases} of {cases} reads right",
     ),
     "concurrency": Promise(
         "A Recorder works in a thread, from several threads, beside data loaders with workers and after a fork",
@@ -107,7 +136,9 @@ PROMISES = {
     "interrupts": Promise(
         "An interrupt at any line leaves no lock, no patched module and no changed mode behind: every later call in the process gives what "
         "the undisturbed one gives",
-        "KeyboardInterrupt at each line that locks, at random lines and moments of one process, and while torch.fx and torch.export work",
+        "KeyboardInterrupt at each line that locks, at random lines and moments of one process, while torch.fx and torch.export work, and "
+        "while an objective is made, hashes its data, looks at a state and scores it",
+        "{cases} of {cases} survived",
     ),
     "guards": Promise(
         "Each of these tests fails without the guard it tests",

@@ -8,6 +8,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ import thetascope as ts
 from tests.faults.scenarios import no_wrong_number, same_bits, small_units
 from tests.recording.tiny import assert_same
 from tests.results.test_store import LAYOUT
-from thetascope.errors import ResultError, ThetascopeError
+from thetascope.errors import RecordingError, ResultError, ThetascopeError
 from thetascope.results.store import Store
 from thetascope.testing.models import case
 
@@ -244,6 +245,34 @@ def test_bits_of_a_run(runs: tuple[Path, Path, bool], tmp_path: Path, bits: int 
             check_run(tmp_path / "r", whole)
         file.write_bytes(content)
         counted(len(places))
+
+
+def _altered(value: Any) -> Iterator[Any]:
+    """What is alike but for one value in it."""
+    if isinstance(value, dict):
+        for name, own in value.items():
+            yield from ({**value, name: other} for other in _altered(own))
+    elif isinstance(value, list):
+        for place, own in enumerate(value):
+            yield from ([*value[:place], other, *value[place + 1 :]] for other in _altered(own))
+    elif isinstance(value, bool | int | float):
+        yield not value if isinstance(value, bool) else value + 1
+    elif isinstance(value, str):
+        yield value[:-1] + ("0" if value.endswith("1") else "1")
+
+
+@pytest.mark.promise("altered: runs")
+def test_each_value_of_a_run_s_header(runs: tuple[Path, Path, bool], tmp_path: Path, counted: Callable[[int], None]) -> None:
+    """Also where what it says then is what a recorder could have written."""
+    shutil.copytree(runs[0], tmp_path / "r")
+    header, cases = json.loads((tmp_path / "r" / "run.json").read_text()), 0
+    for other in _altered(header):
+        (tmp_path / "r" / "run.json").write_text(json.dumps(other))
+        with pytest.raises(RecordingError):
+            ts.Trajectory(tmp_path / "r")
+        cases += 1
+    assert cases > 10
+    counted(cases)
 
 
 @pytest.mark.promise("altered: results")

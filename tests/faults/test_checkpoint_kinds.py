@@ -18,7 +18,9 @@ import torch
 from safetensors.torch import save_file
 
 import thetascope as ts
+from tests.faults.test_bounds import refused_cheaply
 from tests.faults.test_strangers import CALLS, zip_bomb
+from tests.recording.tiny import assert_same
 from thetascope.checkpoints.weights_only import load_bytes
 from thetascope.errors import CheckpointError, TrajectoryError
 
@@ -119,6 +121,7 @@ def test_json_that_is_none(tmp_path: Path, name: str, content: str) -> None:
         refused(tmp_path, base=TENSORS)
 
 
+@pytest.mark.promise("hangs")
 @pytest.mark.promise("strangers: memory")
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pt")
@@ -233,6 +236,7 @@ LIES: dict[str, tuple[Callable[[Any], None], str]] = {
 }
 
 
+@pytest.mark.promise("memory a byte")
 @pytest.mark.promise("strangers: memory")
 @pytest.mark.parametrize("lie", LIES)
 def test_metadata_that_lie(tmp_path: Path, lie: str) -> None:
@@ -282,12 +286,119 @@ RAW: dict[str, bytes] = {
 }
 
 
+@pytest.mark.promise("hangs")
+@pytest.mark.promise("memory a byte")
 @pytest.mark.promise("strangers: memory")
 @pytest.mark.parametrize("name", RAW)
 def test_metadata_that_are_none(tmp_path: Path, name: str) -> None:
     folder = saved(tmp_path / "a")
     (folder / ".metadata").write_bytes(RAW[name])
     refused(folder)
+
+
+def _text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def copies_of_a_list(path: Path) -> None:
+    """Sixty thousand sizes of sixty thousand numbers each, made of one list."""
+    again = b"h\x02h\x01\x85R" * 60_000
+    path.write_bytes(b"\x80\x04](](" + b"K\x01" * 60_000 + b"eq\x01ctorch\nSize\nq\x02h\x01\x85R" + again + b"e.")
+
+
+def copies_of_a_state(path: Path) -> None:
+    """Ten thousand records of one mapping of sixty thousand names."""
+    state = b"}(" + b"".join(_text(str(k)) + b"N" for k in range(60_000)) + b"uq\x01"
+    path.write_bytes(b"\x80\x04](" + state + b"ctorch.distributed.x\nA\nq\x02" + b"h\x02)\x81h\x01b" * 10_000 + b"e.")
+
+
+def a_place_of_pairs(path: Path) -> None:
+    """Where a tensor lies in what was saved is told by a pair of a pair of a pair, forty times, put there once the place was weighed."""
+    pairs = b"N\x85" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(11, 51))
+    said = _text("planner_data") + b"}q\x01s" + _text("state_dict_metadata") + b"}" + _text("w") + b"Nss" + _text("storage_data") + b"}s"
+    after = b"h\x01" + _text("w") + pairs + b"\x85s"
+    path.write_bytes(b"\x80\x04ctorch.distributed.x\nMetadata\n)\x81}" + said + b"bq\x02" + after + b"h\x02.")
+
+
+def _say_again(metadata: Any, said: Any) -> None:
+    index, info = next((i, s) for i, s in metadata.storage_data.items() if i.fqn == "w")
+    names = [f"w{k}" for k in range(10_000)]
+    metadata.state_dict_metadata = dict.fromkeys(names, said)
+    metadata.storage_data = {type(index)(name, index.offset): info for name in names}
+
+
+def _shared(change: Callable[[Any], None]) -> Callable[[Path], None]:
+    """What is said of one tensor is changed, and said of ten thousand."""
+
+    def write(path: Path) -> None:
+        def share(metadata: Any) -> None:
+            said = metadata.state_dict_metadata["w"]
+            change(said)
+            _say_again(metadata, said)
+
+        alter(path.parent, share)
+
+    return write
+
+
+def _of_many_parts(said: Any) -> None:
+    said.size = said.chunks[0].sizes = torch.Size([0, 3])
+    said.chunks = said.chunks * 20_000
+
+
+def _of_many_sizes(said: Any) -> None:
+    said.size = [0] * 60_000
+    said.chunks = []
+
+
+def one_long_name(path: Path) -> None:
+    def share(metadata: Any) -> None:
+        long = "x" * 2_000_000
+        metadata.planner_data = {f"w{k}": (f"m{k}", long) for k in range(10_000)}
+        _say_again(metadata, metadata.state_dict_metadata["w"])
+
+    alter(path.parent, share)
+
+
+COSTLY: dict[str, Callable[[Path], None]] = {
+    "copies of a list": copies_of_a_list,
+    "copies of a state": copies_of_a_state,
+    "a place of pairs of pairs": a_place_of_pairs,
+    "one list of parts for many tensors": _shared(_of_many_parts),
+    "one list of sizes for many tensors": _shared(_of_many_sizes),
+    "one long name for many tensors": one_long_name,
+}
+
+
+@pytest.mark.promise("hangs")
+@pytest.mark.promise("memory a byte")
+@pytest.mark.parametrize("kind", COSTLY)
+def test_metadata_that_make_more_than_they_hold(tmp_path: Path, kind: str) -> None:
+    folder = saved(tmp_path / "a")
+    COSTLY[kind](folder / ".metadata")
+    assert (folder / ".metadata").stat().st_size < 3_000_000
+    assert ".metadata" in refused_cheaply(folder)
+
+
+@pytest.mark.promise("strangers: memory")
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_metadata_of_many_tensors_are_read(tmp_path: Path, protocol: int) -> None:
+    """As torch writes them, also nested, of many names, and by each protocol of Python's."""
+    dcp: Any = import_module("torch.distributed.checkpoint")
+    model = {**{f"layer{k}.weight": torch.full((2, 3), float(k)) for k in range(300)}, "long" * 200: torch.ones(1)}
+    content = {
+        "model": model,
+        "optimizer": {"state": {"step": torch.tensor(3.0)}},
+        "step": 7,
+        "bytes": b"x" * 300,
+    }
+    dcp.save(content, checkpoint_id=tmp_path / "a", no_dist=True)
+    with (tmp_path / "a" / ".metadata").open("rb") as file:
+        metadata = pickle.load(file)
+    (tmp_path / "a" / ".metadata").write_bytes(pickle.dumps(metadata, protocol))
+    trajectory = ts.Trajectory.from_files(tmp_path / "a", key="model")
+    assert trajectory.steps == [7]
+    assert_same(trajectory[0], model)
 
 
 @pytest.mark.promise("strangers: memory")

@@ -163,6 +163,7 @@ def test_from_several_threads(tmp_path: Path, counted: Callable[[int], None]) ->
     counted(40)
 
 
+@pytest.mark.promise("hangs")
 @pytest.mark.promise("concurrency")
 @pytest.mark.parametrize("context", ["fork", "forkserver"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -185,6 +186,7 @@ def test_beside_data_loaders_with_workers(tmp_path: Path, context: str) -> None:
         assert_same(state, values(filled(state.step or 0)))
 
 
+@pytest.mark.promise("hangs")
 @pytest.mark.promise("concurrency")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_fork_while_another_thread_records_does_not_hang(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import random
 import signal
 import sys
@@ -9,11 +10,12 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -25,6 +27,7 @@ from tests.faults.scenarios import same_bits
 from tests.recording.tiny import filled
 from thetascope.files import Lock
 from thetascope.scoring.fast.uninterrupted import uninterrupted
+from thetascope.scoring.undisturbed import MODES
 from thetascope.testing.models import case
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupt while something is freed
@@ -37,6 +40,8 @@ class Interrupting:
 
     def __init__(self, at: int, files: tuple[str, ...] = ("",)) -> None:
         self.at, self.seen, self.files, self.where = at, 0, files, ""
+        self.last: dict[tuple[str, int], int] = {}
+        """Where nothing is raised: when each line was come to for the last time, a ``with`` as it begins to end."""
 
     def __enter__(self) -> Interrupting:
         sys.settrace(self._call)
@@ -52,6 +57,8 @@ class Interrupting:
     def _line(self, frame: FrameType, event: str, _: Any) -> Any:
         if event == "line":
             self.seen += 1
+            if not self.at:
+                self.last[frame.f_code.co_filename, frame.f_lineno] = self.seen
             if self.seen == self.at:
                 self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
                 sys.settrace(None)
@@ -129,7 +136,7 @@ def test_at_any_line_of_a_job(tmp_path: Path, count: int, keep: bool, counted: C
     counted(count)
 
 
-LOCKING = ("files.py", "results/stored.py", "results/store.py", "framework/job.py", "framework/undisturbed.py")
+LOCKING = ("files.py", "results/stored.py", "results/store.py", "framework/job.py", "framework/undisturbed.py", "scoring/undisturbed.py")
 
 
 @pytest.mark.promise("interrupts")
@@ -162,19 +169,21 @@ def test_at_random_moments_in_one_process(tmp_path: Path, count: int, counted: C
     work, draw = Work(tmp_path, level="layer"), random.Random(1)
     start = time.perf_counter()
     work.done("warm")
-    seconds, interrupted = time.perf_counter() - start, 0
+    seconds, interrupted, place, calls = time.perf_counter() - start, 0, 0, 0
     kept: list[BaseException] = []
-    for number in range(count):
-        name = f"r{number // 5}"  # several in one place: the later go on
+    while interrupted < count:
+        calls += 1
+        assert calls < 4 * count, "the moments must fall into the calls for this test to mean something"
         try:
             with later(draw.uniform(0, seconds)):
-                work.done(name)
+                work.done(f"r{place}")
         except KeyboardInterrupt as error:
             kept[:] = [error]
             interrupted += 1
-        if number % 5 == 4:
-            work.check(name, f"after interrupt {number}")
-    assert interrupted > count / 4
+            if interrupted % 5 and interrupted < count:
+                continue  # several in one place: the later go on
+        work.check(f"r{place}", f"after interrupt {interrupted}")
+        place += 1
     counted(interrupted)
 
 
@@ -251,3 +260,118 @@ def test_a_recorder_frees_its_run(tmp_path: Path, step: int, counted: Callable[[
         assert len(ts.Trajectory(tmp_path / str(at))) >= 2, interrupting.where
         made += 1
     counted(made)
+
+
+class Scoring:
+    """What is done with an objective outside of experiments, and what it gives when nobody interrupts it."""
+
+    def __init__(self, how: str) -> None:
+        self.how, chosen = how, case("BatchNorm ResNet block")
+        self.model, self.state = chosen.model().train(), chosen.states(3)[-1]
+        self.modules = list(self.model.modules())
+        self.modules[-1].eval()  # a layer that the caller holds fixed
+        next(self.model.parameters()).requires_grad_(False)
+        data = chosen.data(12)
+        self.data: Any = data if how == "chosen" else torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data), 4, shuffle=True)
+        self.loss = chosen.loss
+        self.before = self.standing()
+        self.objective = self.made()
+        self.expected = self.done(self.made())
+
+    def made(self) -> ts.Objective:
+        return ts.Objective(self.model, self.data, self.loss, samples="auto" if self.how == "chosen" else None)
+
+    def done(self, objective: ts.Objective) -> Any:
+        match self.how:
+            case "made":
+                return repr(self.made())
+            case "hashed":
+                return objective.fingerprint()
+            case "layers":
+                return list(objective.space.layers)
+            case "statistics":
+                return repr(objective.statistics)
+        return objective.score(self.state)
+
+    def standing(self) -> list[Any]:
+        """What must be as before, in a form that can be compared."""
+        modules = nn.modules.module
+        hooks = [len(getattr(modules, name)) for name in vars(modules) if name.startswith("_global") and name.endswith("hooks")]
+        states = [random.getstate(), repr(np.random.get_state()), torch.get_rng_state().tolist()]  # noqa: NPY002
+        modes = [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch._C._functorch.get_dynamic_layer_stack_depth()]
+        modes += [torch.get_num_threads()]
+        modes += [*(len(standing()) for standing, _ in MODES), id(warnings.filters), id(warnings.showwarning)]
+        held = [(m.training, list(m.__dict__), [*map(id, m._parameters.values())], [*map(id, m._buffers.values())]) for m in self.modules]
+        values = [(p.requires_grad, p.grad is None, p.tolist()) for p in [*self.model.parameters(), *self.model.buffers()]]
+        return [hooks, modes, states, held, values]
+
+    def check(self, interrupted: ts.Objective, where: str) -> None:
+        """Nothing is left of what was interrupted; the same objective and a new one score as before."""
+        for name, now, before in zip(("hooks", "modes", "random states", "modules", "values"), self.standing(), self.before, strict=True):
+            assert now == before, f"{name} after {where}"
+        for objective in (interrupted, self.made()):
+            assert self.done(objective) == self.expected, where
+
+
+@pytest.mark.promise("interrupts")
+@pytest.mark.parametrize("count", [12, pytest.param(150, marks=pytest.mark.faults_long)])
+@pytest.mark.parametrize("how", ["made", "hashed", "layers", "statistics", "scored", "chosen"])
+def test_at_any_line_outside_of_a_job(how: str, count: int, counted: Callable[[int], None]) -> None:
+    """While an objective is made, its data are hashed, its layers are put in order, a state is scored and guarded, samples are chosen."""
+    scoring = Scoring(how)
+    with Interrupting(0) as whole:
+        scoring.done(scoring.made())
+    lines = sampled(whole.seen, count)
+    for at in lines:
+        objective = scoring.objective
+        with Interrupting(at) as interrupting, suppress(KeyboardInterrupt):
+            objective = scoring.made()
+            scoring.done(objective)
+        scoring.check(objective, interrupting.where)
+    counted(len(lines))
+
+
+@pytest.mark.promise("interrupts")
+@pytest.mark.parametrize("count", [10, pytest.param(300, marks=pytest.mark.faults_long)])
+def test_at_random_moments_outside_of_a_job(count: int, counted: Callable[[int], None]) -> None:
+    """Also where Python itself is at work, between a ``with`` and what it calls."""
+    scoring, draw = Scoring("scored"), random.Random(4)
+    start = time.perf_counter()
+    scoring.done(scoring.made())
+    seconds, interrupted = time.perf_counter() - start, 0
+    for _ in range(4 * count):
+        objective = scoring.objective
+        try:
+            with later(draw.uniform(0, seconds)):
+                objective = scoring.made()
+                scoring.done(objective)
+        except KeyboardInterrupt:
+            interrupted += 1
+        scoring.check(objective, f"after interrupt {interrupted}")
+        if interrupted == count:
+            break
+    assert interrupted == count
+    counted(count)
+
+
+EVALUATING = tuple(
+    f"scoring/{name}.py" for name in ("model", "guards", "objective", "untouched", "memory", "oracle", "statistics", "sampling")
+)
+
+
+@pytest.mark.promise("interrupts")
+@pytest.mark.parametrize("lines", ["with", pytest.param("all", marks=pytest.mark.faults_long)])
+@pytest.mark.parametrize("how", ["layers", "statistics", "scored"])
+def test_at_each_line_that_evaluates_outside_of_a_job(how: str, lines: str, counted: Callable[[int], None]) -> None:
+    """Where each is come to for the last time: what a ``with`` has begun is not ended yet then."""
+    scoring = Scoring(how)
+    with Interrupting(0, EVALUATING) as whole:
+        scoring.done(scoring.made())
+    chosen = [at for (file, line), at in whole.last.items() if lines == "all" or linecache.getline(file, line).strip().startswith("with ")]
+    for at in chosen:
+        objective = scoring.objective
+        with Interrupting(at, EVALUATING) as interrupting, suppress(KeyboardInterrupt):
+            objective = scoring.made()
+            scoring.done(objective)
+        scoring.check(objective, interrupting.where)
+    counted(len(chosen))

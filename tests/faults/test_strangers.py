@@ -217,6 +217,7 @@ def test_a_metric_s_name_that_no_file_may_have_is_refused(tmp_path: Path, name: 
     assert not tree(tmp_path)
 
 
+@pytest.mark.promise("written outside")
 @pytest.mark.promise("strangers: paths")
 @pytest.mark.parametrize("name", KEPT, ids=[repr(n)[:20] for n in KEPT])
 def test_a_metric_s_name_leads_nowhere(tmp_path: Path, name: str) -> None:
@@ -244,6 +245,7 @@ def test_two_variables_of_one_name_are_an_error(metric: str) -> None:
         ts.interpolate(objective, ts.Trajectory.from_states(linear.states(2)), alphas=3, progress=False)
 
 
+@pytest.mark.promise("written outside")
 @pytest.mark.promise("strangers: paths")
 @pytest.mark.parametrize("file", ["../../secret.safetensors", "/etc/passwd", "00000001.safetensors/../../x", ""])
 def test_a_log_that_names_other_files(tmp_path: Path, file: str) -> None:
@@ -262,6 +264,7 @@ def test_a_log_that_names_other_files(tmp_path: Path, file: str) -> None:
         ts.Trajectory(run)
 
 
+@pytest.mark.promise("written outside")
 @pytest.mark.promise("strangers: paths")
 @pytest.mark.parametrize("name", ["log.jsonl", "states"])
 def test_a_run_whose_parts_lie_elsewhere_is_not_written_to(tmp_path: Path, name: str) -> None:
@@ -280,6 +283,7 @@ def test_a_run_whose_parts_lie_elsewhere_is_not_written_to(tmp_path: Path, name:
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
+@pytest.mark.promise("written outside")
 @pytest.mark.promise("strangers: paths")
 @pytest.mark.parametrize("name", ["loss", "loss/c", "loss/c/0", "zarr.json"])
 def test_a_result_whose_parts_lie_elsewhere_is_not_written_to(tmp_path: Path, name: str) -> None:

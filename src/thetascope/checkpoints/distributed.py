@@ -6,6 +6,7 @@ is built or called, and what the metadata say is checked against the files befor
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from thetascope.checkpoints.contents import EPOCH_KEYS, LARGEST_RATIO, SPARE_BYTES, STEP_KEYS, moment_in, state_dict_in
+from thetascope.checkpoints.opcodes import SPARE, WEIGHT_A_BYTE, TooMuch, check_all
 from thetascope.checkpoints.open_files import OPEN_FILES, check_file
 from thetascope.checkpoints.opened import Format, How, Moment, Opened, inside, listed, shortened
 from thetascope.checkpoints.weights_only import load_bytes, load_weights_only
@@ -27,6 +29,8 @@ from thetascope.state import TensorSpec
 METADATA, LIGHTNING = ".metadata", "meta.pt"
 LARGEST_METADATA, LARGEST_NUMBER = 2**28, 2**20
 """So many bytes of metadata are read, and so many of an entry that is no tensor."""
+MOST_SIZES, MOST_PARTS = 64, 2**15
+"""So many dimensions a tensor has, and so many parts, of which each is compared with each."""
 
 _DAMAGE = (
     *(pickle.UnpicklingError, EOFError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError),
@@ -185,10 +189,11 @@ def _read_metadata(folder: Path) -> _Saved:
     if size > LARGEST_METADATA:
         raise CheckpointError(f'"{path}" is {size:,} bytes long; at most {LARGEST_METADATA:,} of metadata are read')
     try:
-        with path.open("rb") as file:
-            metadata = _MetadataUnpickler(file).load()
-        return _checked(folder, metadata)
-    except CheckpointError as error:
+        content = path.read_bytes()
+        check_all(content)
+        metadata = _MetadataUnpickler(io.BytesIO(content)).load()
+        return _checked(folder, metadata, size)
+    except (CheckpointError, TooMuch) as error:
         raise CheckpointError(f'"{path}" was refused, nothing in it was run: {error}') from error
     except _DAMAGE as error:
         raise CheckpointError(
@@ -196,16 +201,35 @@ def _read_metadata(folder: Path) -> _Saved:
         ) from error
 
 
-def _checked(folder: Path, metadata: Any) -> _Saved:
+def _check_bounds(metadata: Any, places: Mapping[Any, tuple[Any, ...]], size: int) -> None:
+    """Whether what the metadata name again and again, once it is read, is in proportion to their length.
+
+    Raises:
+        CheckpointError: it is more.
+    """
+    parts = [len(said.chunks) for said in metadata.state_dict_metadata.values() if hasattr(said, "chunks")]
+    if sum(parts) > size or max(parts, default=0) > MOST_PARTS:  # each part is written with its own sizes
+        raise CheckpointError(f"it says of {sum(parts):,} parts in {size:,} bytes; restore it")
+    most = SPARE + WEIGHT_A_BYTE * size
+    deep = sum(map(len, places.values())) > most
+    if not deep and not all(isinstance(part, str | int) for place in places.values() for part in place):
+        raise ValueError("a place that is no text")
+    if deep or sum(len(part) for place in places.values() for part in place if isinstance(part, str)) > most:
+        raise CheckpointError(f"its names are much longer than its {size:,} bytes; restore it")
+
+
+def _checked(folder: Path, metadata: Any, size: int) -> _Saved:
     stored: dict[tuple[str, tuple[int, ...] | None], Any] = {}
     for index, info in metadata.storage_data.items():
         offset = getattr(index, "offset", None)
         stored[index.fqn, None if offset is None else _sizes(offset)] = info
-    paths = metadata.planner_data if isinstance(metadata.planner_data, dict) else {}
+    planned = metadata.planner_data if isinstance(metadata.planner_data, dict) else {}
+    places = {name: planned.get(name, (name,)) for name in metadata.state_dict_metadata}
+    _check_bounds(metadata, places, size)
     sizes: dict[Path, int] = {}
     entries, leaves, numbers, tree = dict[str, _Entry](), dict[str, Tensor](), dict[str, _Part](), dict[str, Any]()
     for name, said in metadata.state_dict_metadata.items():
-        place = tuple(str(part) for part in paths.get(name, (name,)))
+        place = tuple(str(part) for part in places[name])
         leaf: Tensor | None = None
         if hasattr(said, "chunks"):
             entries[name] = entry = _entry(name, said, stored, folder, sizes)
@@ -262,6 +286,8 @@ def _part(name: str, offsets: tuple[int, ...], lengths: tuple[int, ...], info: A
 
 def _sizes(values: Any) -> tuple[int, ...]:
     """Whole numbers of at least 0."""
+    if len(values) > MOST_SIZES:
+        raise ValueError("more sizes than a tensor has")
     found = tuple(values)
     if not all(type(value) is int and 0 <= value < 2**62 for value in found):
         raise ValueError("a size that is no whole number")

@@ -17,7 +17,9 @@ SPARE, WEIGHT_A_BYTE = 1_000_000, 10
 
 _PLAIN = {0x4E: 0, 0x88: 0, 0x89: 0, 0x4A: 4, 0x4B: 1, 0x4D: 2, 0x47: 8}
 """Opcodes of None, true, false and numbers, with how many bytes stand behind each."""
-_four = Struct("<I").unpack_from
+_four, _eight = Struct("<I").unpack_from, Struct("<Q").unpack_from
+_LONGER = {0x94: 0, 0x93: 0, 0x95: 0, 0x8C: 1, 0x8D: 8, 0x43: 1, 0x42: 4, 0x8E: 8, 0x8B: 4}
+"""Opcodes of protocol 4; of texts, bytes and long numbers how many bytes say how long they are."""
 _MADE_OF_A_SIZE = re.compile(r"torch\.((cuda|storage)\.)?\w*(Tensor|Storage)|\w+\.bytearray")
 _LATIN = (b"latin1", b"latin-1")
 
@@ -40,6 +42,20 @@ def check(pickle: Any, pickles: int = 1) -> None:
             place = None if place is None else _Weighed(pickle, SPARE + WEIGHT_A_BYTE * len(pickle)).run(place)
         except (IndexError, KeyError, TypeError, UnicodeDecodeError, error):
             return  # damaged: the unpickler says how
+
+
+def check_all(pickle: Any) -> None:
+    """The same of a pickle whose unpickler knows more than is weighed here: what is not weighed to its end is refused.
+
+    Raises:
+        TooMuch: it makes more, or cannot be weighed.
+    """
+    try:
+        end = _Weighed(pickle, SPARE + WEIGHT_A_BYTE * len(pickle)).run(0)
+    except (IndexError, KeyError, TypeError, UnicodeDecodeError, error) as damage:
+        raise TooMuch("it is damaged") from damage
+    if end is None:
+        raise TooMuch("it is cut short, or does what no metadata do")
 
 
 class _Weighed:
@@ -93,9 +109,27 @@ class _Weighed:
                 return place
             elif code == 0x80:  # PROTO
                 place += 1
+            elif code in _LONGER:
+                place = self._longer(code, place)
             else:  # the unpickler knows no other
                 return None
         return None
+
+    def _longer(self, code: int, place: int) -> int:
+        """What protocol 4 writes besides, which torch's unpickler does not know; where it ends."""
+        if code == 0x94:  # MEMOIZE
+            self._memo[len(self._memo)] = self._stack[-1]
+            return place
+        if code == 0x93:  # STACK_GLOBAL
+            del self._stack[-2:]
+            self._stack.append([1])
+            return place
+        if code == 0x95:  # FRAME
+            return place + 8
+        wide = _LONGER[code]
+        length = self._pickle[place] if wide == 1 else (_four if wide == 4 else _eight)(self._pickle, place)[0]
+        self._stack.append(1 + (length >> 4))
+        return int(place + wide + length)
 
     def _add(self, weight: int) -> None:
         self._total += weight

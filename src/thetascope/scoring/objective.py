@@ -33,6 +33,7 @@ from thetascope.scoring.pytrees import cut, shapes_of
 from thetascope.scoring.sampling import Chosen, choose
 from thetascope.scoring.scores import Keep, Kept, Reference, Sums
 from thetascope.scoring.statistics import Statistics, spectral_of, statistics_of
+from thetascope.scoring.undisturbed import PutBack
 from thetascope.shown import shown
 from thetascope.state import ParameterSpace, State
 
@@ -283,7 +284,8 @@ class Objective:
     def statistics(self) -> Statistics:
         """The model's running statistics, found at the first look."""
         if self.cache.statistics is None:
-            with self.model.running():
+            before = self._undisturbed()
+            with before, before, self.model.running():
                 self.cache.statistics = statistics_of(self.model, self.batches.first())
         return self.cache.statistics
 
@@ -312,7 +314,9 @@ class Objective:
     def space(self) -> ParameterSpace:
         """The model's parameter space, layers in the order of the first forward pass."""
         if not self._layers_known:
-            halving(self, lambda: self.model.watch_calls(self.batches.first()))
+            before = self._undisturbed()
+            with before, before:
+                halving(self, lambda: self.model.watch_calls(self.batches.first()))
             self._layers_known = True
         return self.model.space
 
@@ -360,8 +364,8 @@ class Objective:
             StateError: the state does not fit the model.
             ObjectiveError: the step failed or returned something else than values.
         """
-        bound = self.bind(state)
-        with self.model.running():
+        bound, before = self.bind(state), self._undisturbed()
+        with before, before, self.model.running():
             points = StoredStates((bound,))
             self.guard((bound,))
             if self.chosen is not None and self.chosen.count is None:
@@ -370,6 +374,9 @@ class Objective:
                 choose(self.against(bound), [(StoredStates((bound, near)), True)], homes, None)
             (sums,) = halving(self, lambda: EagerBackend(self, points, as_recorded=True).evaluate([0]))
         return {**sums.means(), "samples": sums.samples}
+
+    def _undisturbed(self) -> PutBack:
+        return PutBack([self.model.model])
 
     def guard(self, states: Sequence[State]) -> None:
         """See once whether states arrive in the model, and values are what they are taken for; see `thetascope.scoring.guards`.

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import thetascope as ts
+from tests.leftovers import leave
 from thetascope.experiments.framework import pictures
 from thetascope.testing.models import case
 
@@ -28,6 +29,15 @@ def test_a_picture_is_drawn_once(tmp_path: Path, result: ts.Result, suffix: str)
     result.save(tmp_path / "r")
     pictures.refresh_figure(ts.load_result(tmp_path / "r").data, path)
     assert path.stat().st_mtime_ns == seen.st_mtime_ns, "the stored result has the same picture"
+
+
+def test_what_a_killed_process_left_beside_a_whole_picture_is_swept(tmp_path: Path, result: ts.Result) -> None:
+    path = pictures.refresh_figure(result.data, tmp_path / "line.png")
+    seen = path.stat()
+    leave(path)
+    pictures.refresh_figure(result.data, path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_mtime_ns == seen.st_mtime_ns
 
 
 @pytest.mark.parametrize("suffix", [".png", ".html"])

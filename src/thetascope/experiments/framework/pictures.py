@@ -25,7 +25,7 @@ from thetascope.drawing.options import NAMES, taken
 from thetascope.errors import ResultError
 from thetascope.experiments.framework.phrases import listed
 from thetascope.experiments.framework.picture_options import applied
-from thetascope.files import write_atomically
+from thetascope.files import sweep_beside, write_atomically
 from thetascope.results.labelled import labels_of, only
 from thetascope.results.showing import showable
 from thetascope.results.status import status_counts
@@ -154,7 +154,9 @@ def refresh_figure(data: xr.Dataset, path: Path) -> Path:
         The path.
     """
     mark = _mark(data)
-    if not _is_marked(path, mark):
+    if _is_marked(path, mark):
+        sweep_beside(path)  # who was killed once the picture was in its place
+    else:
         write_picture(path, partial(draw_matplotlib, data), partial(draw_plotly, data), mark)
     return path
 
