@@ -155,6 +155,16 @@ def test_a_weight_of_the_user_s_own() -> None:
         ts.Objective(nn.Linear(2, 2), (torch.randn(4, 2), torch.zeros(4).long()), weight=len)
 
 
+def test_points_of_an_experiment_are_weighted_too() -> None:
+    first = language.gpt2().state_dict()
+    states = [{name: tensor.clone() for name, tensor in first.items()}, trained(language.gpt2())]
+    batches, trajectory = in_batches(3, of_tokens), ts.Trajectory.from_states(states)
+    line = ts.interpolate(ts.Objective(language.gpt2(), batches, loss="model"), trajectory, alphas=3, progress=False)
+    for alpha, loss in zip(line.data["alpha"].values, line.data["loss"].values, strict=True):
+        point = {name: torch.lerp(states[0][name], states[1][name], float(alpha)) for name in first}
+        assert loss == pytest.approx(over_all_tokens(language.gpt2(), point, batches, shift=True)[0], rel=1e-6)
+
+
 def test_columns_that_the_model_does_not_take_are_left_out() -> None:
     batches: list[Any] = in_batches(3, of_tokens)
     for batch in batches:

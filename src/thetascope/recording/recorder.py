@@ -123,6 +123,7 @@ class Recorder:
         self._process = os.getpid()
         self._held: tuple[int, int, dict[str, Tensor]] | None = None
         self._pending: Future[None] | None = None
+        self._newest = None
         self._write_seconds, self._written_at = 0.0, time.monotonic()
         is_new = not (self.path / RUN_FILE).exists() and not (self.path / LOG_FILE).exists()
         self._run = self._create(space) if is_new else self._reopen(space)
