@@ -73,9 +73,10 @@ class Module(pl.LightningModule):
 def fit(run: Path, every: Any = "epoch", *, epochs: int = 3, module: Module | None = None, ckpt_path: Any = None, **options: Any) -> None:
     recorder = {name: options.pop(name) for name in ("module_name", "max_states", "trainable_only") if name in options}
     callback = RecorderCallback(run, every, module=recorder.pop("module_name", None), **recorder)
+    also = options.pop("also", [])
     checkpoints = pl.callbacks.ModelCheckpoint(run.parent / "checkpoints", filename="{epoch}", save_top_k=-1)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 1}
-    trainer = pl.Trainer(accelerator="cpu", max_epochs=epochs, callbacks=[callback, checkpoints], **(quiet | options))
+    trainer = pl.Trainer(accelerator="cpu", max_epochs=epochs, callbacks=[*also, callback, checkpoints], **(quiet | options))
     trainer.fit(module or Module(), data(), data(), ckpt_path=ckpt_path)
 
 
@@ -125,6 +126,12 @@ def test_metrics_are_those_of_the_state(tmp_path: Path) -> None:
     assert [r.metrics["late"] for r in records[1:]] == [0, 1, 2]
     last = {name.removeprefix("net."): tensor for name, tensor in ts.Trajectory(tmp_path / "run")[-1].tensors().items()}
     assert records[-1].metrics["val_loss"] == pytest.approx(objective.score(last)["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("every", ["epoch", 4])
+def test_rates_are_those_of_the_step_beside_a_monitor_too(tmp_path: Path, every: Any) -> None:
+    fit(tmp_path / "run", every, also=[pl.callbacks.LearningRateMonitor()], logger=pl.loggers.CSVLogger(tmp_path))
+    assert [state.metrics.get("lr-SGD") for state in ts.Trajectory(tmp_path / "run")] == [None, 0.1, 0.05, 0.025]
 
 
 def test_metrics_of_another_state_are_left_out(tmp_path: Path) -> None:

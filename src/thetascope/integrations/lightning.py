@@ -73,18 +73,12 @@ class RecorderCallback(Callback):
             except AttributeError as error:
                 names = ", ".join(name for name, _ in pl_module.named_children())
                 raise RecordingError(f'the LightningModule has no part "{self._module}"; there are: {names}') from error
-        self._rates, self._epoch = {}, float(trainer.current_epoch)
+        self._rates, self._epoch = _rates_of(trainer), float(trainer.current_epoch)
         self._recording.begin(part, trainer.global_step, self._epoch)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
-        """Keep the rates that the step is made with, called as Lightning's LearningRateMonitor does."""
-        seen: Counter[str] = Counter()
-        for each in trainer.optimizers:
-            kind = type(each).__name__
-            name = f"lr-{kind}-{seen[kind]}" if seen[kind] else f"lr-{kind}"
-            seen[kind] += 1
-            groups = each.param_groups
-            self._rates |= {f"{name}/pg{i}" if len(groups) > 1 else name: group["lr"] for i, group in enumerate(groups, 1)}
+        """Keep the rates that the step is made with."""
+        self._rates = _rates_of(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Record where so many steps are made."""
@@ -128,9 +122,23 @@ class RecorderCallback(Callback):
 
     def _told_of_epoch(self, trainer: Trainer) -> None:
         logged = trainer.callback_metrics
-        self._of_epochs |= logged.keys() - self._of_validation - self._of_steps
+        # rates that a monitor logged by now are those of the next epoch
+        self._of_epochs |= logged.keys() - self._of_validation - self._of_steps - self._rates.keys()
         self._recording.log(trainer.global_step, {name: logged[name] for name in self._of_epochs & logged.keys()})
 
     def _logged(self, trainer: Trainer, but: set[str]) -> dict[str, Any]:
         """What was logged and is of this state, with the rates of the step that led to it."""
-        return self._rates | {name: value for name, value in trainer.callback_metrics.items() if name not in but}
+        return {name: value for name, value in trainer.callback_metrics.items() if name not in but} | self._rates
+
+
+def _rates_of(trainer: Trainer) -> dict[str, float]:
+    """The learning rates, called as Lightning's LearningRateMonitor calls them."""
+    found: dict[str, float] = {}
+    seen: Counter[str] = Counter()
+    for optimizer in trainer.optimizers:
+        kind = type(optimizer).__name__
+        name = f"lr-{kind}-{seen[kind]}" if seen[kind] else f"lr-{kind}"
+        seen[kind] += 1
+        groups = optimizer.param_groups
+        found |= {f"{name}/pg{i}" if len(groups) > 1 else name: float(group["lr"]) for i, group in enumerate(groups, 1)}
+    return found
