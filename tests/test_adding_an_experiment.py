@@ -86,6 +86,7 @@ def test_it_takes_four_files(tmp_path: Path) -> None:
     assert sorted(file.name for file in written(tmp_path).iterdir()) == ["__init__.py", "experiment.py", "picture.py", "words.py"]
 
 
+@pytest.mark.slow
 def test_it_shows_up_in_the_api_and_scores_rightly(told: Any) -> None:
     assert told["api"]
     assert told["factors"][4] == pytest.approx(1.0)

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 
 
+@pytest.mark.slow
 def test_every_part_runs_on_the_cpu() -> None:
     command = [sys.executable, str(BENCHMARK), "--device", "cpu", "--small"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)

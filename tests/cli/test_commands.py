@@ -182,6 +182,7 @@ def test_an_unknown_command_is_named_without_a_list_of_some(folder: Path, capsys
     assert capsys.readouterr().err == 'thetascope: Unknown command "foo"; thetascope --help shows what there is\n'
 
 
+@pytest.mark.slow
 def test_examine_runs_everything_with_a_training(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["examine", *FILES, *SPECIFIED, *TRAINED, "--all"]
     assert main([*arguments, "--alphas", "9", "--draws", "1", "--parameters", "1", "--repeats", "1", "--grid", "5"]) == 0
@@ -444,6 +445,7 @@ class TestSeveralObjectives:
         assert "train and test data" in out
         assert "7 test samples" in out
 
+    @pytest.mark.slow
     def test_are_examined_but_for_what_takes_one(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["examine", *FILES, *BOTH, "--alphas", "3", "--grid", "3", "--draws", "1", "--parameters", "1"]) == 0
         printed = capsys.readouterr()

@@ -158,6 +158,7 @@ def few_images() -> Images:
     return Images("noise", images[:40], labels[:40], images[40:], labels[40:])
 
 
+@pytest.mark.slow
 def test_what_the_demo_found_is_not_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("demonstrated.py").write_text(DEMONSTRATED)

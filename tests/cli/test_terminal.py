@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("folder")
 ANSI = "\x1b["
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("no_color", [None, "1"])
 def test_pipes_hold_plain_lines(no_color: str | None) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}

@@ -124,6 +124,7 @@ def check_result(folder: Path, what: str, expected: xr.Dataset, *, again: bool) 
             same_bits(ts.load_result(folder).data, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.promise("altered: results")
 def test_every_file_of_a_result(results: tuple[Path, Path, xr.Dataset], tmp_path: Path, counted: Callable[[int], None]) -> None:
     whole, other, expected = results
@@ -146,6 +147,7 @@ def test_every_file_of_a_result_and_going_on(
         counted(1)
 
 
+@pytest.mark.slow
 @pytest.mark.promise("altered: results")
 @pytest.mark.parametrize("bits", [40, pytest.param(None, marks=pytest.mark.faults_long)])
 def test_bits_of_the_headers_and_of_values(

@@ -300,6 +300,7 @@ def with_pickle(path: Path, pickle: bytes) -> None:
             file.writestr(name, b"\x80\x02" + pickle + b"." if name.endswith("data.pkl") else content)
 
 
+@pytest.mark.slow
 @pytest.mark.promise("hangs")
 @pytest.mark.promise("memory a byte")
 @pytest.mark.promise("strangers: memory")

@@ -370,6 +370,7 @@ COSTLY: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.promise("hangs")
 @pytest.mark.promise("memory a byte")
 @pytest.mark.parametrize("kind", COSTLY)

@@ -57,6 +57,7 @@ def act(folder: Path, said: Connection, start: float) -> None:
         said.send(str(error))
 
 
+@pytest.mark.slow
 @pytest.mark.promise("two at once")
 @pytest.mark.parametrize("rounds", [2, pytest.param(25, marks=pytest.mark.faults_long)])
 def test_two_examinations_of_one_result(tmp_path: Path, rounds: int, counted: Callable[[int], None]) -> None:

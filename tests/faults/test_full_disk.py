@@ -48,6 +48,7 @@ def fail_at_each_step(name: str, tmp_path: Path, chosen: Callable[[int], range])
     return failures
 
 
+@pytest.mark.slow
 @pytest.mark.promise("full disk")
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_some_steps_fail(name: str, tmp_path: Path, counted: Callable[[int], None]) -> None:

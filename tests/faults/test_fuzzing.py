@@ -292,6 +292,7 @@ class Stores(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.promise("any order")
 @pytest.mark.filterwarnings("ignore:.*damaged and count as missing")
 @pytest.mark.parametrize("examples", [pytest.param(8), pytest.param(60, marks=pytest.mark.faults_long)])

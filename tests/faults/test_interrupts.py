@@ -116,6 +116,7 @@ def sampled(total: int, count: int) -> list[int]:
     return sorted(random.Random(0).sample(range(1, total + 1), min(count, total)))
 
 
+@pytest.mark.slow
 @pytest.mark.promise("interrupts")
 @pytest.mark.parametrize("count", [25, pytest.param(400, marks=pytest.mark.faults_long)])
 @pytest.mark.parametrize("keep", [False, True])
@@ -139,6 +140,7 @@ def test_at_any_line_of_a_job(tmp_path: Path, count: int, keep: bool, counted: C
 LOCKING = ("files.py", "results/stored.py", "results/store.py", "framework/job.py", "framework/undisturbed.py", "scoring/undisturbed.py")
 
 
+@pytest.mark.slow
 @pytest.mark.promise("interrupts")
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.faults_long)])
 def test_at_each_line_that_locks(tmp_path: Path, step: int, counted: Callable[[int], None]) -> None:

@@ -83,6 +83,7 @@ def test_a_result_that_was_being_replaced_comes_back(tmp_path: Path, machine: st
     assert left.exists() == (machine != "this"), "what another start of the machine left may be another machine's"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.promise(PROMISE[name])) for name in SCENARIOS])
 def test_killed_at_some_steps(name: str, tmp_path: Path, counted: Callable[[int], None]) -> None:
     kills = kill_at_each_step(name, tmp_path, lambda steps: range(1, steps + 1, max(1, steps // SHORT[name])))

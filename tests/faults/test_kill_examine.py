@@ -124,6 +124,7 @@ KILLS = 3
 """So many times at most one run is killed, before it is examined to its end."""
 
 
+@pytest.mark.slow
 @pytest.mark.promise("killed: examine")
 @pytest.mark.parametrize("count", [4, pytest.param(200, marks=pytest.mark.faults_long)])
 def test_examine(whole: Whole, tmp_path: Path, count: int, counted: Callable[[int], None]) -> None:

@@ -48,6 +48,7 @@ def command(start: str, folder: Path, *arguments: str, **environment: str) -> su
     )
 
 
+@pytest.mark.slow
 @pytest.mark.promise("strangers: code")
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("place", [".", "results", "states"])
@@ -70,6 +71,7 @@ def test_nothing_of_a_run_is_imported_from_within(tmp_path: Path, start: str, pl
     assert "--objective is missing" in missing.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.promise("strangers: code")
 @pytest.mark.parametrize("start", STARTS)
 def test_a_folder_that_is_examined_is_not_searched(tmp_path: Path, start: str) -> None:
@@ -92,6 +94,7 @@ def test_a_folder_that_is_examined_is_not_searched(tmp_path: Path, start: str) -
     assert not mark.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.promise("strangers: code")
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
 def test_settings_that_another_user_owns_are_not_read(tmp_path: Path) -> None:
@@ -106,6 +109,7 @@ def test_settings_that_another_user_owns_are_not_read(tmp_path: Path) -> None:
     assert command("script", tmp_path, "interpolate", "run", "--alphas", "3", "--config", "thetascope.toml").returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.promise("strangers: code")
 @pytest.mark.parametrize("start", STARTS)
 def test_settings_and_neighbours_of_one_s_own_are_read(tmp_path: Path, start: str) -> None:

@@ -115,6 +115,7 @@ def test_a_command_prints_text(tmp_path: Path, debug: bool) -> None:
     assert harmless((done.stdout + done.stderr).decode())
 
 
+@pytest.mark.slow
 @pytest.mark.promise("strangers: shown")
 def test_names_of_folders_are_shown_as_text(tmp_path: Path) -> None:
     run = tmp_path / "run\x1b[2J"
@@ -130,12 +131,14 @@ def test_names_of_folders_are_shown_as_text(tmp_path: Path) -> None:
 # --- terminals of any locale ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.promise("strangers: shown")
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437", "utf-8"])
 def test_a_terminal_of_few_letters_gets_replacements(tmp_path: Path, encoding: str) -> None:
     record_run(tmp_path / "run")
     (tmp_path / "mine.py").write_text(SPEC)
-    done = command(tmp_path, "examine", "run", "interpolate", "--alphas", "5", "--objective", "mine.py:objective", encoding=encoding)
+    asked = ("interpolate", "layer_roles", "--alphas", "5", "--draws", "1", "--objective", "mine.py:objective")
+    done = command(tmp_path, "examine", "run", *asked, encoding=encoding)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
     said = done.stdout.decode(encoding)

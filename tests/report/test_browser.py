@@ -90,6 +90,7 @@ def opened(browser: Any, report: Path) -> Iterator[Opened]:
     page.context.close()
 
 
+@pytest.mark.slow
 def test_the_slider_moves_a_marker_on_all_paths(opened: Opened) -> None:
     slider = opened.page.locator("#alpha")
     marked = "plot.layout.shapes.filter((shape) => shape.name === 'α').map((shape) => shape.x0)"
@@ -270,6 +271,7 @@ def test_what_buttons_chose_stays_when_the_window_becomes_narrow(opened: Opened)
     opened.wait_for(SURFACE, axes, [True, True])
 
 
+@pytest.mark.slow
 def test_logarithmic_axes_have_the_numbers_that_the_picture_says(opened: Opened) -> None:
     logarithmic = "Object.entries(picture.layout).filter(([, axis]) => axis?.type === 'log').map(([key]) => key)"
     shown = 0

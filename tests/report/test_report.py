@@ -379,6 +379,7 @@ def test_no_torch_is_needed(run: Path) -> None:
     assert set(Page(run / "report.html").figures()) == {"training", *map(key_of, entries())}
 
 
+@pytest.mark.slow
 def test_a_page_stays_small_whatever_is_in_it(bare: Path, examined: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_results(bare, examined, "interpolate", "trajectory_plane", "surface")
 

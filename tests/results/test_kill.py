@@ -112,6 +112,7 @@ def test_a_finished_result_is_only_checked(whole: ts.Result, tmp_path: Path) -> 
     assert passes(counts) - before == 1
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(whole: ts.Result, tmp_path: Path) -> None:
     out, counts = tmp_path / "result", tmp_path / "counts"
     for _ in range(5):

@@ -56,10 +56,6 @@ class _Held:
     def piece(self, name: str, start: int, stop: int) -> Tensor:
         return self._tensors[name].reshape(-1)[start:stop]
 
-    def origin(self, name: str) -> Hashable:
-        tensor = self._tensors[name]
-        return tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
-
 
 class Renamed:
     """Another source's tensors under other names; `names` maps each new name to the old one."""
@@ -106,7 +102,7 @@ class Completed:
 
     def origin(self, name: str) -> Hashable:
         """As `origin_of`."""
-        return self._more.origin(name) if name in self._more.specs else origin_of(self._source, name)
+        return origin_of(self._more if name in self._more.specs else self._source, name)
 
 
 class State(Mapping[str, Tensor]):

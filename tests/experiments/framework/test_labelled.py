@@ -87,6 +87,7 @@ def test_each_part_is_the_result_of_its_objective_alone(name: str, norm: bool) -
         np.testing.assert_equal(plain(part.attrs), plain(alone.data.attrs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_a_stopped_result_goes_on(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = net()

@@ -348,6 +348,7 @@ def on_axes(tick: Any) -> bool:
     return bool(low <= tick.get_loc() <= high)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_is_cut_at_any_width(kind: Kind, results: dict[str, ts.Result], width: float) -> None:
     figure = results[kind.name].plot(size=width)
@@ -362,6 +363,7 @@ def test_nothing_is_cut_at_any_width(kind: Kind, results: dict[str, ts.Result], 
         assert not any(legend.get_window_extent().overlaps(at) for at in panels)
 
 
+@pytest.mark.slow
 def test_names_in_options_are_text_in_both(kind: Kind, results: dict[str, ts.Result]) -> None:
     result, options = results[kind.name], dict[str, Any](title=HOSTILE, label=HOSTILE)
     figure = result.plot(size=7.0, **options)
@@ -376,6 +378,7 @@ def test_names_in_options_are_text_in_both(kind: Kind, results: dict[str, ts.Res
     assert not re.search(r"<b>|<img|\\u003cb\\u003e|\\u003cimg", page)
 
 
+@pytest.mark.slow
 def test_every_option_is_taken_or_refused_by_one_clear_error(kind: Kind, results: dict[str, ts.Result]) -> None:
     result, is_atlas = results[kind.name], kind.name == "parameter_atlas"
     has_colors = is_atlas or kind.name in ("layer_rewind", "trajectory_geometry model")

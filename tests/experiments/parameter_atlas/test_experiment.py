@@ -51,6 +51,7 @@ def brute() -> ts.Result:
     return ts.interpolate(objective, trajectory, "linear", "parameter", ALPHAS, parameters=names, engine="eager", progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "dtype", "tolerance"), [("tabulated", None, 1e-5), ("exact", None, 1e-5), ("exact", "float64", 1e-9)])
 def test_every_parameter_against_brute_force(brute: ts.Result, mode: Any, dtype: str | None, tolerance: float) -> None:
     objective, trajectory = setting(dtype)
