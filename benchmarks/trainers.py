@@ -32,7 +32,7 @@ from thetascope.demo.network import LeNet
 from thetascope.integrations.lightning import RecorderCallback as LightningRecorder
 from thetascope.integrations.transformers import RecorderCallback as TransformersRecorder
 
-VOCABULARY, SEQUENCES, LENGTH, BATCH = 1000, 240, 64, 16
+VOCABULARY, SEQUENCES, LENGTH, BATCH = 1000, 64, 64, 16
 State = dict[str, Tensor]
 SIZES: dict[str, Any] = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 512}
 
@@ -173,11 +173,11 @@ def plain_seconds(model: nn.Module, states: Sequence[State], batches: Sequence[A
 
 
 def measured(name: str, rounds: int) -> dict[str, Any]:
-    """A line of 21 points and all layers at 11, against as many plain points."""
+    """A line of 21 points and all layers at 5, against as many plain points."""
     make, data, objective, score = KINDS[name]
     states, batches, model = states_of(make), data(), make().eval()
     found: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
-    for kind, options in (("line", {"alphas": 21}), ("layers", {"level": "layer", "alphas": 11})):
+    for kind, options in (("line", {"alphas": 21}), ("layers", {"level": "layer", "alphas": 5})):
         ratios = []
         for _ in range(rounds):
             trajectory, scored = ts.Trajectory.from_states(states), objective(make(), batches)
@@ -240,7 +240,7 @@ def share_of_transformers(folder: Path) -> float:
 def main() -> None:
     """Print all as a table and as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=list(KINDS))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
