@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import thetascope as ts
+from tests.integrations.compared import assert_equal
 from tests.processes import together
 from thetascope.errors import RecordingError
 from thetascope.recording.run_directory import RunDirectory
@@ -95,13 +96,6 @@ def plain(run: Path, at: set[int], *, epochs: int = 3, accumulate: int = 1) -> N
                     if step in at:
                         recorder.record(step=step, epoch=epoch + place / BATCHES)
             optimizer.param_groups[0]["lr"] *= 0.5
-
-
-def assert_equal(one: Path, other: Path, rtol: float = 0.0) -> None:
-    ours, theirs = ts.Trajectory(one), ts.Trajectory(other)
-    assert (ours.steps, ours.epochs) == (theirs.steps, theirs.epochs)
-    for own, there in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(own.tensors(), there.tensors(), rtol=rtol, atol=rtol)
 
 
 @pytest.mark.parametrize(("every", "at"), [("epoch", {4, 8, 12}), (3, {3, 6, 9, 12}), (5, {5, 10, 12})])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import thetascope as ts
+from tests.integrations.compared import assert_equal
 from tests.processes import together
 from thetascope.errors import RecordingError
 from thetascope.recording.run_directory import RunDirectory
@@ -101,13 +102,6 @@ def plain(run: Path, at: set[int], *, epochs: int = 2, accumulate: int = 1) -> N
                 optimizer.param_groups[0]["lr"] = 0.1 * ((total - step) / total)
                 if step in at:
                     recorder.record(step=step, epoch=epoch + (place + 1) / per_epoch)
-
-
-def assert_equal(one: Path, other: Path, rtol: float = 0.0) -> None:
-    ours, theirs = ts.Trajectory(one), ts.Trajectory(other)
-    assert (ours.steps, ours.epochs) == (theirs.steps, theirs.epochs)
-    for own, there in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(own.tensors(), there.tensors(), rtol=rtol, atol=rtol)
 
 
 def metrics_of(run: Path) -> dict[int, dict[str, float]]:

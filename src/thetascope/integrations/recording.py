@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from thetascope.errors import RecordingError
 from thetascope.recording import Recorder
+from thetascope.recording.arguments import checked_limit
 
 Every = Literal["epoch"] | int
 
@@ -28,24 +29,22 @@ class Recording:
         trainable_only: as for `Recorder`.
     """
 
-    _open: ClassVar[WeakSet[Recording]] = WeakSet()
-    """Those that record in this process: where a training fails, not every trainer says so."""
+    _open: ClassVar[WeakSet[Recorder]] = WeakSet()
+    """Those at work in this process: not every trainer says that a training failed, and a pending write outlives its callback."""
 
     def __init__(self, path: str | os.PathLike[str], every: Every, max_states: int | None, trainable_only: bool) -> None:
         if every != "epoch" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
             raise RecordingError(f'every must be "epoch" or a number of optimizer steps of at least 1. Got {every!r} instead.')
-        if max_states is not None and max_states < 2:
-            raise RecordingError(f"max_states must be at least 2 (the first and the last state). Got {max_states} instead.")
-        self.path, self._every, self._options = Path(path), every, (max_states, trainable_only)
+        self.path, self._every, self._options = Path(path), every, (checked_limit(max_states), trainable_only)
         self._recorder: Recorder | None = None
 
     def begin(self, model: nn.Module, step: int, epoch: float | None) -> None:
         """Open the run: a new one begins with the state that the model has after `step` steps; an old one goes on after them."""
         for other in [each for each in self._open if each.path.absolute() == self.path.absolute()]:
-            other.end()  # the training that it recorded ended with an error
+            other.close()  # the training that it recorded ended with an error
         resumed_at = step if epoch is None else (step, epoch)
         self._recorder = Recorder(self.path, model, *self._options, resumed_at=resumed_at).__enter__()
-        self._open.add(self)
+        self._open.add(self._recorder)
         self._recorded, self._seen = step, step
         self._of_way: dict[str, float] = {}
         self._of_state: tuple[int, dict[str, float]] = (step, {})
@@ -91,8 +90,8 @@ class Recording:
     def end(self) -> None:
         """Finish what is pending, and free the run."""
         recorder, self._recorder = self._recorder, None
-        self._open.discard(self)
         if recorder is not None:
+            self._open.discard(recorder)
             recorder.close()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -111,7 +110,7 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 @atexit.register
-def _end_all() -> None:
-    for recording in list(Recording._open):
+def _close_all() -> None:
+    for recorder in list(Recording._open):
         with suppress(Exception):
-            recording.end()
+            recorder.close()

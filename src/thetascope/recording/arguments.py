@@ -44,6 +44,13 @@ def _oddity(tensor: Tensor) -> str:
     return "quantised" if tensor.is_quantized else "" if tensor.layout == torch.strided else str(tensor.layout)
 
 
+def checked_limit(max_states: int | None) -> int | None:
+    """How many states are kept at most."""
+    if max_states is not None and max_states < 2:
+        raise RecordingError(f"max_states must be at least 2 (the first and the last state). Got {max_states} instead.")
+    return max_states
+
+
 def checked_step(step: object, default: int) -> int:
     """The step, or the default where it is None."""
     if step is None:

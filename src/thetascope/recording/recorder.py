@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from thetascope.errors import RecordingError
 from thetascope.files import Lock
-from thetascope.recording.arguments import check_tensors, checked_epoch, checked_metrics, checked_model, checked_step
+from thetascope.recording.arguments import check_tensors, checked_epoch, checked_limit, checked_metrics, checked_model, checked_step
 from thetascope.recording.frozen import FrozenTensors
 from thetascope.recording.log import Log
 from thetascope.recording.ranks import Ranks
@@ -81,10 +81,8 @@ class Recorder:
         resumed_at: int | tuple[int, float] | None = None,
     ) -> None:
         self._model = checked_model(model)
-        if max_states is not None and max_states < 2:
-            raise RecordingError(f"max_states must be at least 2 (the first and the last state). Got {max_states} instead.")
         self.path = Path(path)
-        self._limit, self._trainable_only = max_states, trainable_only
+        self._limit, self._trainable_only = checked_limit(max_states), trainable_only
         step, epoch = resumed_at if isinstance(resumed_at, tuple) else (resumed_at, None)
         self._resumed_at = checked_step(step, 0)
         self._resumed_epoch = checked_epoch(epoch) if self._resumed_at else 0
