@@ -5,12 +5,15 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test test-all faults lint bench docs clean
 
+# a test that takes so long hangs: where it stands is shown, and it fails
+UNHUNG := -o faulthandler_timeout=400 -o faulthandler_exit_on_timeout=true
+
 # the two commands that a newcomer needs
 demo: $(INSTALLED)
 	$(BIN)/thetascope demo
 
 test: lint
-	$(BIN)/pytest -q -m "not slow and not faults_long" -n 2
+	$(BIN)/pytest -q -m "not slow and not faults_long" -n 2 $(UNHUNG)
 
 # with the tests that take long, and those that need the libraries people train with
 test-all: lint $(INSTALLED)-libraries

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import re
 import stat
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -15,6 +13,7 @@ import pytest
 
 from tests.full_disk import full_disk
 from tests.leftovers import dead_process, private_name
+from tests.processes import Child, ended, forked
 from thetascope.errors import PlaceError
 from thetascope.files import Lock, distinct_names, is_locked, sweep_beside, sweep_in, write_atomically, write_json
 
@@ -220,22 +219,18 @@ def test_folders_are_locked_one_by_one(tmp_path: Path) -> None:
         lock.release()
 
 
-def hold(folder: Path, acquired: Connection) -> None:
+def hold(acquired: Connection, folder: Path) -> None:
     """Run in another process: take the lock, say so, and wait to be killed."""
     acquired.send(Lock(folder).acquire())
     acquired.recv()
 
 
 def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=hold, args=(tmp_path, theirs))
-    process.start()
-    assert ours.recv() is True
+    process = Child(hold, tmp_path)
+    assert process.hear() is True
     lock = Lock(tmp_path)
     assert not lock.acquire()
     process.kill()
-    process.join()
     assert lock.acquire()
     lock.release()
 
@@ -244,19 +239,18 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
 def forked_child() -> Iterator[None]:
     """A forked copy of this process that does nothing until the block ends, like a worker of a data loader."""
     reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 dislikes forks beside threads
-        child = os.fork()
-    if child == 0:
+
+    def wait() -> None:
         os.close(writer)
         os.read(reader, 1)
-        os._exit(0)
+
+    child = forked(wait)
     os.close(reader)
     try:
         yield
     finally:
         os.close(writer)
-        os.waitpid(child, 0)
+        ended(child)
 
 
 def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
@@ -271,13 +265,7 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
 def test_a_forked_child_does_not_free_the_lock(tmp_path: Path) -> None:
     lock = Lock(tmp_path)
     assert lock.acquire()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        lock.release()
-        os._exit(0)
-    os.waitpid(child, 0)
+    assert ended(forked(lock.release)) == 0
     assert not Lock(tmp_path).acquire()
     lock.release()
 

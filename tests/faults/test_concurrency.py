@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,12 +17,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import thetascope as ts
 from tests.faults.scenarios import Examining, same_bits
+from tests.processes import Child, apart, ended, forked, preload
 from tests.recording.tiny import assert_same, fill, filled, values
 from thetascope.errors import RecordingError, ResultError, ThetascopeError
 from thetascope.files import Lock
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.faults.scenarios", "thetascope.testing.killable", "thetascope.recording.recorder", "zarr", "xarray"])
+preload("tests.faults.scenarios", "thetascope.testing.killable", "thetascope.recording.recorder", "zarr", "xarray")
 
 
 def finishes(work: Callable[[], object], seconds: float = 60.0) -> None:
@@ -48,7 +46,7 @@ def finishes(work: Callable[[], object], seconds: float = 60.0) -> None:
 # --- two processes ----------------------------------------------------------------------------------------
 
 
-def act(folder: Path, said: Connection, start: float) -> None:
+def act(said: Connection, folder: Path, start: float) -> None:
     time.sleep(max(0.0, start - time.time()))
     try:
         Examining().act(folder)
@@ -67,14 +65,11 @@ def test_two_examinations_of_one_result(tmp_path: Path, rounds: int, counted: Ca
         folder = tmp_path / str(number)
         folder.mkdir()
         scenario.prepare(folder)
-        pipes = [FORKS.Pipe(duplex=False) for _ in range(2)]
         start = time.time() + 0.3
-        children = [FORKS.Process(target=act, args=(folder, theirs, start)) for _, theirs in pipes]
+        children = [Child(act, folder, start) for _ in range(2)]
+        said = [child.hear() for child in children]
         for child in children:
-            child.start()
-        said = [ours.recv() for ours, _ in pipes]
-        for child in children:
-            child.join()
+            child.end()
         assert "done" in said
         assert all(text == "done" or "another process is filling" in text for text in said), said
         same_bits(ts.load_result(folder / "out" / "line").data, expected[0])
@@ -96,29 +91,25 @@ def test_a_result_that_is_being_filled_is_not_replaced(tmp_path: Path) -> None:
     result.save(place)
 
 
-def fork_and_wait(folder: Path, said: Connection) -> None:
+def fork_and_wait(said: Connection, folder: Path) -> None:
     lock = Lock(folder)
     assert lock.acquire()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        child = os.fork()
-    if child == 0:
+
+    def wait() -> None:
+        said.send(os.getpid())  # from here on it is what a worker is: what Python does after a fork is done
         time.sleep(30)
-        os._exit(0)
-    said.send(child)
+
+    forked(wait)
     time.sleep(30)
 
 
 @pytest.mark.promise("two at once")
 def test_a_worker_that_outlives_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
-    ours, theirs = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=fork_and_wait, args=(tmp_path, theirs))
-    process.start()
-    worker = ours.recv()
+    process = Child(fork_and_wait, tmp_path)
+    worker = process.hear()
     lock = Lock(tmp_path)
     assert not lock.acquire()
     process.kill()
-    process.join()
     try:
         assert lock.acquire(), "only the worker lives, and it does not hold the lock"
         lock.release()
@@ -164,16 +155,12 @@ def test_from_several_threads(tmp_path: Path, counted: Callable[[int], None]) ->
     counted(40)
 
 
-@pytest.mark.promise("hangs")
-@pytest.mark.promise("concurrency")
-@pytest.mark.parametrize("context", ["fork", "forkserver"])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_beside_data_loaders_with_workers(tmp_path: Path, context: str) -> None:
+def record_beside_a_loader(folder: Path, context: str) -> None:
     data = TensorDataset(torch.randn(24, 2), torch.zeros(24))
     model = filled(0)
 
     def work() -> None:
-        with ts.Recorder(tmp_path / "run", model) as recorder:
+        with ts.Recorder(folder / "run", model) as recorder:
             for epoch in range(1, 4):
                 loader = DataLoader(data, batch_size=4, num_workers=2, multiprocessing_context=context)
                 for number, _ in enumerate(loader):
@@ -181,18 +168,21 @@ def test_beside_data_loaders_with_workers(tmp_path: Path, context: str) -> None:
                     recorder.record(step=10 * epoch + number)
 
     finishes(work)
+
+
+@pytest.mark.promise("hangs")
+@pytest.mark.promise("concurrency")
+@pytest.mark.parametrize("context", ["fork", "forkserver"])
+def test_beside_data_loaders_with_workers(tmp_path: Path, context: str) -> None:
+    apart(record_beside_a_loader, tmp_path, context)
     trajectory = ts.Trajectory(tmp_path / "run")
     assert len(trajectory) == 19
     for state in trajectory:
         assert_same(state, values(filled(state.step or 0)))
 
 
-@pytest.mark.promise("hangs")
-@pytest.mark.promise("concurrency")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_fork_while_another_thread_records_does_not_hang(tmp_path: Path) -> None:
-    """The child is told that the recorder is not its own, although its copy of the recorder is in the middle of a record for ever."""
-    with ts.Recorder(tmp_path / "run", filled(0)) as recorder:
+def fork_while_another_thread_records(folder: Path) -> None:
+    with ts.Recorder(folder / "run", filled(0)) as recorder:
         held, done = threading.Event(), threading.Event()
 
         class Slow(dict[str, float]):
@@ -204,18 +194,23 @@ def test_a_fork_while_another_thread_records_does_not_hang(tmp_path: Path) -> No
         thread = threading.Thread(target=lambda: recorder.record(step=1, metrics=Slow(m=1.0)))
         thread.start()
         assert held.wait(30)
-        child = os.fork()
-        if child == 0:
-            signal.alarm(10)  # the guard of this test: a child that hangs is killed
-            try:
+
+        def told() -> None:
+            with pytest.raises(RecordingError, match="belongs to the process that opened it"):
                 recorder.record(step=7)
-            except RecordingError:
-                recorder.close()
-                os._exit(0)
-            os._exit(1)
+            recorder.close()
+
+        child = forked(told)
         done.set()
-        thread.join()
-        _, status = os.waitpid(child, 0)
-        assert status == 0, "it hung, or recorded"
+        thread.join(60)
+        assert not thread.is_alive()
+        assert ended(child) == 0, "it recorded"
         recorder.record(step=8)
+
+
+@pytest.mark.promise("hangs")
+@pytest.mark.promise("concurrency")
+def test_a_fork_while_another_thread_records_does_not_hang(tmp_path: Path) -> None:
+    """The child is told that the recorder is not its own, although its copy of the recorder is in the middle of a record for ever."""
+    apart(fork_while_another_thread_records, tmp_path)
     assert ts.Trajectory(tmp_path / "run").steps == [0, 1, 8]

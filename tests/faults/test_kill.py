@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +12,9 @@ import pytest
 import thetascope as ts
 from tests.faults.scenarios import SCENARIOS, run_until
 from tests.leftovers import leave
+from tests.processes import Child, preload
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    ["tests.faults.scenarios", "thetascope.testing.killable", "thetascope.recording.recorder", "zarr", "xarray", "plotly.graph_objects"]
-)
+preload("tests.faults.scenarios", "thetascope.testing.killable", "thetascope.recording.recorder", "zarr", "xarray", "plotly.graph_objects")
 
 PROMISE = {
     "store": "killed: results",
@@ -34,17 +31,13 @@ def _told(said: Any, name: str, folder: Path, at: int) -> None:
 
 def interrupted(name: str, folder: Path, at: int) -> int | None:
     """Let a child act in `folder` and die at step `at`; the number of steps where it came to its end."""
-    ours, theirs = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=_told, args=(theirs, name, folder, at))
-    process.start()
-    theirs.close()
+    child = Child(_told, name, folder, at)
     try:
-        return int(ours.recv())
+        return int(child.hear())
     except EOFError:
         return None
     finally:
-        process.join()
-        ours.close()
+        child.end()
 
 
 def kill_at_each_step(name: str, tmp_path: Path, chosen: Callable[[int], range]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import re
 import shutil
@@ -19,9 +18,9 @@ import thetascope as ts
 from tests.faults.examined import act, examined, record
 from tests.faults.scenarios import same_bits
 from tests.faults.steps import tree
+from tests.processes import Child, preload
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.faults.warm"])
+preload("tests.faults.warm")
 MARK = re.compile(rb"thetascope-[0-9a-f]{32}.{4}", re.DOTALL)
 """What a picture says that it is of, with the checksum behind it: when a result was made is a part of that."""
 MADE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
@@ -29,22 +28,18 @@ MADE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
 
 def killed(action: str, folder: Path, at: int = 0, seconds: float | None = None) -> tuple[int, float] | None:
     """Let a child act in `folder`; it is killed before step `at`, or after so many seconds; how many steps and seconds its end took."""
-    ours, theirs = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=act, args=(theirs, action, folder, at))
-    process.start()
-    theirs.close()
+    child = Child(act, action, folder, at)
     try:
-        assert ours.recv() == "begins"
+        assert child.hear() == "begins"
         if seconds is not None:
             time.sleep(seconds)
-            process.kill()
-        taken, lasted = ours.recv()
+            child.kill()
+        taken, lasted = child.hear()
         return int(taken), float(lasted)
     except EOFError:
         return None
     finally:
-        process.join()
-        ours.close()
+        child.end()
 
 
 @dataclass(frozen=True)

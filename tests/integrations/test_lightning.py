@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import thetascope as ts
 from tests.integrations.compared import assert_equal
-from tests.processes import together
+from tests.processes import ended, forked, together
 from thetascope.errors import RecordingError
 from thetascope.recording.run_directory import RunDirectory
 
@@ -170,16 +170,12 @@ def test_an_error_in_the_training_closes_the_run(tmp_path: Path) -> None:
 
 
 def test_a_kill_loses_the_state_in_flight_at_most(tmp_path: Path) -> None:
-    child = os.fork()
-    if not child:
-        torch.set_num_threads(1)
-        fit(tmp_path / "run", 1, epochs=1000, module=Module(slow=0.02))
-        os._exit(0)
+    child = forked(lambda: fit(tmp_path / "run", 1, epochs=1000, module=Module(slow=0.02)))
     log, stop = tmp_path / "run" / "log.jsonl", time.monotonic() + 60
     while time.monotonic() < stop and (not log.exists() or log.read_text().count('"record"') < 12):
         time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    assert ended(child) == -signal.SIGKILL
     records = log.read_text().count('"event":"record"')
     steps = ts.Trajectory(tmp_path / "run").steps or []
     assert records >= 12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import warnings
 from multiprocessing.connection import Connection
@@ -10,22 +9,22 @@ from pathlib import Path
 
 import torch
 
+from tests.processes import preload
 from tests.recording.tiny import fill, filled
 from thetascope.recording.recorder import Recorder
 from thetascope.recording.run_directory import RunDirectory
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["thetascope.recording.recorder"])
+preload("thetascope.recording.recorder")
 
 
-def hold(run: Path, said: Connection) -> None:
+def hold(said: Connection, run: Path) -> None:
     """Enter a recorder, say so, and wait to be killed."""
     with Recorder(run, filled(0)):
         said.send("recording")
         said.recv()
 
 
-def record_on_and_on(run: Path, said: Connection, seed: int, max_states: int | None, goes_back: bool) -> None:
+def record_on_and_on(said: Connection, run: Path, seed: int, max_states: int | None, goes_back: bool) -> None:
     """Record as fast as it goes, sometimes a step that is there already; tell each value whose record() returned.
 
     Every value of the model is one number that never comes twice; it stands among the metrics too.

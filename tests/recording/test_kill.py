@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.recording.children import FORKS, record_on_and_on
+from tests.processes import Child
+from tests.recording.children import record_on_and_on
 from tests.recording.tiny import assert_same, filled, values
 from thetascope.recording.recorder import Recorder
 from thetascope.recording.run_directory import RunDirectory
@@ -19,21 +20,15 @@ KILLS = 10
 
 def record_and_kill(run: Path, seed: int, after: int, *, max_states: int | None = None, goes_back: bool = False) -> list[int]:
     """Let a child record into `run`, kill it a random moment after so many records; the values whose record() returned."""
-    ours, theirs = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=record_on_and_on, args=(run, theirs, seed, max_states, goes_back))
-    process.start()
-    theirs.close()
+    child = Child(record_on_and_on, run, seed, max_states, goes_back)
     # counted from what the child says, so that the moments fall into the recording on a slow machine too
-    assert ours.recv() == "entering"
-    said = [ours.recv() for _ in range(after)]
+    assert child.hear() == "entering"
+    said = [child.hear() for _ in range(after)]
     time.sleep(random.Random(seed).uniform(0.0, 0.01))
-    process.kill()
-    process.join()
-    try:
-        while True:
-            said.append(ours.recv())
-    except EOFError:
-        return said
+    child.kill()
+    said += child.hear_all()
+    child.end()
+    return said
 
 
 def assert_every_state_is_what_was_recorded(run: Path) -> Trajectory:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from tests.full_disk import full_disk
 from tests.leftovers import leave
-from tests.recording.children import FORKS, hold
+from tests.processes import Child, ended, forked
+from tests.recording.children import hold
 from tests.recording.tiny import Tiny, assert_same, fill, filled, values
 from thetascope.errors import RecordingError, StateError
 from thetascope.recording import recorder as recorder_module
@@ -522,14 +523,11 @@ def test_entering_twice_is_an_error_that_leaves_the_first_at_work(run: Path) -> 
 
 
 def test_the_directory_is_free_again_when_its_process_was_killed(run: Path) -> None:
-    ours, theirs = FORKS.Pipe()
-    process = FORKS.Process(target=hold, args=(run, theirs))
-    process.start()
-    assert ours.recv() == "recording"
+    process = Child(hold, run)
+    assert process.hear() == "recording"
     with pytest.raises(RecordingError, match="another process is recording"):
         Recorder(run, Tiny()).__enter__()
     process.kill()
-    process.join()
     record_steps(run, 2)
     assert Trajectory(run).steps == [0, 2]
 
@@ -537,18 +535,17 @@ def test_the_directory_is_free_again_when_its_process_was_killed(run: Path) -> N
 def in_a_fork(action: Callable[[], object]) -> str:
     """What `action` says, or raises, in a forked copy of this process."""
     reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 dislikes forks beside threads
-        child = os.fork()
-    if child == 0:
+
+    def say() -> None:
         try:
             text = str(action())
         except BaseException as error:  # noqa: BLE001 - the parent judges it
             text = f"{type(error).__name__}: {error}"
         os.write(writer, text.encode())
-        os._exit(0)
+
+    child = forked(say)
     os.close(writer)
-    os.waitpid(child, 0)
+    assert ended(child) == 0
     with os.fdopen(reader, "rb") as pipe:
         return pipe.read().decode()
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import thetascope as ts
+from tests.processes import SECONDS, Child, preload
 from thetascope.experiments.shared.barriers import barrier_of
 from thetascope.testing.killable import SLEEP, examine
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["thetascope.testing.killable", "thetascope.results.store", "zarr", "xarray"])
+preload("thetascope.testing.killable", "thetascope.results.store", "zarr", "xarray")
 
 
 def stored_points(out: Path) -> int:
@@ -67,6 +67,10 @@ def assert_same_bits(a: ts.Result, b: ts.Result) -> None:
         assert a.data[name].values.tobytes() == b.data[name].values.tobytes(), name
 
 
+def examine_unheard(_: Connection, out: Path, counts: Path) -> None:
+    examine(out, counts)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> ts.Result:
     """An uninterrupted run."""
@@ -76,13 +80,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> ts.Result:
 
 def run_and_kill(out: Path, counts: Path, after: int, seconds: float) -> None:
     """Kill the run some `seconds` after it has made so many passes: at any moment, however loaded the machine is."""
-    process = FORKS.Process(target=examine, args=(out, counts))
-    process.start()
-    while passes(counts) < after and process.is_alive():
+    child, until = Child(examine_unheard, out, counts), time.monotonic() + SECONDS
+    while passes(counts) < after and child.works:
+        assert time.monotonic() < until, "it hangs"
         time.sleep(0.0005)
     time.sleep(seconds)
-    process.kill()
-    process.join()
+    child.kill()
 
 
 @pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.slow)])
