@@ -18,7 +18,7 @@ CLASSES, SIZE = 4, 32
 def model() -> nn.Module:
     """A fresh model."""
     torch.manual_seed(0)
-    made: nn.Module = timm.create_model("resnet10t", num_classes=CLASSES)
+    made: nn.Module = timm.create_model("test_resnet", num_classes=CLASSES)
     return made
 
 
