@@ -24,7 +24,6 @@ from thetascope.scoring.fast.choice import Backend, Engine
 from thetascope.scoring.memory import halve_batches
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
-from thetascope.scoring.scores import Sums
 
 UNIT_SECONDS = 0.5
 """About how long a unit takes: what is lost at most when a run is stopped, against what storing it costs."""
@@ -39,6 +38,7 @@ AHEAD_UNITS, AHEAD_SECONDS = 4, 2.0
 """To tell how long the work takes, so many units, spread over it, are scored before the others, or fewer where those take so long."""
 
 Values = dict[str, float]
+Columns = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,55 @@ def _circumstances(objective: Objective, request: Request) -> tuple[Hashable, ..
     return (buffers, compared, objective.batches.batch_size, torch.get_num_threads(), arithmetic)
 
 
+@dataclass(frozen=True)
+class Share:
+    """Units that are scored together: what is known of their points, which are left, and which equal one of those."""
+
+    units: Sequence[Sequence[int]]
+    known: dict[int, Values]
+    left: list[int]
+    alike: dict[int, int]
+
+    @property
+    def rows(self) -> list[int]:
+        """All their points, in order."""
+        return [k for unit in self.units for k in unit]
+
+
+class Place(Protocol):
+    """Where points are scored: in this process, or in others."""
+
+    workers: int
+
+    def scored(
+        self, runner: Runner, request: Request, units: Sequence[Sequence[int]], seconds: float
+    ) -> Iterator[tuple[Sequence[Sequence[int]], Columns]]:
+        """Some units and their values, again and again, in any order, until all have come.
+
+        `seconds`: units are scored in one walk over the data, of about so long; each for itself where it is 0.
+        """
+        ...
+
+
+class Here:
+    """This process."""
+
+    workers = 1
+
+    def scored(
+        self, runner: Runner, request: Request, units: Sequence[Sequence[int]], seconds: float
+    ) -> Iterator[tuple[Sequence[Sequence[int]], Columns]]:
+        """In their order: one, then as many at a time as take so long."""
+        together, n = 1, 0
+        while n < len(units):
+            start, share = time.perf_counter(), runner.share(request, units[n : n + together])
+            columns = runner.columns_of(request, share, runner.score(request, share.left) if share.left else [])
+            if seconds:
+                together = max(1, round(seconds * len(share.units) / max(time.perf_counter() - start, 1e-9)))
+            yield share.units, columns
+            n += len(share.units)
+
+
 class Runner:
     """Scores points with a backend and stores them. Call it within the model's `running`.
 
@@ -143,42 +192,36 @@ class Runner:
     is what the result should say besides: why a backend fell back on the oracle, to how many rows a batch came down.
     """
 
-    def __init__(self, objective: Objective, sink: Sink, engine: Engine, advance: Callable[..., None] = lambda count: None) -> None:
-        self._objective, self._sink, self._engine, self.advance = objective, sink, engine, advance
+    def __init__(
+        self,
+        objective: Objective,
+        sink: Sink,
+        engine: Engine,
+        advance: Callable[..., None] = lambda count: None,
+        place: Place | None = None,
+    ) -> None:
+        self.objective, self.engine, self.advance, self.place = objective, engine, advance, place or Here()
+        self._sink = sink
         self._scorer: tuple[Request, Backend] | None = None
         self.notes: dict[str, Any] = {}
 
     def everything(self, request: Request) -> None:
         """Score all that is not stored yet, unit by unit, or a few units at once where their points share layers."""
-        together, waiting, units = 1, list[range](), list(pending_units(request, self._sink))
-        shares = len(units) > 1 and self._engine.backend is not EagerBackend and shares_layers(request)
-        for n, unit in enumerate(units, 1):
-            waiting.append(unit)
-            if len(waiting) < together and n < len(units):
-                continue
-            start, rows = time.perf_counter(), [k for each in waiting for k in each]
-            columns = self.columns(request, rows)
-            for each in waiting:
-                place = rows.index(each.start)
-                part = slice(place, place + len(each))
-                self._sink.write(request.prefix, each.start, {name: values[part] for name, values in columns.items()})
-                self.advance(len(each))
-            if shares:
-                together = max(1, round(WALK_SECONDS * len(waiting) / max(time.perf_counter() - start, 1e-9)))
-            waiting = []
+        units = list(pending_units(request, self._sink))
+        shares = len(units) > 1 and self.engine.backend is not EagerBackend and shares_layers(request)
+        for done, columns in self.place.scored(self, request, units, WALK_SECONDS if shares else 0.0):
+            start = 0
+            for unit in done:
+                part = slice(start, start + len(unit))
+                self._sink.write(request.prefix, unit[0], {name: values[part] for name, values in columns.items()})
+                self.advance(len(unit))
+                start = part.stop
 
     def cells(self, request: Request, cells: Sequence[int]) -> None:
         """Score these cells: one, then as many at a time as take about `UNIT_SECONDS`, which are stored together."""
-        size, start = 1, 0
-        while start < len(cells):
-            part = cells[start : start + size]
-            began = time.perf_counter()
-            columns = self.columns(request, part)
-            seconds = (time.perf_counter() - began) / len(part)
-            self._sink.write_cells(request.prefix, part, columns)
-            self.advance(len(part))
-            start += len(part)
-            size = unit_size(request, seconds, resident=True, shares=False)
+        for done, columns in self.place.scored(self, request, [[cell] for cell in cells], UNIT_SECONDS):
+            self._sink.write_cells(request.prefix, [cell for (cell,) in done], columns)
+            self.advance(len(done))
 
     def pace(self, request: Request, units: Sequence[Sequence[int]], *, stored: bool) -> Pace:
         """How long points take: a few of the units are scored before the others, and handed on where they are `stored`.
@@ -199,16 +242,22 @@ class Runner:
             points, seconds = points + len(unit), seconds + time.perf_counter() - start
             if seconds > AHEAD_SECONDS * (1 if n else 5):
                 break
-        return Pace(first.points + points, first.seconds + seconds, seconds / points)
+        return Pace(first.points + points, first.seconds + seconds, seconds / points / self.place.workers)
 
     def unknown(self, request: Request, rows: Iterable[int]) -> int:
         """How many of the stored states among these points are still to score."""
-        return sum(self._key(request, k) not in self._objective.cache.points for k in rows)
+        return sum(self._key(request, k) not in self.objective.cache.points for k in rows)
 
-    def columns(self, request: Request, rows: Sequence[int]) -> dict[str, list[float]]:
+    def columns(self, request: Request, rows: Sequence[int]) -> Columns:
         """The values of some points, by variable."""
-        keys = self._keys(request, rows)
-        known = {k: self._objective.cache.points[key] for k, key in keys.items() if key in self._objective.cache.points}
+        ((_, columns),) = self.place.scored(self, request, [rows], 0.0)
+        return columns
+
+    def share(self, request: Request, units: Sequence[Sequence[int]]) -> Share:
+        """What is left to score of these units, which are scored together."""
+        cache = self.objective.cache
+        keys = self._keys(request, [k for unit in units for k in unit])
+        known = {k: cache.points[key] for k, key in keys.items() if key in cache.points}
         left = [k for k in keys if k not in known]
         first_of, alike = dict[Hashable, int](), dict[int, int]()
         if left and isinstance(request.points, ScalarEdits):  # those that go together are known all or scored all
@@ -217,21 +266,63 @@ class Runner:
         else:  # of points that are the same one is scored
             left = [k for k in left if keys[k] is None or first_of.setdefault(keys[k], k) == k]
             alike = {k: first_of[key] for k, key in keys.items() if k not in known and key is not None}
-        if known and self._objective.cache.fell_back is not None:
-            self.notes["fell_back"] = self._objective.cache.fell_back
-        if left:
-            scored = self._scored(request, left)
-            keys = self._keys(request, rows)  # of the batch size that there was memory for
-            for k, sums in zip(left, scored, strict=True):
-                known[k] = self._objective.scored(request.points, k, sums, as_recorded=request.as_recorded)
-                if keys[k] is not None:
-                    self._objective.cache.remember(keys[k], known[k])
-        known |= {k: known[first] for k, first in alike.items()}
-        columns: dict[str, list[float]] = {}
-        for k in rows:
+        if known and cache.fell_back is not None:
+            self.notes["fell_back"] = cache.fell_back
+        return Share(units, known, left, alike)
+
+    def columns_of(self, request: Request, share: Share, scored: Sequence[Values]) -> Columns:
+        """The values of a share's points, by variable, once those that were left are `scored`; they are remembered."""
+        known = dict(share.known)
+        keys = self._keys(request, share.rows) if share.left else {}  # of the batch size that there was memory for
+        for k, values in zip(share.left, scored, strict=True):
+            known[k] = values
+            if keys[k] is not None:
+                self.objective.cache.remember(keys[k], values)
+        known |= {k: known[first] for k, first in share.alike.items()}
+        columns: Columns = {}
+        for k in share.rows:
             for name, value in known[k].items():
                 columns.setdefault(name, []).append(value)
         return columns
+
+    def score(self, request: Request, rows: Sequence[int]) -> list[Values]:
+        """Score points in this process, with half the batch where memory runs out, again and again.
+
+        Raises:
+            ObjectiveError: memory runs out with one sample too.
+        """
+        while True:
+            try:
+                return self.attempt(request, rows)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                problem = problem_of(error)
+            self.halve(problem)  # after the error, whose traceback holds tensors, is gone
+
+    def attempt(self, request: Request, rows: Sequence[int]) -> list[Values]:
+        """Score points in this process."""
+        backend = self._backend(request)
+        found = backend.evaluate(rows)
+        if backend.fallback is not None:
+            self.notes["fell_back"] = self.objective.cache.fell_back = backend.fallback
+        return [
+            self.objective.scored(request.points, k, sums, as_recorded=request.as_recorded) for k, sums in zip(rows, found, strict=True)
+        ]
+
+    def halve(self, problem: str) -> None:
+        """Make batches half as large from now on, for memory ran out."""
+        self._scorer = None  # what it holds is memory too
+        size, settings = halve_batches(self.objective, problem), self.engine.settings
+        if settings is not None and settings.rows is not None:
+            self.engine = replace(self.engine, settings=replace(settings, rows=min(settings.rows, size)))
+        self.notes |= {"batch_size": size, "memory_ran_out": True}
+
+    def take(self, engine: Engine, batch_size: int) -> None:
+        """Score with this engine and so many rows a batch from now on."""
+        if engine != self.engine or batch_size != self.objective.batches.batch_size:
+            self._scorer, self.engine = None, engine
+            self.objective.batches.rebatched(batch_size)
 
     def _keys(self, request: Request, rows: Sequence[int]) -> dict[int, Hashable]:
         """What each point's values depend on, to the last bit: of single edits also which others are scored with it."""
@@ -244,38 +335,18 @@ class Runner:
 
     def _key(self, request: Request, k: int) -> Hashable:
         """What a point's values depend on, to the last bit; None where the point cannot be told from others."""
-        point = self._objective.identity(request.points, k, as_recorded=request.as_recorded)
+        point = self.objective.identity(request.points, k, as_recorded=request.as_recorded)
         if point is None:
             return None
         if request.points.is_stored(k):
-            return stored_key(self._objective, request, k)
-        engine = self._engine
-        return (point, (engine.backend.name, engine.settings, request.as_recorded), *_circumstances(self._objective, request))
-
-    def _scored(self, request: Request, rows: Sequence[int]) -> list[Sums]:
-        while True:
-            backend = self._backend(request)
-            try:
-                found = backend.evaluate(rows)
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                problem = problem_of(error)
-            else:
-                if backend.fallback is not None:
-                    self.notes["fell_back"] = self._objective.cache.fell_back = backend.fallback
-                return found
-            del backend  # what it holds is memory too
-            self._scorer = None
-            size, settings = halve_batches(self._objective, problem), self._engine.settings
-            if settings is not None and settings.rows is not None:
-                self._engine = replace(self._engine, settings=replace(settings, rows=min(settings.rows, size)))
-            self.notes |= {"batch_size": size, "memory_ran_out": True}
+            return stored_key(self.objective, request, k)
+        engine = self.engine
+        return (point, (engine.backend.name, engine.settings, request.as_recorded), *_circumstances(self.objective, request))
 
     def _backend(self, request: Request) -> Backend:
         if self._scorer is None or self._scorer[0] is not request:
             self._scorer = None  # let go of the last one's tensors first
-            engine = self._engine
-            scorer = engine.backend(self._objective, request.points, as_recorded=request.as_recorded, settings=engine.settings)
+            engine = self.engine
+            scorer = engine.backend(self.objective, request.points, as_recorded=request.as_recorded, settings=engine.settings)
             self._scorer = (request, scorer)
         return self._scorer[1]

@@ -92,16 +92,16 @@ def test_each_part_is_the_result_of_its_objective_alone(name: str, norm: bool) -
 def test_a_stopped_result_goes_on(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = net()
     trajectory = training(model)
-    columns, calls, stop = Runner.columns, 0, 0
+    share_of, calls, stop = Runner.share, 0, 0
 
-    def counted(self: Runner, request: Any, rows: Any) -> Any:
+    def counted(self: Runner, request: Any, units: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == stop:
             raise KeyboardInterrupt
-        return columns(self, request, rows)
+        return share_of(self, request, units)
 
-    monkeypatch.setattr(Runner, "columns", counted)
+    monkeypatch.setattr(Runner, "share", counted)
     whole = CALLS[name](objectives(model), trajectory, engine="eager", progress=False)
     for share in (0.3, 0.8):  # with the first objective, and with the second
         times, calls = calls, 0

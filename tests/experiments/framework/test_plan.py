@@ -13,7 +13,7 @@ from thetascope.experiments.framework.catalog import entries, experiments
 from thetascope.experiments.framework.examine import Subject
 from thetascope.experiments.framework.job import Job
 from thetascope.experiments.framework.plan import LivingTensors
-from thetascope.scoring.runner import Runner
+from thetascope.scoring.runner import Runner, Share
 from thetascope.testing.models import case
 
 OPTIONS = {"alphas": 9, "parameters": 1, "draws": 2, "repeats": 1, "grid": 5, "sizes": (5, 20)}
@@ -66,16 +66,16 @@ def job(subject: Subject, folder: Path, **options: Any) -> Job:
 def test_what_is_stored_in_part_is_counted(subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
     part = job(subject, tmp_path / "part", level="layer", alphas=9)
-    columns = Runner.columns
+    share = Runner.share
 
-    def stopped(self: Runner, *args: object) -> dict[str, list[float]]:
+    def stopped(self: Runner, *args: object) -> Share:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise KeyboardInterrupt
-        return columns(self, *args)  # type: ignore[arg-type]
+        return share(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Runner, "columns", stopped)
+    monkeypatch.setattr(Runner, "share", stopped)
     with pytest.raises(KeyboardInterrupt):
         part.run()
     monkeypatch.undo()

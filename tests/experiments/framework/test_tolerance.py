@@ -224,18 +224,18 @@ def test_a_surface_within_a_tolerance_is_stored_and_gone_on_with(tmp_path: Path,
     loss = whole.data["loss"].values
     assert np.array_equal(loss[status == 1], full[status == 1])
     assert np.abs(loss / full - 1).max() < 0.02
-    real, scored = Runner.columns, []
+    real, scored = Runner.share, []
 
-    def stopping(self: Runner, request: Any, rows: Any) -> Any:
-        scored.append(len(rows))
+    def stopping(self: Runner, request: Any, units: Any) -> Any:
+        scored.append(sum(map(len, units)))
         if len(scored) == 4:
             raise KeyboardInterrupt
-        return real(self, request, rows)
+        return real(self, request, units)
 
-    monkeypatch.setattr(Runner, "columns", stopping)
+    monkeypatch.setattr(Runner, "share", stopping)
     with pytest.raises(KeyboardInterrupt):
         ts.surface(objective, state, **options, out=tmp_path / "stopped")
-    monkeypatch.setattr(Runner, "columns", real)
+    monkeypatch.setattr(Runner, "share", real)
     assert 0 < ts.load_result(tmp_path / "stopped").status_counts()["evaluated"] < estimate["evaluated"]
     again = ts.surface(objective, state, **options, out=tmp_path / "stopped")
     assert np.array_equal(again.data["loss"].values, loss)
@@ -249,17 +249,17 @@ def test_a_surface_within_a_tolerance_is_stored_and_gone_on_with(tmp_path: Path,
 def test_a_row_of_an_estimated_grid_is_one_file_and_no_cell_is_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = case("linear")
     objective, state = ts.Objective(chosen.model(), chosen.data(), dtype="float64"), chosen.states(1)[0]
-    real = Runner.columns
+    real = Runner.share
     scored: list[list[int]] = []
 
-    def counting(self: Runner, request: Any, rows: Any) -> Any:
+    def counting(self: Runner, request: Any, units: Any) -> Any:
         if len(scored) == 5:
             scored.append([])
             raise KeyboardInterrupt
-        scored.append(list(rows))
-        return real(self, request, rows)
+        scored.append([k for unit in units for k in unit])
+        return real(self, request, units)
 
-    monkeypatch.setattr(Runner, "columns", counting)
+    monkeypatch.setattr(Runner, "share", counting)
     monkeypatch.setattr("thetascope.scoring.runner.UNIT_SECONDS", 0.0)  # as if each cell took long: one at a time
     options: dict[str, Any] = {"x": (-0.5, 0.5, 21), "y": (-0.5, 0.5, 19), "tolerance": 0.01, "out": tmp_path / "surface"}
     with pytest.raises(KeyboardInterrupt):

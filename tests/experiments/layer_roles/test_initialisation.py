@@ -199,14 +199,14 @@ def test_first_values_that_are_constant_are_one_draw() -> None:
 
 def test_a_constant_layer_is_scored_once(monkeypatch: pytest.MonkeyPatch) -> None:
     scored: list[int] = []
-    score = Runner._scored
+    score = Runner.score
 
     def counting(self: Runner, request: Any, rows: Any) -> Any:
         if isinstance(request.points, Redraws):
             scored.extend(rows)
         return score(self, request, rows)
 
-    monkeypatch.setattr(Runner, "_scored", counting)
+    monkeypatch.setattr(Runner, "score", counting)
     torch.manual_seed(0)
     model = ShortcutBlock()
     objective = ts.Objective(model, (torch.randn(12, 3, 6, 6), torch.randint(3, (12,))))

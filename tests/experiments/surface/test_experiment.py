@@ -197,19 +197,19 @@ def test_regions_that_are_not_finite_stay_so(tmp_path: Path) -> None:
 def test_goes_on_where_it_stopped_and_refuses_another_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     objective, states = objective_of("linear")
     whole = ts.surface(objective, states[0], **GRID)
-    real, scored = Runner.columns, []
+    real, scored = Runner.share, []
 
-    def stopping(self: Runner, request: Any, rows: Any) -> Any:
-        scored.append(len(rows))
+    def stopping(self: Runner, request: Any, units: Any) -> Any:
+        scored.append(sum(map(len, units)))
         if sum(scored) > 10:
             raise KeyboardInterrupt
-        return real(self, request, rows)
+        return real(self, request, units)
 
     monkeypatch.setattr("thetascope.scoring.runner.UNIT_SECONDS", 1e-9)
-    monkeypatch.setattr(Runner, "columns", stopping)
+    monkeypatch.setattr(Runner, "share", stopping)
     with pytest.raises(KeyboardInterrupt):
         ts.surface(objective, states[0], **GRID, out=tmp_path / "out")
-    monkeypatch.setattr(Runner, "columns", real)
+    monkeypatch.setattr(Runner, "share", real)
     done = int((ts.load_result(tmp_path / "out").data["status"] == 1).sum())
     assert 0 < done < 28
     resumed = ts.surface(objective, states[0], **GRID, out=tmp_path / "out")
