@@ -31,6 +31,31 @@ def test_what_can_be_traced_does_not_fall_back(case: Case) -> None:
     assert backend.fallback is None
 
 
+@pytest.mark.parametrize("buffers", ["final", "path", "recalibrate"])
+@pytest.mark.parametrize("case", [c for c in CASES if c.name != "untraceable"], ids=lambda case: case.name)
+def test_a_point_s_bits_do_not_depend_on_its_company(case: Case, buffers: Any) -> None:
+    """A call that was stopped goes on with other points together, and workers of a cluster are sent whatever comes next."""
+    objective = Objective(case.model(), case.data(), case.loss, buffers=buffers)
+    basis = tuple(map(objective.bind, case.states(2)))
+    layers = [[name for name in layer.parameters if basis[0].specs[name].floating] for layer in objective.space.layers]
+    groups = {name: g for g, names in enumerate(layers) for name in names}
+    coeffs = np.zeros((3 * len(layers), len(layers), 2))
+    coeffs[:, :, 1] = 1.0
+    for g in range(len(layers)):
+        for n, alpha in enumerate((0.2, 0.5, 0.7)):
+            coeffs[3 * g + n, g] = (1 - alpha, alpha)
+    points, rows = Points(basis, coeffs, groups), list(range(len(coeffs)))
+
+    def losses(parts: Sequence[Sequence[int]]) -> list[float]:
+        backend = GraphBackend(objective, points)
+        with objective.model.running():
+            found = [sums.means()["loss"] for part in parts for sums in backend.evaluate(part)]
+        assert backend.fallback is None
+        return found
+
+    assert losses([rows]) == losses([[k] for k in rows]) == losses([rows[:2], rows[2:]])
+
+
 @pytest.mark.parametrize("backend", [EagerBackend, GraphBackend])
 def test_no_point_is_kept_once_it_is_scored(backend: type[EagerBackend | GraphBackend], monkeypatch: pytest.MonkeyPatch) -> None:
     made, tensors = list[weakref.ref[Tensor]](), PointTensors.tensors

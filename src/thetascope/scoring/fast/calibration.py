@@ -57,9 +57,9 @@ class CalibratingPlanner(Planner):
         """Forget the statistics of the walk before."""
         self._running = {}
 
-    def folded(self, node: fx.Node) -> Fold | None:
+    def folded(self) -> dict[fx.Node, Fold]:
         """Nothing is folded: weights do not know a batch's statistics."""
-        return None
+        return {}
 
     def call(self, node: fx.Node, place: int) -> Call:
         """A normalisation by the batch's own statistics, which it takes into the average kept for the `place` of its value."""

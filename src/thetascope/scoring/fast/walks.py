@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor, fx
 
@@ -101,14 +102,32 @@ class Planner:
         self._graph = graph
         self._order = {node: i for i, node in enumerate(graph.nodes)}
         self._affected: dict[frozenset[str], tuple[fx.Node, ...]] = {}
-        self._folds: dict[fx.Node, Fold | None] = {}
         self._in_place: dict[fx.Node, Call | None] = {}
+        self.folds = self.folded()
+        absorbed = {fold.conv for fold in self.folds.values()}
+        self.nodes = tuple(node for node in graph.nodes if node not in absorbed)
 
-    def folded(self, node: fx.Node) -> Fold | None:
-        """The convolution that a node normalises, with it."""
-        if node not in self._folds:
-            self._folds[node] = folded(self._graph, node)
-        return self._folds[node]
+    def folded(self) -> dict[fx.Node, Fold]:
+        """The normalisations that are computed with the convolution in front of them: for every point or for none, so that a point's last
+        bits do not depend on which others are in its walk."""
+        found = {node: folded(self._graph, node) for node in self._graph.nodes}
+        return {node: fold for node, fold in found.items() if fold is not None}
+
+    def inputs(self, node: fx.Node) -> list[fx.Node]:
+        """The steps that a node takes its values from."""
+        own, fold = node.all_input_nodes, self.folds.get(node)
+        return own if fold is None else [*fold.conv.all_input_nodes, *own[1:]]
+
+    def leading_to(self, nodes: set[fx.Node], there: Container[fx.Node]) -> list[fx.Node]:
+        """The steps that `nodes` need, themselves included, beside those that are `there`."""
+        found = {node for node in nodes if node not in there}
+        left = list(found)
+        while left:
+            for before in self.inputs(left.pop()):
+                if before not in found and before not in there:
+                    found.add(before)
+                    left.append(before)
+        return [node for node in self.nodes if node in found]
 
     def call(self, node: fx.Node, place: int) -> Call:
         """What computes a node's value, which goes to `place`."""
@@ -124,7 +143,7 @@ class Planner:
         """The steps whose values change with the tensors `names`."""
         if names not in self._affected:
             depends = self._graph.depends
-            self._affected[names] = tuple(node for node in self._graph.nodes if not names.isdisjoint(depends[node]))
+            self._affected[names] = tuple(node for node in self.nodes if not names.isdisjoint(depends[node]))
         return self._affected[names]
 
     def front_to_back(self, differing: Mapping[int, frozenset[str]]) -> list[int]:
@@ -186,31 +205,34 @@ class _Numbering:
     def _share(self, k: int, affected: Sequence[fx.Node]) -> None:
         """Compute what the affected steps need of what most points have in common, and is not computed yet."""
         moving = set(affected)
-        needed = {before for node in affected for before in node.all_input_nodes if before not in moving}
+        needed = {before for node in affected for before in self._planner.inputs(node) if before not in moving}
         needed = needed if affected else {self._graph.output}
-        for node in () if needed <= self._base.keys() else self._graph.leading_to(needed, self._base):
-            self._number(node, k, self._base, frozenset(), needed)
+        for node in () if needed <= self._base.keys() else self._planner.leading_to(needed, self._base):
+            self._number(node, k, self._base, frozenset())
 
-    def _number(
-        self, node: fx.Node, k: int, numbers: dict[fx.Node, int], differing: frozenset[str], wanted: Container[fx.Node] = ()
-    ) -> None:
-        """Find the number of a node's value, and what computes it where it is not known; the values of `wanted` must be there."""
-        places = [numbers[before] if before in numbers else self._base[before] for before in node.all_input_nodes]
-        places += [self._tensor(name, k, differing) for name in self._graph.names(node).values()]
-        key = (node, tuple(places))
-        if key in self._known:
-            numbers[node] = self._known[key]
+    def _number(self, node: fx.Node, k: int, numbers: dict[fx.Node, int], differing: frozenset[str]) -> None:
+        """Find the number of a node's value, and what computes it where it is not known."""
+        fold, instead = self._planner.folds.get(node), self._planner.in_place(node)
+        if fold is None:
+            key = (node, tuple(self._places(node, k, numbers, differing)))
+            numbers[node] = self._found(key, partial(self._planner.call, node), instead)
             return
-        numbers[node] = self._known[key] = self._new()
-        call, inputs = self._planner.call(node, numbers[node]), key[1]
-        fold = self._planner.folded(node)
-        if fold is not None and fold.conv in numbers and fold.conv not in wanted and inputs[0] in self._steps:
-            before = self._steps.pop(inputs[0])  # what stands between is of this point alone
-            del self._known[fold.conv, before.inputs], numbers[fold.conv]
-            weights = self._new()
-            self._steps[weights] = Step(fold.weights, (*before.inputs[1:], *inputs[1:]), weights)
-            call, inputs = fold.both, (before.inputs[0], weights)
-        self._steps[numbers[node]] = Step(call, inputs, numbers[node], self._planner.in_place(node))
+        start, *tensors = self._places(fold.conv, k, numbers, differing)
+        tensors += self._places(node, k, numbers, differing, first=1)
+        weights = self._found((fold.conv, tuple(tensors)), lambda _: fold.weights)
+        numbers[node] = self._found((node, (start, weights)), lambda _: fold.both, instead)
+
+    def _found(self, key: tuple[fx.Node, tuple[int, ...]], call: Callable[[int], Call], instead: Call | None = None) -> int:
+        """The number of what a step makes of the values with these numbers."""
+        if key not in self._known:
+            self._known[key] = place = self._new()
+            self._steps[place] = Step(call(place), key[1], place, instead)
+        return self._known[key]
+
+    def _places(self, node: fx.Node, k: int, numbers: Mapping[fx.Node, int], differing: frozenset[str], first: int = 0) -> list[int]:
+        """The numbers of what flows into a node: the values of other steps, from number `first` on, and tensors."""
+        found = [numbers[before] if before in numbers else self._base[before] for before in node.all_input_nodes[first:]]
+        return found + [self._tensor(name, k, differing) for name in self._graph.names(node).values()]
 
     def _tensor(self, name: str, k: int, differing: frozenset[str]) -> int:
         made = (name, self._signature(k, name) if name in differing else self._common[name])
