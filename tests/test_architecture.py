@@ -15,7 +15,7 @@ import thetascope
 SOURCE = Path(thetascope.__file__).parent
 
 # each room with the rooms that it may know; a room knows itself
-GROUND = {"errors", "shown", "arrays", "safe_paths", "files", "allocator", "progress", "quantities", "_version"}
+GROUND = {"errors", "shown", "arrays", "safe_paths", "files", "allocator", "progress", "quantities", "uninterrupted", "_version"}
 STATES = GROUND | {"state", "recording", "checkpoints", "trajectory"}
 SCORES = STATES | {"geometry", "scoring"}
 ALLOWED = {
@@ -29,6 +29,7 @@ ALLOWED = {
     "allocator": set[str](),
     "progress": {"shown"},
     "quantities": set[str](),
+    "uninterrupted": set[str](),
     "specification": {"errors", "search_path"},
     "state": GROUND,
     "recording": GROUND | {"state"},
@@ -63,6 +64,7 @@ TORCH_FREE = {
     "allocator",
     "progress",
     "quantities",
+    "uninterrupted",
     "cli",
     "__init__",
     "specification",

@@ -353,7 +353,7 @@ GUARDS = {
     ),
     "torch writes down models in a thread of its own": Guard(
         "test_interrupts.py::test_what_is_not_interrupted_gives_its_value_or_raises_its_error",
-        unlike("thetascope.scoring.fast.uninterrupted", "uninterrupted", lambda _: lambda work: work()),
+        unlike("thetascope.scoring.fast.writing_down", "written_down", lambda _: lambda work: work()),
     ),
     "a model is put back twice": Guard(
         "test_interrupts.py::test_at_any_line_of_a_job[False-25]",

@@ -24,9 +24,10 @@ from torch import nn
 
 import thetascope as ts
 from tests.faults.scenarios import same_bits
+from tests.processes import apart
 from tests.recording.tiny import filled
 from thetascope.files import Lock
-from thetascope.scoring.fast.uninterrupted import uninterrupted
+from thetascope.scoring.fast.writing_down import written_down
 from thetascope.scoring.undisturbed import MODES
 from thetascope.testing.models import case
 
@@ -225,20 +226,20 @@ def test_while_torch_writes_down_the_model(count: int, how: str, counted: Callab
 
 @pytest.mark.promise("interrupts")
 def test_work_without_an_end_is_given_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thetascope.scoring.fast.uninterrupted.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("thetascope.uninterrupted.PATIENCE_SECONDS", 0.2)
     end = threading.Event()
     with pytest.raises(KeyboardInterrupt, match="restart this process"), later(0.1):
-        uninterrupted(lambda: end.wait(20))
+        written_down(lambda: end.wait(20))
     end.set()
 
 
 @pytest.mark.promise("interrupts")
 def test_what_is_not_interrupted_gives_its_value_or_raises_its_error() -> None:
-    assert uninterrupted(lambda: threading.current_thread().name) == "thetascope-capture"
+    assert written_down(lambda: threading.current_thread().name) == "thetascope: torch was still writing down the model"
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        assert uninterrupted(lambda: (torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"))) == (False, True)
+        assert written_down(lambda: (torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"))) == (False, True)
     with pytest.raises(ZeroDivisionError):
-        uninterrupted(lambda: 1 / 0)
+        written_down(lambda: 1 / 0)
 
 
 @pytest.mark.promise("interrupts")
@@ -258,10 +259,76 @@ def test_a_recorder_frees_its_run(tmp_path: Path, step: int, counted: Callable[[
                 record(tmp_path / str(at))
         except KeyboardInterrupt:
             time.sleep(0.05)  # a write that was in flight is finished first
+        assert torch.is_grad_enabled(), interrupting.where
         record(tmp_path / str(at))
         assert len(ts.Trajectory(tmp_path / str(at))) >= 2, interrupting.where
         made += 1
     counted(made)
+
+
+class AsALockIsTaken:
+    """Raises KeyboardInterrupt the n-th time that this thread has taken a lock of Python's and does not know of it yet; counts them."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.seen = at, 0
+
+    def __enter__(self) -> AsALockIsTaken:
+        sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _call(self, frame: FrameType, _event: str, _: Any) -> Any:
+        is_lock = frame.f_code.co_name == "__enter__" and frame.f_code.co_filename.endswith(("threading.py", "futures/_base.py"))
+        return self._return if is_lock else None
+
+    def _return(self, _frame: FrameType, event: str, _: Any) -> Any:
+        if event == "return":
+            self.seen += 1
+            if self.seen == self.at:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self._return
+
+
+def examine_in(folder: Path) -> Callable[[str], None]:
+    work = Work(folder)
+
+    def examined(name: str) -> None:
+        same_bits(without_times(work.done(name).data), without_times(work.expected))
+        ts.load_result(folder / name)
+
+    return examined
+
+
+def record_in(folder: Path) -> Callable[[str], None]:
+    def recorded(name: str) -> None:
+        with warnings.catch_warnings(), ts.Recorder(folder / name, filled(0)) as recorder:
+            warnings.simplefilter("ignore")
+            for step in range(1, 4):
+                recorder.record(step=step)
+        assert ts.Trajectory(folder / name).steps == [0, 1, 2, 3]
+
+    return recorded
+
+
+def interrupted_as_locks_are_taken(folder: Path, prepare: Callable[[Path], Callable[[str], None]]) -> None:
+    work = prepare(folder)
+    with AsALockIsTaken(0) as whole:
+        work("whole")
+    for at in range(1, whole.seen + 1):
+        with AsALockIsTaken(at), suppress(KeyboardInterrupt):
+            work(str(at))
+        work(str(at))
+
+
+@pytest.mark.promise("hangs")
+@pytest.mark.promise("interrupts")
+@pytest.mark.parametrize("prepare", [examine_in, record_in])
+def test_no_lock_stays_taken_that_other_threads_wait_for(prepare: Callable[[Path], Callable[[str], None]], tmp_path: Path) -> None:
+    """Of the threads of zarr, which reads and writes results, and of the Recorder's."""
+    apart(interrupted_as_locks_are_taken, tmp_path, prepare)
 
 
 class Scoring:

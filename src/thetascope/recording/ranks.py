@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
@@ -130,8 +129,7 @@ class Ranks:
 
 
 def _whole(tensor: Tensor) -> Tensor:
-    with torch.no_grad():
-        return tensor.full_tensor() if is_part(tensor) else tensor  # type: ignore[attr-defined]
+    return tensor.detach().full_tensor() if is_part(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def _say(what: Any) -> Any:

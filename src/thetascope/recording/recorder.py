@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +25,7 @@ from thetascope.recording.thinning import is_kept
 from thetascope.shown import warn
 from thetascope.state import ParameterSpace, digest_of, named_tensors
 from thetascope.state.written import write_safetensors
+from thetascope.uninterrupted import Thread
 
 _WRITE_SHARE = 0.02
 """Between the states that stay, the newest is written only where that takes at most this share of the time."""
@@ -70,6 +71,10 @@ class Recorder:
     _process = 0
     _newest: dict[str, Any] | None = None
     """The event of the record that was made last."""
+    _pending: Thread[None] | None = None
+    """The write whose error, if there is one, was not raised yet."""
+    _writing: Thread[None] | None = None
+    """The write that was begun last."""
 
     def __init__(
         self,
@@ -109,7 +114,7 @@ class Recorder:
         try:
             if not lock.acquire():
                 raise RecordingError(f'another process is recording into "{self.path}"; use another directory, or end that process')
-            self._lock, self._writer = lock, ThreadPoolExecutor(1, thread_name_prefix="thetascope-recorder")
+            self._lock = lock
             self._enter(space)
         except BaseException:
             if vars(self).get("_lock") is lock:  # else it is at work already, with a lock of its own
@@ -120,7 +125,6 @@ class Recorder:
     def _enter(self, space: ParameterSpace) -> None:
         self._process = os.getpid()
         self._held: tuple[int, int, dict[str, Tensor]] | None = None
-        self._pending: Future[None] | None = None
         self._newest = None
         self._write_seconds, self._written_at = 0.0, time.monotonic()
         is_new = not (self.path / RUN_FILE).exists() and not (self.path / LOG_FILE).exists()
@@ -221,9 +225,23 @@ class Recorder:
         self._run.append(event, durable=False)
         self._next_ordinal, self._last_step, self._newest = ordinal + 1, step, event
         if self._writes_now(ordinal):
-            self._pending = self._writer.submit(self._write, ordinal, step, copy)
+            self._write_behind(ordinal, step, copy)
         else:
             self._held = (ordinal, step, copy)
+
+    def _write_behind(self, ordinal: int, step: int, tensors: dict[str, Tensor]) -> None:
+        """Write a state in a thread; where an interrupt comes before that begins, it is held."""
+        writing = Thread(partial(self._write, ordinal, step, tensors), "thetascope-recorder", daemon=False)
+        self._held = (ordinal, step, tensors)
+        try:
+            writing.start()
+            self._pending = self._writing = writing
+            self._held = None
+        except BaseException:
+            begun = writing.give_up()
+            self._pending = self._writing = writing if begun else None
+            self._held = None if begun else (ordinal, step, tensors)
+            raise
 
     def amend(self, metrics: Mapping[str, float]) -> None:
         """Add metrics to the record that was made last, such as those of a validation that came after it.
@@ -322,6 +340,8 @@ class Recorder:
 
     def _wait(self) -> None:
         """Wait for the pending write, and raise what it raised."""
+        if self._writing is not None:
+            self._writing.wait()
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
@@ -350,7 +370,8 @@ class Recorder:
 
     def _stop(self) -> None:
         """Let the pending write end, and free the directory. In this order: what an interrupt leaves undone the next call does."""
-        self._writer.shutdown()
+        if self._writing is not None:
+            self._writing.wait()
         self._lock.release()
         self._open = False
 

@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from thetascope.results.filled import values_at
 from thetascope.results.result import Result
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names
 from thetascope.results.status import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, named
-from thetascope.results.stored import FORMAT, check_format, locked, put, read_sealed, renamed, zarr_settings
+from thetascope.results.stored import FORMAT, by_zarr, check_format, locked, put, read_sealed, renamed
 
 _HALF_WRITTEN = re.compile(r".*\.[0-9a-f]{32}\.partial")
 """What zarr calls a file before it is whole."""
@@ -101,7 +102,7 @@ class Store:
         if path is not None:
             import zarr
 
-            self._group = zarr.open_group(path, mode="r+", use_consolidated=False)
+            self._group = by_zarr(lambda: zarr.open_group(path, mode="r+", use_consolidated=False))
 
     @classmethod
     def create(cls, path: Path | None, layout: Layout, lock: Lock | None = None) -> Store:
@@ -178,9 +179,12 @@ class Store:
             self.data[name].values[where] = column
         if self._group is not None:
             checks = self._checks(prefix, np.arange(start, start + len(finite)))
-            with zarr_settings():
-                for name, column in {**columns, named(prefix, CHECK): checks, named(prefix, "status"): status}.items():  # status last
-                    self._array(name)[where] = column
+            self._put(
+                [
+                    (name, where, column)
+                    for name, column in {**columns, named(prefix, CHECK): checks, named(prefix, "status"): status}.items()
+                ]
+            )
 
     def write_cells(self, prefix: str, cells: Sequence[int], values: Mapping[str, Sequence[float]]) -> None:
         """Store points that lie anywhere: the values, then their status. Chunks that others share are written whole again."""
@@ -200,11 +204,8 @@ class Store:
             return
         width = self.data[named(prefix, "status")].shape[-1]
         checks = self._checks(prefix, np.arange(where.start * width, where.stop * width)).reshape(-1, width)
-        with zarr_settings():
-            for name in values:
-                self._array(named(prefix, name))[where] = self.data[named(prefix, name)].values[where]
-            self._array(named(prefix, CHECK))[where] = checks
-            self._array(named(prefix, "status"))[where] = status
+        made = [(name, where, self.data[name].values[where]) for name in (named(prefix, name) for name in values)]
+        self._put([*made, (named(prefix, CHECK), where, checks), (named(prefix, "status"), where, status)])
 
     def estimate(self, prefix: str, values: Mapping[str, ArrayLike], attrs: Mapping[str, Any]) -> None:
         """Fill what is not scored with estimates over the whole dimensions; what was scored stays as it is."""
@@ -226,14 +227,19 @@ class Store:
         shape = self.data[named(prefix, "status")].shape
         rows = np.unique(cells // shape[-1])
         places: list[Any] = [(*map(int, np.unravel_index(int(row), shape[:-1])), slice(None)) for row in rows]
-        with zarr_settings():
-            for name in columns:
-                for place in places:
-                    self._array(name)[place] = self.data[name].values[place]
-            for row, place in zip(rows, places, strict=True):
-                self._array(named(prefix, CHECK))[place] = self._checks(prefix, np.arange(row * shape[-1], (row + 1) * shape[-1]))
-            for place in places:
-                self._array(named(prefix, "status"))[place] = self.data[named(prefix, "status")].values[place]
+        checks = [self._checks(prefix, np.arange(row * shape[-1], (row + 1) * shape[-1])) for row in rows]
+        made = [(name, place, self.data[name].values[place]) for name in columns for place in places]
+        made += [(named(prefix, CHECK), place, check) for place, check in zip(places, checks, strict=True)]
+        self._put([*made, *((named(prefix, "status"), place, self.data[named(prefix, "status")].values[place]) for place in places)])
+
+    def _put(self, parts: Sequence[tuple[str, Any, NDArray[Any]]]) -> None:
+        """Write parts of variables, in this order: whoever stores points stores their status last."""
+
+        def put() -> None:
+            for name, where, values in parts:
+                self._array(name)[where] = values
+
+        by_zarr(put)
 
     def _checks(self, prefix: str, cells: NDArray[np.int64]) -> NDArray[np.uint64]:
         columns = [self.data[name].values.flat[cells] for name in scored_names(self.data, prefix)]
@@ -255,12 +261,9 @@ class Store:
         self.data.attrs.update(attrs)
         if self._group is not None:
             self._seal = self._seal.adding(self.data, variables)
-            with zarr_settings():
-                if variables:
-                    renamed(made.assign_attrs(before), file_name).to_zarr(self.path, mode="a", consolidated=False, zarr_format=3)
-                made.assign_attrs(self.data.attrs | {SEAL: self._seal.to_json()}).drop_vars(list(variables)).to_zarr(
-                    self.path, mode="a", consolidated=False, zarr_format=3
-                )
+            sealed = made.assign_attrs(self.data.attrs | {SEAL: self._seal.to_json()}).drop_vars(list(variables))
+            for added in [*([renamed(made.assign_attrs(before), file_name)] if variables else []), sealed]:
+                by_zarr(partial(added.to_zarr, self.path, mode="a", consolidated=False, zarr_format=3))
 
     def close(self) -> Result:
         """Free the store and hand out the result."""

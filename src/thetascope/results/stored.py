@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -22,8 +22,11 @@ from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names, u
 from thetascope.results.status import MISSING, named
 from thetascope.safe_paths import read_whole
 from thetascope.shown import warn
+from thetascope.uninterrupted import uninterrupted
 
 FORMAT = 4
+
+T = TypeVar("T")
 
 HEADER = "zarr.json"
 
@@ -149,8 +152,8 @@ def _read(path: Path) -> _Found:
     from thetascope.results.held_files import HeldFiles
 
     try:
-        with zarr_settings(), HeldFiles(path) as files:
-            data: xr.Dataset = xr.open_zarr(files, consolidated=False, chunks=None, zarr_format=3).load()
+        with HeldFiles(path) as files:
+            data = by_zarr(lambda: xr.open_zarr(files, consolidated=False, chunks=None, zarr_format=3).load())
         return _unsealed(renamed(data, named_by), path)
     except ResultError:
         raise
@@ -189,8 +192,7 @@ def put(data: xr.Dataset, path: Path, *, replace: bool) -> Seal:
     whole = renamed(data.assign(checks).assign_attrs({SEAL: sealed.to_json()}), file_name)
 
     def write(partial: Path) -> None:
-        with zarr_settings():
-            whole.to_zarr(partial, mode="w-", consolidated=False, zarr_format=3, encoding=_encoding(whole))
+        by_zarr(lambda: whole.to_zarr(partial, mode="w-", consolidated=False, zarr_format=3, encoding=_encoding(whole)))
 
     put_in_place(path, write, replace=replace)
     return sealed
@@ -238,12 +240,15 @@ def locked(path: Path, lock: Lock) -> Lock:
     raise taken(path)
 
 
-@contextmanager
-def zarr_settings() -> Iterator[None]:
-    """Every chunk is written, also one of fill values; labels are stored as zarr and xarray store them."""
+def by_zarr(work: Callable[[], T]) -> T:
+    """What `work` gives, which reads or writes by zarr: every chunk is written, also one of fill values; labels are stored as zarr and
+    xarray store them. zarr waits for a thread of its own, so that no interrupt may reach it."""
     import zarr
     from zarr.errors import UnstableSpecificationWarning
 
-    with zarr.config.set({"array.write_empty_chunks": True}), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnstableSpecificationWarning)
-        yield
+    def done() -> T:
+        with zarr.config.set({"array.write_empty_chunks": True}), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnstableSpecificationWarning)
+            return work()
+
+    return uninterrupted(done, "zarr was still at work")

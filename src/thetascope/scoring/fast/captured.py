@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from thetascope.scoring.failures import out_of_memory, problem_of
 from thetascope.scoring.fast.graph import Graph, NotTraceableError, traced
 from thetascope.scoring.fast.graph_passes import pooled_first, without_writing
-from thetascope.scoring.fast.uninterrupted import uninterrupted
+from thetascope.scoring.fast.writing_down import written_down
 from thetascope.scoring.metrics import SupervisedStep
 from thetascope.scoring.model import BoundModel
 from thetascope.scoring.pytrees import map_tensors, plain_values, rows_of, tensors_of
@@ -174,7 +174,7 @@ def exported(model: BoundModel, batch: Any, *, whole: bool, reason: str = "") ->
             )
 
     try:
-        program = uninterrupted(export)
+        program = written_down(export)
     except Exception as error:  # what is captured may raise anything when it is given tensors without values
         if out_of_memory(error):
             raise

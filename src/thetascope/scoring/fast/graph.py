@@ -21,7 +21,7 @@ from thetascope.errors import ObjectiveError
 from thetascope.scoring.failures import problem_of
 from thetascope.scoring.fast.graph_passes import is_plain, kind_of, pooled_first
 from thetascope.scoring.fast.kernels import FUNCTIONS, MODULES
-from thetascope.scoring.fast.uninterrupted import uninterrupted
+from thetascope.scoring.fast.writing_down import written_down
 from thetascope.scoring.model import BoundModel
 from thetascope.scoring.untouched import untouched
 
@@ -261,7 +261,7 @@ def traced(model: BoundModel) -> Graph:
     if not is_plain(model.model):
         raise NotTraceableError("the model has forward hooks of its own, which a graph does not show")
     try:
-        module = uninterrupted(partial(_traced, model.model))
+        module = written_down(partial(_traced, model.model))
     except Exception as error:  # a model's forward may raise anything when it is given proxies
         raise NotTraceableError(f"torch.fx cannot trace it ({type(error).__name__}: {problem_of(error)})") from error
     inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
