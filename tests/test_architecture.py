@@ -246,6 +246,7 @@ def test_public_names_are_pinned() -> None:
         "Training",
         "Trajectory",
         "__version__",
+        "cluster",
         "load_result",
         "log_findings",
         "panels",

@@ -20,6 +20,7 @@ _HOMES = {
     "ThetascopeError": "thetascope.errors",
     "Training": "thetascope.training.training",
     "Trajectory": "thetascope.trajectory",
+    "cluster": "thetascope.scoring.clusters",
     "load_result": "thetascope.results",
     "log_findings": "thetascope.integrations.trackers",
     "panels": "thetascope.experiments.framework.panels",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:  # for checkers and editors, which see no folders
     from thetascope.results import Result as Result
     from thetascope.results import load_result as load_result
     from thetascope.scoring import steps as steps
+    from thetascope.scoring.clusters import cluster as cluster
     from thetascope.scoring.objective import Objective as Objective
     from thetascope.state import ParameterSpace as ParameterSpace
     from thetascope.state import State as State

@@ -80,6 +80,10 @@ class MissingLibraryError(ThetascopeError, ImportError):
     """A library that something needs is not installed."""
 
 
+class ClusterError(ThetascopeError, RuntimeError):
+    """Workers of a cluster are not there, or end over the same points."""
+
+
 class DataError(ThetascopeError, ValueError):
     """A data set's files are missing, truncated, oversized or mislabelled."""
 

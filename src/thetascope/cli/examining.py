@@ -8,7 +8,20 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from thetascope.cli.application import app, examples
-from thetascope.cli.options import FLAG, Checkpoints, DryRun, Engine, ObjectiveSpec, Progress, home_of, scored_by, trained_by
+from thetascope.cli.options import (
+    FLAG,
+    Checkpoints,
+    DryRun,
+    Engine,
+    ObjectiveSpec,
+    Progress,
+    Ray,
+    Workers,
+    cluster_of,
+    home_of,
+    scored_by,
+    trained_by,
+)
 from thetascope.cli.printing import print_plans, print_summary, put
 from thetascope.experiments.framework.catalog import RENAMED, chosen_entries, entries, long_entries
 
@@ -79,6 +92,8 @@ def examine(
     repeats: Annotated[int | None, Parameter(help="How many trainings on subsets of each size.")] = None,
     grid: Annotated[int | None, Parameter(help="How many values an axis of a surface has.")] = None,
     engine: Engine = "auto",
+    ray: Ray = None,
+    workers: Workers = None,
     progress: Progress = True,
     dry_run: DryRun = False,
     checkpoints: Checkpoints | None = None,
@@ -114,7 +129,9 @@ def examine(
     if dry_run:
         print_plans(plans(subject, chosen, left_out))
     else:
-        found, report = examine_all(subject, chosen, left_out), ts.write_report(subject.home)
+        with cluster_of(ray, workers):
+            found = examine_all(subject, chosen, left_out)
+        report = ts.write_report(subject.home)
         print_summary(found)
         put(report)
     if left_out:

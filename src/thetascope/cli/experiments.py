@@ -87,7 +87,9 @@ def carry_out(experiment: Declaration, run: Sequence[Path] | None, **given: Any)
 
         print_plan(job.plan(), place)
     else:
-        output.finish(job.run(), home, key, drawn)
+        with output.where:
+            result = job.run()
+        output.finish(result, home, key, drawn)
 
 
 def _subject_parameter(name: str, option: SubjectOption) -> inspect.Parameter:

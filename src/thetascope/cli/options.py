@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +35,13 @@ TrainingSpec = Annotated[
     Parameter(name="--training", help="What is trained: as --objective, the function returns a ts.Training."),
 ]
 Engine = Annotated[str, Parameter(help='"auto", or the name of a backend.')]
+Ray = Annotated[
+    str | None,
+    Parameter(
+        name="--ray", help='Score on workers of Ray: "local" (this machine), "auto", or the address of a cluster.', show_default=False
+    ),
+]
+Workers = Annotated[int | None, Parameter(help="How many, with --ray (default: as many as have room).", show_default=False)]
 Progress = Annotated[bool, Parameter(help="Say what is scored and show how far it is.", show_default=False)]
 DryRun = Annotated[bool, Parameter(help="Say what would be scored, how long it takes and what memory it needs; write nothing.", **FLAG)]
 
@@ -104,6 +112,11 @@ class Output:
         """How the call runs."""
         return {"progress": self.progress}
 
+    @property
+    def where(self) -> AbstractContextManager[None]:
+        """Where it scores: here."""
+        return nullcontext()
+
     def finish(self, result: ts.Result, home: Path, key: str, drawn: Drawn) -> None:
         """Print the result and draw it."""
         from thetascope.experiments.framework.declaration import figure_to_write
@@ -122,11 +135,18 @@ class ScoredOutput(Output):
     """Where things go and how they are scored."""
 
     engine: Engine = "auto"
+    ray: Ray = None
+    workers: Workers = None
 
     @property
     def how(self) -> dict[str, Any]:
         """How the call runs."""
         return {**super().how, "engine": self.engine}
+
+    @property
+    def where(self) -> AbstractContextManager[None]:
+        """Where it scores."""
+        return cluster_of(self.ray, self.workers)
 
 
 @Parameter(name="*", group=PICTURE)
@@ -206,6 +226,23 @@ def trained_by(specification: str) -> ts.Training:
 
     training: ts.Training = provided(specification, ts.Training, "--training")
     return training
+
+
+def cluster_of(ray: str | None, workers: int | None) -> AbstractContextManager[None]:
+    """The cluster that is named, or none.
+
+    Raises:
+        UsageError: workers of none are asked for.
+    """
+    from thetascope.errors import UsageError
+
+    if ray is None:
+        if workers is not None:
+            raise UsageError("--workers is for a cluster: name one with --ray, such as --ray local")
+        return nullcontext()
+    import thetascope as ts
+
+    return ts.cluster(ray, workers)
 
 
 def is_run(path: Path) -> bool:

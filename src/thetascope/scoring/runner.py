@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -151,107 +152,23 @@ class Share:
         return [k for unit in self.units for k in unit]
 
 
-class Place(Protocol):
-    """Where points are scored: in this process, or in others."""
+class Scorer:
+    """Scores points of one objective with a backend, in this process. Call it within the model's `running`.
 
-    workers: int
-
-    def scored(
-        self, runner: Runner, request: Request, units: Sequence[Sequence[int]], seconds: float
-    ) -> Iterator[tuple[Sequence[Sequence[int]], Columns]]:
-        """Some units and their values, again and again, in any order, until all have come.
-
-        `seconds`: units are scored in one walk over the data, of about so long; each for itself where it is 0.
-        """
-        ...
-
-
-class Here:
-    """This process."""
-
-    workers = 1
-
-    def scored(
-        self, runner: Runner, request: Request, units: Sequence[Sequence[int]], seconds: float
-    ) -> Iterator[tuple[Sequence[Sequence[int]], Columns]]:
-        """In their order: one, then as many at a time as take so long."""
-        together, n = 1, 0
-        while n < len(units):
-            start, share = time.perf_counter(), runner.share(request, units[n : n + together])
-            columns = runner.columns_of(request, share, runner.score(request, share.left) if share.left else [])
-            if seconds:
-                together = max(1, round(seconds * len(share.units) / max(time.perf_counter() - start, 1e-9)))
-            yield share.units, columns
-            n += len(share.units)
-
-
-class Runner:
-    """Scores points with a backend and stores them. Call it within the model's `running`.
-
-    Where memory runs out, the batch is halved and the points are scored again. `advance` is told how many points are done; `notes`
-    is what the result should say besides: why a backend fell back on the oracle, to how many rows a batch came down.
+    Attributes:
+        objective: what scores.
+        engine: how; where memory runs out, it takes fewer rows at a time.
+        notes: what the result should say besides: why a backend fell back on the oracle, to how many rows a batch came down.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        sink: Sink,
-        engine: Engine,
-        advance: Callable[..., None] = lambda count: None,
-        place: Place | None = None,
-    ) -> None:
-        self.objective, self.engine, self.advance, self.place = objective, engine, advance, place or Here()
-        self._sink = sink
-        self._scorer: tuple[Request, Backend] | None = None
+    def __init__(self, objective: Objective, engine: Engine) -> None:
+        self.objective, self.engine = objective, engine
         self.notes: dict[str, Any] = {}
-
-    def everything(self, request: Request) -> None:
-        """Score all that is not stored yet, unit by unit, or a few units at once where their points share layers."""
-        units = list(pending_units(request, self._sink))
-        shares = len(units) > 1 and self.engine.backend is not EagerBackend and shares_layers(request)
-        for done, columns in self.place.scored(self, request, units, WALK_SECONDS if shares else 0.0):
-            start = 0
-            for unit in done:
-                part = slice(start, start + len(unit))
-                self._sink.write(request.prefix, unit[0], {name: values[part] for name, values in columns.items()})
-                self.advance(len(unit))
-                start = part.stop
-
-    def cells(self, request: Request, cells: Sequence[int]) -> None:
-        """Score these cells: one, then as many at a time as take about `UNIT_SECONDS`, which are stored together."""
-        for done, columns in self.place.scored(self, request, [[cell] for cell in cells], UNIT_SECONDS):
-            self._sink.write_cells(request.prefix, [cell for (cell,) in done], columns)
-            self.advance(len(done))
-
-    def pace(self, request: Request, units: Sequence[Sequence[int]], *, stored: bool) -> Pace:
-        """How long points take: a few of the units are scored before the others, and handed on where they are `stored`.
-
-        The first also does what is done once only, and counts where there is no other. Then from the last on: later layers take
-        less time, so that more units are seen before the time is up.
-        """
-        points, seconds, first = 0, 0.0, Pace()
-        places = [0, *((2 * n + 1) * len(units) // (2 * AHEAD_UNITS) for n in reversed(range(AHEAD_UNITS)))]
-        for n, unit in enumerate(units[k] for k in dict.fromkeys(places)):
-            start = time.perf_counter()
-            columns = self.columns(request, unit)
-            if stored:
-                self._sink.write_cells(request.prefix, unit, columns)
-                self.advance(len(unit))
-            if n == 1:
-                points, seconds, first = 0, 0.0, Pace(points, seconds)
-            points, seconds = points + len(unit), seconds + time.perf_counter() - start
-            if seconds > AHEAD_SECONDS * (1 if n else 5):
-                break
-        return Pace(first.points + points, first.seconds + seconds, seconds / points / self.place.workers)
+        self._scorer: tuple[Request, Backend] | None = None
 
     def unknown(self, request: Request, rows: Iterable[int]) -> int:
         """How many of the stored states among these points are still to score."""
         return sum(self._key(request, k) not in self.objective.cache.points for k in rows)
-
-    def columns(self, request: Request, rows: Sequence[int]) -> Columns:
-        """The values of some points, by variable."""
-        ((_, columns),) = self.place.scored(self, request, [rows], 0.0)
-        return columns
 
     def share(self, request: Request, units: Sequence[Sequence[int]]) -> Share:
         """What is left to score of these units, which are scored together."""
@@ -270,13 +187,13 @@ class Runner:
             self.notes["fell_back"] = cache.fell_back
         return Share(units, known, left, alike)
 
-    def columns_of(self, request: Request, share: Share, scored: Sequence[Values]) -> Columns:
-        """The values of a share's points, by variable, once those that were left are `scored`; they are remembered."""
+    def columns_of(self, request: Request, share: Share, scored: Sequence[Values], *, remembered: bool = True) -> Columns:
+        """The values of a share's points, by variable, once those that were left are `scored`; they are `remembered`."""
         known = dict(share.known)
         keys = self._keys(request, share.rows) if share.left else {}  # of the batch size that there was memory for
         for k, values in zip(share.left, scored, strict=True):
             known[k] = values
-            if keys[k] is not None:
+            if remembered and keys[k] is not None:
                 self.objective.cache.remember(keys[k], values)
         known |= {k: known[first] for k, first in share.alike.items()}
         columns: Columns = {}
@@ -350,3 +267,108 @@ class Runner:
             scorer = engine.backend(self.objective, request.points, as_recorded=request.as_recorded, settings=engine.settings)
             self._scorer = (request, scorer)
         return self._scorer[1]
+
+
+class Place(Protocol):
+    """Where points are scored: in this process, or in others."""
+
+    workers: int
+    told: str
+    """What is said of it behind the device, nothing of this process."""
+
+    def scored(
+        self, scorer: Scorer, request: Request, units: Sequence[Sequence[int]], seconds: float
+    ) -> Generator[tuple[Sequence[Sequence[int]], Columns]]:
+        """Some units and their values, again and again, in any order, until all have come.
+
+        `seconds`: units are scored in one walk over the data, of about so long; each for itself where it is 0.
+        """
+        ...
+
+
+class Here:
+    """This process."""
+
+    workers, told = 1, ""
+
+    def scored(
+        self, scorer: Scorer, request: Request, units: Sequence[Sequence[int]], seconds: float
+    ) -> Generator[tuple[Sequence[Sequence[int]], Columns]]:
+        """In their order: one, then as many at a time as take so long."""
+        together, n = 1, 0
+        while n < len(units):
+            start, share = time.perf_counter(), scorer.share(request, units[n : n + together])
+            columns = scorer.columns_of(request, share, scorer.score(request, share.left) if share.left else [])
+            if seconds:
+                together = max(1, round(seconds * len(share.units) / max(time.perf_counter() - start, 1e-9)))
+            yield share.units, columns
+            n += len(share.units)
+
+
+class Runner(Scorer):
+    """Scores points and hands them on.
+
+    Args:
+        objective: what scores.
+        sink: takes finished units.
+        engine: how they are scored.
+        advance: is told how many points are done.
+        place: where they are scored, by default here.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        sink: Sink,
+        engine: Engine,
+        advance: Callable[..., None] = lambda count: None,
+        place: Place | None = None,
+    ) -> None:
+        super().__init__(objective, engine)
+        self._sink, self.advance, self.place = sink, advance, place or Here()
+
+    def everything(self, request: Request) -> None:
+        """Score all that is not stored yet, unit by unit, or a few units at once where their points share layers."""
+        units = list(pending_units(request, self._sink))
+        shares = len(units) > 1 and self.engine.backend is not EagerBackend and shares_layers(request)
+        with closing(self.place.scored(self, request, units, WALK_SECONDS if shares else 0.0)) as found:
+            for done, columns in found:
+                start = 0
+                for unit in done:
+                    part = slice(start, start + len(unit))
+                    self._sink.write(request.prefix, unit[0], {name: values[part] for name, values in columns.items()})
+                    self.advance(len(unit))
+                    start = part.stop
+
+    def cells(self, request: Request, cells: Sequence[int]) -> None:
+        """Score these cells: one, then as many at a time as take about `UNIT_SECONDS`, which are stored together."""
+        with closing(self.place.scored(self, request, [[cell] for cell in cells], UNIT_SECONDS)) as found:
+            for done, columns in found:
+                self._sink.write_cells(request.prefix, [cell for (cell,) in done], columns)
+                self.advance(len(done))
+
+    def pace(self, request: Request, units: Sequence[Sequence[int]], *, stored: bool) -> Pace:
+        """How long points take: a few of the units are scored before the others, and handed on where they are `stored`.
+
+        The first also does what is done once only, and counts where there is no other. Then from the last on: later layers take
+        less time, so that more units are seen before the time is up.
+        """
+        points, seconds, first = 0, 0.0, Pace()
+        places = [0, *((2 * n + 1) * len(units) // (2 * AHEAD_UNITS) for n in reversed(range(AHEAD_UNITS)))]
+        for n, unit in enumerate(units[k] for k in dict.fromkeys(places)):
+            start = time.perf_counter()
+            columns = self.columns(request, unit)
+            if stored:
+                self._sink.write_cells(request.prefix, unit, columns)
+                self.advance(len(unit))
+            if n == 1:
+                points, seconds, first = 0, 0.0, Pace(points, seconds)
+            points, seconds = points + len(unit), seconds + time.perf_counter() - start
+            if seconds > AHEAD_SECONDS * (1 if n else 5):
+                break
+        return Pace(first.points + points, first.seconds + seconds, seconds / points / self.place.workers)
+
+    def columns(self, request: Request, rows: Sequence[int]) -> Columns:
+        """The values of some points, by variable."""
+        ((_, columns),) = self.place.scored(self, request, [rows], 0.0)
+        return columns

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -264,6 +264,12 @@ class State(Mapping[str, Tensor]):
     def __contains__(self, name: object) -> bool:
         return name in self.specs
 
+    def __reduce__(self) -> tuple[Callable[..., State], tuple[Any, ...]]:
+        """Pickled, a state is its values: what it is read from may be on this machine only."""
+        told = {"label": self.label, "step": self.step, "epoch": self.epoch, "metrics": dict(self.metrics), "run": self.run}
+        tensors = {name: tensor.detach().cpu() for name, tensor in self.tensors().items()}
+        return _unpickled, (tensors, dict(self.specs), self.digest(), self.ends_run, {**told, "recipe": self.recipe})
+
     __hash__ = object.__hash__
 
     def __eq__(self, other: object) -> bool:
@@ -272,6 +278,17 @@ class State(Mapping[str, Tensor]):
     def __repr__(self) -> str:
         values = sum(spec.size for spec in self.specs.values())
         return shown(f"State({self.label}, step={self.step}, {len(self)} tensors, {values:,} values)")
+
+
+def _unpickled(
+    tensors: Mapping[str, Tensor], specs: Mapping[str, TensorSpec], digest: str, ends_run: bool, told: Mapping[str, Any]
+) -> State:
+    """A state of which all is known."""
+    source = _Held(tensors)
+    source.specs = specs
+    state = State(source, **told)
+    state._digest, state.ends_run = digest, ends_run
+    return state
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:

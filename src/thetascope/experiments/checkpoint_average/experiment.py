@@ -24,6 +24,7 @@ from thetascope.results.status import MISSING, named
 from thetascope.results.store import Block
 from thetascope.scoring.batches import Batches
 from thetascope.scoring.cache import FirstPoint
+from thetascope.scoring.clusters.away import place_for
 from thetascope.scoring.fast.choice import Engine
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
@@ -182,12 +183,12 @@ class AverageSource(PointsSource):
 
     def fill(self, store: Filled, engine: Engine, first: FirstPoint, *, progress: bool) -> Mapping[str, Any]:
         """Score the states, choose among them and their averages, and tell what they are worth."""
-        choosing, telling = Runner(self.choosing, store, engine), Runner(self.objective, store, engine)
+        choosing, telling = (Runner(each, store, engine, place=place_for(each)) for each in (self.choosing, self.objective))
         done = np.concatenate([store.done(block.prefix) for block in self.blocks(first, engine)])
         total, left = len(done), int((~done).sum())
         seconds, shown = left * first.seconds, progress and left * first.seconds > LONG_SECONDS
         stored = f" ({total - left:,} of {total:,} are stored already)" if left < total else ""
-        where = f"with the {engine.backend.name} engine on {self.objective.device}"
+        where = f"with the {engine.backend.name} engine on {self.objective.device}{telling.place.told}"
         say(f"{self.title}: {left:,} points to score{stored} {where}, about {duration(seconds)} (measured on one)", shown=shown)
 
         def score(runner: Runner, prefix: str, count: int, place: int, row: Floats) -> None:

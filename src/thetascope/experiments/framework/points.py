@@ -24,6 +24,7 @@ from thetascope.results.filled import Filled
 from thetascope.results.status import MISSING, named
 from thetascope.results.store import Block, Store
 from thetascope.scoring.cache import FirstPoint
+from thetascope.scoring.clusters.away import place_for
 from thetascope.scoring.determinism import check_determinism, recheck, recheck_reference
 from thetascope.scoring.fast.choice import Engine, chosen_engine
 from thetascope.scoring.fast.tuning import Work, tuned
@@ -233,15 +234,15 @@ class PointsSource(ScoringSource):
         least, left = sum(work.least for work in works), sum(work.left for work in works)
         total = sum(len(request.points) for request in self.requests)
         shown, ahead = progress and left * first.seconds > LONG_SECONDS, list[int]()
-        runner = Runner(self.objective, store, engine, ahead.append)
+        runner = Runner(self.objective, store, engine, ahead.append, place_for(self.objective))
         if shown:
             time = expected(runner, works, first.seconds, fast=_is_fast(engine), stored=True)
             points = f"{left:,}" if least == left else f"{least:,} to {left:,}"
             stored = f" ({total - left:,} of {total:,} are stored already)" if left < total else ""
             shown = time.seconds > LONG_SECONDS  # full passes would take longer, but this does not
             say(
-                f"{self.title}: {points} points to score{stored} on {first.samples:,} samples with the "
-                f"{engine.backend.name} engine on {self.objective.device}, {time} ({duration(time.each)} a point, {time.measured_on})",
+                f"{self.title}: {points} points to score{stored} on {first.samples:,} samples with the {engine.backend.name} engine on "
+                f"{self.objective.device}{runner.place.told}, {time} ({duration(time.each)} a point, {time.measured_on})",
                 shown=shown,
             )
         with progress_bar("scoring", left, shown=shown, most=least < left) as advance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,18 +81,19 @@ def _with_buffers(objective: Objective, groups: Groups) -> list[str]:
 def _requests(path: TrainingPath, groups: Groups, fresh: FreshValues, draws: int, distinct: Sequence[int]) -> list[AllPoints]:
     """The draws come first: the point that is scored again on going on shows if they are still the same."""
     members = tuple(groups.values())
-
-    def draw(group: int, number: int) -> dict[str, Any]:
-        return {name: tensor for layer in members[group] for name, tensor in fresh.draw(layer, number).items()}
-
     drawn = tuple(tuple(name for layer in group for name in fresh.names(layer)) for group in members)
     same = frozenset(place for place, count in enumerate(distinct) if count == 1 < draws)
-    redraws = Redraws(path.states[-1], drawn, draws, draw, _recipe(path, groups, fresh), same)
+    redraws = Redraws(path.states[-1], drawn, draws, partial(_drawn, fresh, members), _recipe(path, groups, fresh), same)
     return [
         AllPoints(redraws, ("layer", "draw"), (len(groups), draws), prefix="rerandom_", remade=True),
         AllPoints(path.layer_points(groups, np.zeros(1)), ("layer",), (len(groups),), prefix="reinit_"),
         *recorded_requests(path.objective, path.states, "end_", "end"),
     ]
+
+
+def _drawn(fresh: FreshValues, members: Sequence[Sequence[Layer]], group: int, number: int) -> dict[str, Any]:
+    """The tensors of a group in one draw."""
+    return {name: tensor for layer in members[group] for name, tensor in fresh.draw(layer, number).items()}
 
 
 def _recipe(path: TrainingPath, groups: Groups, fresh: FreshValues) -> str:
