@@ -72,7 +72,7 @@ def workers():
             title = open(f"/proc/{process}/cmdline").read()
         except OSError:
             continue
-        if title.startswith("ray::Worker"):
+        if title.startswith("ray::Actor"):
             found.append(int(process))
     return found
 """

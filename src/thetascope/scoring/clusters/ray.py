@@ -18,10 +18,20 @@ import torch
 from ray import cloudpickle
 from ray.exceptions import ObjectLostError, RayActorError, WorkerCrashedError
 
+from thetascope.allocator import keep_freed_memory
 from thetascope.errors import ClusterError
 from thetascope.scoring.clusters.away import WorkerLostError
 from thetascope.scoring.clusters.tasks import Answer, Task, Worker
 from thetascope.scoring.failures import problem_of
+
+
+class Actor(Worker):
+    """A worker in a process of its own, which keeps what memory it lets go."""
+
+    def __init__(self) -> None:
+        keep_freed_memory()
+        super().__init__(ray.get)
+
 
 LOST = (RayActorError, WorkerCrashedError, ObjectLostError)
 
@@ -94,7 +104,7 @@ class RayPool:
         self._end()
 
     def _actor(self) -> Any:
-        return ray.remote(Worker).options(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0).remote(ray.get)
+        return ray.remote(Actor).options(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0).remote()
 
     def _told(self, threads: int) -> str:
         there = ray.cluster_resources()
