@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -36,15 +36,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 HOME = str(Path(ts.__file__).parent)
 
 
-class Interrupting:
-    """Raises KeyboardInterrupt at the n-th line of thetascope that this thread comes to; counts them."""
+class Raising:
+    """Raises KeyboardInterrupt the n-th time that this thread comes to what it watches; counts how often it does."""
 
-    def __init__(self, at: int, files: tuple[str, ...] = ("",)) -> None:
-        self.at, self.seen, self.files, self.where = at, 0, files, ""
-        self.last: dict[tuple[str, int], int] = {}
-        """Where nothing is raised: when each line was come to for the last time, a ``with`` as it begins to end."""
+    def __init__(self, at: int) -> None:
+        self.at, self.seen, self.where = at, 0, ""
 
-    def __enter__(self) -> Interrupting:
+    def __enter__(self) -> Self:
         sys.settrace(self._call)
         return self
 
@@ -52,18 +50,34 @@ class Interrupting:
         sys.settrace(None)
 
     def _call(self, frame: FrameType, _event: str, _: Any) -> Any:
+        raise NotImplementedError
+
+    def _came_to(self, frame: FrameType) -> None:
+        self.seen += 1
+        if self.seen == self.at:
+            self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+
+class Interrupting(Raising):
+    """At the n-th line of thetascope."""
+
+    def __init__(self, at: int, files: tuple[str, ...] = ("",)) -> None:
+        super().__init__(at)
+        self.files = files
+        self.last: dict[tuple[str, int], int] = {}
+        """Where nothing is raised: when each line was come to for the last time, a ``with`` as it begins to end."""
+
+    def _call(self, frame: FrameType, _event: str, _: Any) -> Any:
         name = frame.f_code.co_filename
         return self._line if name.startswith(HOME) and name.endswith(self.files) else None
 
     def _line(self, frame: FrameType, event: str, _: Any) -> Any:
         if event == "line":
-            self.seen += 1
             if not self.at:
-                self.last[frame.f_code.co_filename, frame.f_lineno] = self.seen
-            if self.seen == self.at:
-                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-                sys.settrace(None)
-                raise KeyboardInterrupt
+                self.last[frame.f_code.co_filename, frame.f_lineno] = self.seen + 1
+            self._came_to(frame)
         return self._line
 
 
@@ -266,29 +280,16 @@ def test_a_recorder_frees_its_run(tmp_path: Path, step: int, counted: Callable[[
     counted(made)
 
 
-class AsALockIsTaken:
-    """Raises KeyboardInterrupt the n-th time that this thread has taken a lock of Python's and does not know of it yet; counts them."""
-
-    def __init__(self, at: int) -> None:
-        self.at, self.seen = at, 0
-
-    def __enter__(self) -> AsALockIsTaken:
-        sys.settrace(self._call)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
+class AsALockIsTaken(Raising):
+    """The n-th time that a lock of Python's was taken and this thread does not know of it yet."""
 
     def _call(self, frame: FrameType, _event: str, _: Any) -> Any:
         is_lock = frame.f_code.co_name == "__enter__" and frame.f_code.co_filename.endswith(("threading.py", "futures/_base.py"))
         return self._return if is_lock else None
 
-    def _return(self, _frame: FrameType, event: str, _: Any) -> Any:
+    def _return(self, frame: FrameType, event: str, _: Any) -> Any:
         if event == "return":
-            self.seen += 1
-            if self.seen == self.at:
-                sys.settrace(None)
-                raise KeyboardInterrupt
+            self._came_to(frame)
         return self._return
 
 

@@ -9,6 +9,7 @@ import sysconfig
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -169,19 +170,23 @@ def _cause(error: Exception) -> str:
     return line.partition(". Some common causes")[0]
 
 
+@cache
+def _is_installed(file: str) -> bool:
+    """Whether a file is Python's or a library's; asked of every module each time that something is sent."""
+    homes = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return str(Path(file).resolve()).startswith(homes)
+
+
 _lock = threading.Lock()
 
 
 @contextmanager
 def _by_value() -> Iterator[None]:
     """Classes and functions of modules that are installed nowhere are sent with their code: workers have no such files."""
-    installed = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
     def is_own(module: ModuleType) -> bool:
         file = getattr(module, "__file__", None)
-        return (
-            file is not None and not str(Path(file).resolve()).startswith(installed) and module.__name__.partition(".")[0] != "thetascope"
-        )
+        return file is not None and module.__name__.partition(".")[0] != "thetascope" and not _is_installed(file)
 
     with _lock:
         own = [

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -101,12 +102,17 @@ class Graph:
                 found.add(node)
         return frozenset(found)
 
-    def leading_to(self, nodes: Iterable[fx.Node], there: Container[fx.Node] = ()) -> tuple[fx.Node, ...]:
-        """The steps that `nodes` need, themselves included, beside those that are `there`."""
+    def leading_to(
+        self,
+        nodes: Iterable[fx.Node],
+        there: Container[fx.Node] = (),
+        inputs: Callable[[fx.Node], Iterable[fx.Node]] = attrgetter("all_input_nodes"),
+    ) -> tuple[fx.Node, ...]:
+        """The steps that `nodes` need, themselves included, beside those that are `there`; `inputs` says what a step takes."""
         found = {node for node in nodes if node not in there}
         left = list(found)
         while left:
-            for before in left.pop().all_input_nodes:
+            for before in inputs(left.pop()):
                 if before not in found and before not in there:
                     found.add(before)
                     left.append(before)

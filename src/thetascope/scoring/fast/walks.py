@@ -118,17 +118,6 @@ class Planner:
         own, fold = node.all_input_nodes, self.folds.get(node)
         return own if fold is None else [*fold.conv.all_input_nodes, *own[1:]]
 
-    def leading_to(self, nodes: set[fx.Node], there: Container[fx.Node]) -> list[fx.Node]:
-        """The steps that `nodes` need, themselves included, beside those that are `there`."""
-        found = {node for node in nodes if node not in there}
-        left = list(found)
-        while left:
-            for before in self.inputs(left.pop()):
-                if before not in found and before not in there:
-                    found.add(before)
-                    left.append(before)
-        return [node for node in self.nodes if node in found]
-
     def call(self, node: fx.Node, place: int) -> Call:
         """What computes a node's value, which goes to `place`."""
         return self._graph.call(node)
@@ -207,7 +196,7 @@ class _Numbering:
         moving = set(affected)
         needed = {before for node in affected for before in self._planner.inputs(node) if before not in moving}
         needed = needed if affected else {self._graph.output}
-        for node in () if needed <= self._base.keys() else self._planner.leading_to(needed, self._base):
+        for node in () if needed <= self._base.keys() else self._graph.leading_to(needed, self._base, self._planner.inputs):
             self._number(node, k, self._base, frozenset())
 
     def _number(self, node: fx.Node, k: int, numbers: dict[fx.Node, int], differing: frozenset[str]) -> None:
