@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.full_disk import full_disk
+from thetascope.geometry import directions
 from thetascope.geometry.directions import random_directions
 from thetascope.geometry.planes import plane_points
 from thetascope.geometry.points import Points
@@ -18,6 +20,7 @@ from thetascope.scoring.fast.shared import GraphBackend
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.point_tensors import PointTensors
+from thetascope.scoring.spilled import Spilled
 from thetascope.testing.contracts import assert_close, line, scored
 from thetascope.testing.models import CASES, Case, case
 
@@ -77,7 +80,7 @@ def test_no_point_is_kept_once_it_is_scored(backend: type[EagerBackend | GraphBa
 
 
 @pytest.mark.parametrize("name", ["LeNet", "BatchNorm ResNet block"])
-def test_large_states_are_read_again_for_each_point_and_computed_ones_kept(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_basis_is_streamed_and_what_is_computed_spilled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = case(name)
     objective = Objective(chosen.model(), chosen.data(), chosen.loss)
     center, *_ = map(objective.bind, chosen.states(3))
@@ -88,9 +91,65 @@ def test_large_states_are_read_again_for_each_point_and_computed_ones_kept(name:
     monkeypatch.setattr("thetascope.scoring.point_tensors.AT_ONCE", 100)
     points = plane_points(center, pair, at)
     tensors = PointTensors(objective, points)
-    assert set(tensors._kept) == {1, 2}
+    assert not tensors._kept
     assert scored(EagerBackend, objective, points) == expected
     torch.testing.assert_close(tensors.tensors(0), center.tensors(), rtol=0, atol=0)
+    again, drawn = PointTensors(objective, points), 0
+
+    def counted(*args: Any) -> Any:
+        nonlocal drawn
+        drawn += 1
+        return values(*args)
+
+    values = directions._Recipe.values
+    monkeypatch.setattr(directions._Recipe, "values", counted)
+    again.tensors(1)
+    assert not drawn
+
+
+def test_what_a_full_disk_has_no_room_for_is_held() -> None:
+    chosen = case("LeNet")
+    objective = Objective(chosen.model(), chosen.data(), chosen.loss)
+    center, *_ = map(objective.bind, chosen.states(2))
+    pair = random_directions(center, objective.model.space.floating_parameters, normalize="filter", orthogonal=True, seed=0)
+    points = plane_points(center, pair, np.array([[0.5, 0.25], [0.5, -0.25]]))
+    expected = PointTensors(objective, points).tensors(1)
+    with mock.patch("thetascope.scoring.point_tensors.LARGE", 1), full_disk(200_000):
+        tensors = PointTensors(objective, points)
+        assert tensors._spilled is not None
+        assert 0 < sum(map(len, tensors._kept.values())) < 2 * len(expected)
+        torch.testing.assert_close(tensors.tensors(1), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("free", "fits"), [(4, True), (3, False)], ids=["room", "no room"])
+def test_a_gpu_holds_the_basis_where_half_of_what_is_free_besides_a_point_is_enough(
+    free: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = case("LeNet")
+    objective = Objective(chosen.model(), chosen.data(), chosen.loss)
+    tensors = PointTensors(objective, line(objective, chosen.states(2), (0.0, 0.3)))
+    size = objective.model.bytes
+    monkeypatch.setattr(objective.model, "device", torch.device("cuda"))
+    monkeypatch.setattr("thetascope.scoring.point_tensors.free_memory", lambda device: free * size + size)
+    assert tensors._fits({0: list(objective.space.tensors), 1: list(objective.space.tensors)}) is fits
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.randn(3, 5), torch.randn(7).to(torch.bfloat16), torch.tensor(4), torch.empty(0, 2)],
+    ids=["matrix", "bfloat16", "scalar", "empty"],
+)
+def test_what_is_spilled_comes_back_and_cannot_be_written_to(tensor: Tensor) -> None:
+    spilled = Spilled()
+    spilled.put("before", torch.randn(5))
+    spilled.put("it", tensor)
+    found = spilled.get("it")
+    assert found.dtype == tensor.dtype
+    assert found.equal(tensor)
+    found.zero_()
+    assert spilled.get("it").equal(tensor)
+    assert "it" in spilled
+    assert "other" not in spilled
 
 
 def test_what_a_graph_does_not_show_is_noticed() -> None:

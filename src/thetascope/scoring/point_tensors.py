@@ -1,4 +1,4 @@
-"""The tensors of points: what several points share is kept on the device, the rest is read when it is needed."""
+"""The tensors of points: what several share is held on the device, or streamed where it is large; the rest is read when it is needed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from weakref import WeakValueDictionary
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from thetascope.allocator import LARGE, give_back
 from thetascope.geometry.points import PointSet
 from thetascope.scoring.protocols import Scorable
+from thetascope.scoring.spilled import Spilled
 from thetascope.scoring.statistics import Spectral, spectral_of
 
 AT_ONCE = 2**24
@@ -37,24 +39,46 @@ class PointTensors:
         self.points: PointSet = _Following(points, self._spectral) if self._spectral else points
         self._size = self._model.bytes
         give_back(self._size)
+        shared = self._shared_by_points(points)
         self._kept = dict[int, dict[str, Tensor]]()
-        for b, names in self._shared_by_points(points).items():
+        self._spilled = None if self._fits(shared) else Spilled()
+        for b, names in shared.items():
+            if self._spilled is not None and points.basis[b].recipe is None:
+                continue  # it lies in memory or a file already, and is read again for each point
             for some in self._few(dict.fromkeys(names, (b,))):
-                self._kept.setdefault(b, {}).update(self._model.tensors_of(points.basis[b], list(some), copy=False))
+                self._keep(b, self._model.tensors_of(points.basis[b], list(some), copy=False))
                 give_back(self._size)
 
     def _shared_by_points(self, points: PointSet) -> dict[int, list[str]]:
-        """What of each basis state is kept, since several points need it.
-
-        On the CPU large states are read again for each point instead, a few tensors at a time; but for those that are computed.
-        """
+        """What of each basis state several points need."""
         found: dict[int, list[str]] = {}
         for name in self._model.space.tensors:
             for b in np.flatnonzero(points.uses(name) > 1):
                 found.setdefault(int(b), []).append(name)
-        there = {b for b in found if points.basis[b].recipe is None} if self._model.device.type == "cpu" else set[int]()
-        again = sum(self._model.bytes_of(name) for b in there for name in found[b]) >= LARGE
-        return {b: names for b, names in found.items() if not (again and b in there)}
+        return found
+
+    def _fits(self, shared: Mapping[int, Sequence[str]]) -> bool:
+        """Whether what several points need is held on the device; else it is streamed, a few tensors at a time.
+
+        The model and one point are what there must be memory for. A GPU gives half of what is free then; a CPU reads as fast as it adds
+        up, so nothing large is held there.
+        """
+        size = sum(self._model.bytes_of(name) for names in shared.values() for name in names)
+        if self._model.device.type != "cuda":
+            return size < LARGE
+        return size <= (free_memory(self._model.device) - self._size) / 2
+
+    def _keep(self, b: int, tensors: Mapping[str, Tensor]) -> None:
+        """Hold some tensors of a basis state, on the device or, where it is streamed, on disk."""
+        if self._spilled is not None:
+            try:
+                for name, tensor in tensors.items():
+                    self._spilled.put((b, name), tensor)
+            except OSError:  # no room there
+                pass
+            else:
+                return
+        self._kept.setdefault(b, {}).update(tensors)
 
     @classmethod
     def shared(cls, objective: Scorable, points: PointSet, *, as_recorded: bool = False) -> PointTensors:
@@ -104,7 +128,20 @@ class PointTensors:
             for b in states:
                 if name not in self._kept.get(b, {}):
                     missing.setdefault(b, []).append(name)
-        return {b: self._model.tensors_of(self.points.basis[b], names, copy=False) for b, names in missing.items()}
+        return {b: self._read_state(b, names) for b, names in missing.items()}
+
+    def _read_state(self, b: int, names: Sequence[str]) -> dict[str, Tensor]:
+        spilled = self._spilled
+        there = [name for name in names if spilled is not None and (b, name) in spilled]
+        read = {} if spilled is None else {name: spilled.get((b, name)).to(self._model.device) for name in there}
+        rest = [name for name in names if name not in read]
+        return read | (self._model.tensors_of(self.points.basis[b], rest, copy=False) if rest else {})
+
+
+def free_memory(device: torch.device) -> int:
+    """How many bytes of a GPU can be had: what nobody has, and what torch keeps of what was let go."""
+    free: int = torch.cuda.mem_get_info(device)[0]
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 class _Following:
