@@ -47,7 +47,7 @@ ALLOWED = {
     "demo": SCORES | {"training", "experiments"},
     "templates": {"__init__", "integrations"},  # files for users, written by `thetascope init`
     "testing": SCORES | {"demo", "__init__"},
-    "cli": GROUND | {"specification", "search_path", "demo", "experiments", "integrations", "__init__"},
+    "cli": GROUND | {"specification", "search_path", "demo", "results", "experiments", "integrations", "__init__"},
     "__init__": STATES | {"scoring", "training", "experiments", "results", "report", "integrations"},
 }
 TORCH_FREE = {
@@ -249,7 +249,9 @@ def test_public_names_are_pinned() -> None:
         "cluster",
         "load_result",
         "log_findings",
+        "merge",
         "panels",
+        "part",
         "steps",
         "write_report",
     ]

@@ -23,7 +23,9 @@ _HOMES = {
     "cluster": "thetascope.scoring.clusters",
     "load_result": "thetascope.results",
     "log_findings": "thetascope.integrations.trackers",
+    "merge": "thetascope.results.portions",
     "panels": "thetascope.experiments.framework.panels",
+    "part": "thetascope.results.portions",
     "steps": "thetascope.scoring.steps",
     "write_report": "thetascope.report",
 }
@@ -51,6 +53,8 @@ if TYPE_CHECKING:  # for checkers and editors, which see no folders
     from thetascope.report import write_report as write_report
     from thetascope.results import Result as Result
     from thetascope.results import load_result as load_result
+    from thetascope.results.portions import merge as merge
+    from thetascope.results.portions import part as part
     from thetascope.scoring import steps as steps
     from thetascope.scoring.clusters import cluster as cluster
     from thetascope.scoring.objective import Objective as Objective

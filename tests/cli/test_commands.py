@@ -489,3 +489,27 @@ def test_a_way_needs_no_objective(folder: Path, capsys: pytest.CaptureFixture[st
     assert "--objective" not in told
     assert "--engine" not in told
     assert main(["trajectory-geometry", *FILES, "--engine", "eager"]) != 0
+
+
+def test_parts_are_joined_and_finished_by_the_same_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record_run(folder / "run")
+    line = ["surface", "run", *SPECIFIED, "--x", "-1", "1", "3", "--y", "-1", "1", "3", "--engine", "graph:rows=10"]
+    for part in ("1/2", "2/2"):
+        assert main([*line, "--part", part]) == 0
+        assert f"part {part[0]} of 2 is stored in " in capsys.readouterr().out
+    assert not list((folder / "run").rglob("*.png"))
+    assert main(["report", "run"]) == 0
+    assert "1-of-2" not in Path("run/report.html").read_text(encoding="utf-8")  # a part is no result
+    capsys.readouterr()
+    assert main(["merge", "run"]) == 0
+    place, how = capsys.readouterr().out.splitlines()
+    assert place.endswith(": 2 parts, 9 points")
+    assert how.startswith("  finish and draw it: thetascope surface run --objective SPEC --")
+    command = how.partition(": thetascope ")[2].replace("SPEC", SPECIFIED[1]).split()
+    assert main(command) == 0
+    assert "0 missing" not in capsys.readouterr().out
+    assert len(list((folder / "run" / "figures").glob("*.png"))) == 1
+    assert main(["merge", "run/results/nothing"]) == 1
+    assert "there are no parts of" in capsys.readouterr().err
+    assert main([*line, "--part", "3/2"]) == 2
+    assert "a part is one of so many" in capsys.readouterr().err

@@ -23,6 +23,7 @@ from thetascope.cli.options import (
     scored_by,
     trained_by,
 )
+from thetascope.cli.printing import print_plan, put
 from thetascope.experiments.framework.call_options import Option, options_of, subjects_of
 from thetascope.experiments.framework.catalog import experiments
 from thetascope.experiments.framework.declaration import Call, Declaration, SubjectOption, place_to_write
@@ -81,15 +82,17 @@ def carry_out(experiment: Declaration, run: Sequence[Path] | None, **given: Any)
     key = call.key_with(chosen)
     home = Path() if not run else run[0] if experiment.trains else home_of(run)
     place = output.out or place_to_write(home, key)
-    job = call.job(objective, trajectory, training, chosen, out=place, **output.how)
+    with output.share:
+        job = call.job(objective, trajectory, training, chosen, out=place, **output.how)
     if output.dry_run:
-        from thetascope.cli.printing import print_plan
-
-        print_plan(job.plan(), place)
-    else:
-        with output.where:
-            result = job.run()
+        print_plan(job.plan(), job.path or place)
+        return
+    with output.where:
+        result = job.run()
+    if job.portion is None:
         output.finish(result, home, key, drawn)
+    else:
+        put(f'part {job.portion} is stored in "{job.path}"; once all parts are, thetascope merge "{place}" joins them')
 
 
 def _subject_parameter(name: str, option: SubjectOption) -> inspect.Parameter:

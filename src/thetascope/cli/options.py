@@ -42,6 +42,10 @@ Ray = Annotated[
     ),
 ]
 Workers = Annotated[int | None, Parameter(help="How many, with --ray (default: as many as have room).", show_default=False)]
+Part = Annotated[
+    str | None,
+    Parameter(help="Score one part of so many, such as 2/8, in a process of its own; thetascope merge joins them.", show_default=False),
+]
 Progress = Annotated[bool, Parameter(help="Say what is scored and show how far it is.", show_default=False)]
 DryRun = Annotated[bool, Parameter(help="Say what would be scored, how long it takes and what memory it needs; write nothing.", **FLAG)]
 
@@ -117,6 +121,11 @@ class Output:
         """Where it scores: here."""
         return nullcontext()
 
+    @property
+    def share(self) -> AbstractContextManager[None]:
+        """How much it scores: all."""
+        return nullcontext()
+
     def finish(self, result: ts.Result, home: Path, key: str, drawn: Drawn) -> None:
         """Print the result and draw it."""
         from thetascope.experiments.framework.declaration import figure_to_write
@@ -137,6 +146,7 @@ class ScoredOutput(Output):
     engine: Engine = "auto"
     ray: Ray = None
     workers: Workers = None
+    part: Part = None
 
     @property
     def how(self) -> dict[str, Any]:
@@ -147,6 +157,16 @@ class ScoredOutput(Output):
     def where(self) -> AbstractContextManager[None]:
         """Where it scores."""
         return cluster_of(self.ray, self.workers)
+
+    @property
+    def share(self) -> AbstractContextManager[None]:
+        """How much it scores."""
+        from thetascope.results.portions import Portion, part
+
+        if self.part is None:
+            return nullcontext()
+        portion = Portion.of(self.part)
+        return part(portion.number, portion.count)
 
 
 @Parameter(name="*", group=PICTURE)

@@ -1,7 +1,8 @@
-"""The commands that show what is stored: report and panels."""
+"""The commands that show what is stored, or put it together: report, panels and merge."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,28 @@ def report(
     import thetascope as ts
 
     put(ts.write_report(run, results))
+
+
+@app.command(sort_key=87, help_epilogue=examples("thetascope merge runs/mine", "thetascope merge runs/mine/results/surface"))
+def merge(
+    paths: Annotated[list[Path], Parameter(help="A run whose results were scored in parts, or the place of one such result.")],
+    /,
+) -> None:
+    """Join the parts of results that were scored with --part, once all of them are there."""
+    import thetascope as ts
+    from thetascope.experiments.framework.catalog import experiment_of
+    from thetascope.experiments.framework.declaration import command_line
+    from thetascope.results.portions import results_in_parts
+
+    for place in [place for path in paths for place in results_in_parts(path) or [path]]:
+        result = ts.merge(place)
+        attrs = result.data.attrs
+        experiment = experiment_of(attrs)
+        put(f"{place}: {len(attrs['parts'])} parts, {result.status_counts()['evaluated']:,} points")
+        if experiment is not None:
+            home = place.parent.parent
+            out = "" if place == home / "results" / attrs["key"] else f" --out {shlex.quote(str(place))}"
+            put(f"  finish and draw it: {command_line(experiment, attrs['options'], str(home))}{out}")
 
 
 PICTURES = (".png", ".pdf", ".svg", ".html")

@@ -118,11 +118,12 @@ def units_of(request: Request, size: int) -> Iterator[range]:
 
 
 def pending_units(request: Request, sink: Sink) -> Iterator[range]:
-    """The units that are not stored yet. None crosses a row of the last dimension."""
+    """The units that are not stored yet, each from its first missing point to its last. None crosses a row of the last dimension."""
     done = sink.done(request.prefix)
     for unit in units_of(request, sink.unit(request.prefix)):
-        if not done[unit.start : unit.stop].all():
-            yield unit
+        missing = np.flatnonzero(~done[unit.start : unit.stop])
+        if len(missing):
+            yield unit[int(missing[0]) : int(missing[-1]) + 1]
 
 
 def stored_key(objective: Objective, request: Request, k: int) -> Hashable:

@@ -122,6 +122,11 @@ class AverageSource(PointsSource):
         return [{**self.weights, **found}.get(name, self._last) for name in self.names]
 
     @property
+    def undivided(self) -> str:
+        """Averages are chosen by what others scored."""
+        return "which averages are scored depends on what others scored"
+
+    @property
     def _has_trials(self) -> bool:
         return SOUP in self.names and len(self.recorded) > 1
 

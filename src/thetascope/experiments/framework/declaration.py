@@ -130,6 +130,7 @@ class Declaration:
     def job(self, arguments: Mapping[str, Any], chosen: Mapping[str, Any] | None = None) -> Job:
         """The call as a Job: `plan` says what it would do, `run` does it. `chosen` are the subject options, where they are known."""
         from thetascope.experiments.framework.job import Job
+        from thetascope.results.portions import asked
 
         given = dict(arguments)
         out, engine, progress = given.pop("out", None), given.pop("engine", "auto"), given.pop("progress", True)
@@ -138,7 +139,7 @@ class Declaration:
         chosen = self._chosen(given) if chosen is None else chosen
         key = call.key_with(chosen)
         path = None if out is None else self._place(out, key, given)
-        return Job(source, self.name, key, {**chosen, **call.changed}, path, engine, progress=progress)
+        return Job(source, self.name, key, {**chosen, **call.changed}, path, engine, progress=progress, portion=asked())
 
     def _source(self, given: Mapping[str, Any]) -> Source:
         """The work, with one objective or with several by label."""

@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
+from thetascope.errors import UsageError
 from thetascope.experiments.framework.call_options import canonical
 from thetascope.experiments.framework.plan import Plan
 from thetascope.experiments.framework.same_call import check_same_call
 from thetascope.experiments.framework.source import Source
 from thetascope.experiments.framework.undisturbed import Undisturbed
 from thetascope.files import Lock
+from thetascope.results.portions import PART, OnlyMine, Portion
 from thetascope.results.result import Result
 from thetascope.results.store import Layout, Store
 from thetascope.results.stored import dataset
@@ -35,12 +37,31 @@ class Job:
         path: where the result is stored, unit by unit; None keeps it in memory.
         engine: "auto", or the name of a backend.
         progress: say what is done and how long it takes, and show how far it is.
+        portion: of the points that are scored; None for all.
+
+    Raises:
+        UsageError: a portion is asked for of what has none, or has no place to be stored.
     """
 
     def __init__(
-        self, source: Source, name: str, key: str, options: Mapping[str, Any], path: Path | None, engine: str, *, progress: bool
+        self,
+        source: Source,
+        name: str,
+        key: str,
+        options: Mapping[str, Any],
+        path: Path | None,
+        engine: str,
+        *,
+        progress: bool,
+        portion: Portion | None = None,
     ) -> None:
-        self.source, self.key, self.path = source, key, path
+        if portion is not None:
+            if source.undivided:
+                raise UsageError(f"{name} cannot be scored in parts: {source.undivided}")
+            if path is None:
+                raise UsageError('a part is stored, so that it can be joined with the others: give the result a place, such as out="run"')
+            path = portion.place(path)
+        self.source, self.key, self.path, self.portion = source, key, path, portion
         self._name, self._options, self._engine, self._progress = name, options, engine, progress
 
     def plan(self) -> Plan:
@@ -56,7 +77,8 @@ class Job:
             if self.path is not None and self.path.exists():
                 stored = dataset(self.path)
                 engine = self._checked(self.path, stored.attrs, engine)
-            return source.plan(stored, engine)
+            plan = source.plan(stored, engine)
+            return plan if self.portion is None else plan.of_portion(self.portion)
 
     def run(self) -> Result:
         """Do what is left, and return the result.
@@ -73,10 +95,11 @@ class Job:
                 store, engine, first = self._resumed(self.path, engine, lock)
             else:
                 store, engine, first = self._laid_out(engine, lock)
-            notes = source.fill(store, engine, first, progress=self._progress)
+            filled: Any = store if self.portion is None else OnlyMine(store, self.portion)
+            notes = source.fill(filled, engine, first, progress=self._progress)
             if notes:
                 store.add({}, notes)
-            variables, attrs = source.derived(store.data)
+            variables, attrs = ({}, {}) if self.portion is not None else source.derived(store.data)
             if variables or attrs:
                 store.add(variables, attrs)
             result = store.close()
@@ -97,6 +120,7 @@ class Job:
             **source.attrs,
             **source.provenance(self._name, engine, first),
             "states": states,
+            **({} if self.portion is None else {PART: [self.portion.number, self.portion.count]}),
         }
         layout = Layout(source.blocks(first, engine), source.coords, source.constants(), attrs, source.labels)
         return Store.create(self.path, layout, lock), engine, first

@@ -21,7 +21,7 @@ from thetascope.experiments.framework.source import ScoringSource, Source, Varia
 from thetascope.experiments.framework.timing import Expected
 from thetascope.results.filled import Filled
 from thetascope.results.labelled import DATA, Part, joined_attrs, only, with_attrs
-from thetascope.results.store import Block, Store
+from thetascope.results.store import Block
 from thetascope.scoring.cache import FirstPoint
 from thetascope.scoring.fast.choice import Engine
 from thetascope.scoring.objective import Objective
@@ -114,6 +114,11 @@ class LabelledSource(ScoringSource):
         assert first.objective.compared is not None
         other.objective = other.objective.against(first.objective.compared)
 
+    @property
+    def undivided(self) -> str:
+        """As the first is."""
+        return self._first.undivided
+
     def models(self) -> Sequence[nn.Module]:
         """Those of all objectives."""
         return [model for source in self._sources.values() for model in source.models()]
@@ -201,7 +206,7 @@ class LabelledSource(ScoringSource):
         """What is known without scoring, which no objective has a part in."""
         return self._first.constants()
 
-    def fill(self, store: Store, engine: Engine, first: FirstPoint, *, progress: bool) -> Mapping[str, Any]:
+    def fill(self, store: Filled, engine: Engine, first: FirstPoint, *, progress: bool) -> Mapping[str, Any]:
         """One after the other."""
         for label, source in self._sources.items():
             part = Part(store, label)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from thetascope.experiments.framework.phrases import listed
 from thetascope.experiments.framework.timing import Expected
+from thetascope.results.portions import Portion
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.oracle import EagerBackend
 from thetascope.scoring.pytrees import tensors_of
@@ -70,6 +71,14 @@ class Plan:
     samples: int | Mapping[str, int]
     engine: str
     memory: Memory | None
+
+    def of_portion(self, portion: Portion) -> Plan:
+        """That of a portion of the points, were all of them still to do."""
+        every = self.todo + self.stored
+        todo = min(self.todo, -(-every // portion.count))
+        share = todo / max(self.todo, 1)
+        time = replace(self.time, least=self.time.least * share, seconds=self.time.seconds * share)
+        return replace(self, title=f"{self.title}, part {portion}", least=min(self.least, todo), todo=todo, time=time)
 
     @property
     def scored_on(self) -> str:

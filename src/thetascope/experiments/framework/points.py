@@ -150,6 +150,12 @@ class PointsSource(ScoringSource):
             keep = next((run for run in runs if path is not None and run in path.parents), None if path is None else path.parent)
             choose(self.objective, [(request.points, request.as_recorded) for request in self.requests], homes, keep)
 
+    @property
+    def undivided(self) -> str:
+        """Cells that are estimated follow from those that were scored before."""
+        estimated = any(isinstance(request, EstimatedGrid) for request in self.requests)
+        return "which cells are scored within a tolerance depends on the others; leave tolerance out" if estimated else ""
+
     def engine(self, name: str) -> Engine:
         """The one that is named, else what suits points that share layers, or share none."""
         if any(isinstance(request.points, ScalarEdits) for request in self.requests):
@@ -233,12 +239,13 @@ class PointsSource(ScoringSource):
         works = [request.work(store) for request in self.requests]
         least, left = sum(work.least for work in works), sum(work.left for work in works)
         total = sum(len(request.points) for request in self.requests)
+        there = sum(int((store.data[named(request.prefix, "status")].values != MISSING).sum()) for request in self.requests)
         shown, ahead = progress and left * first.seconds > LONG_SECONDS, list[int]()
         runner = Runner(self.objective, store, engine, ahead.append, place_for(self.objective))
         if shown:
             time = expected(runner, works, first.seconds, fast=_is_fast(engine), stored=True)
             points = f"{left:,}" if least == left else f"{least:,} to {left:,}"
-            stored = f" ({total - left:,} of {total:,} are stored already)" if left < total else ""
+            stored = f" ({there:,} of {total:,} are stored already)" if there else ""
             shown = time.seconds > LONG_SECONDS  # full passes would take longer, but this does not
             say(
                 f"{self.title}: {points} points to score{stored} on {first.samples:,} samples with the {engine.backend.name} engine on "

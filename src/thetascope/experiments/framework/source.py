@@ -52,6 +52,11 @@ class Source(ABC):
         """What holds while it is planned or filled."""
         yield
 
+    @property
+    def undivided(self) -> str:
+        """Why it cannot be scored in parts by several processes; empty where it can, and `fill` takes a part of a store too."""
+        return "it is not made of points that can be scored apart from one another"
+
     def models(self) -> Sequence[nn.Module]:
         """The caller's models, which are afterwards what they were."""
         return ()
