@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import thetascope as ts
 from thetascope.errors import ClusterError, MissingLibraryError, ObjectiveError
-from thetascope.scoring.clusters.away import WorkerLostError, used
-from thetascope.scoring.clusters.tasks import Answer, Task, Worker
+from thetascope.scoring.clusters.pool import WorkerLostError, used
+from thetascope.scoring.clusters.tasks import Answer, Call, Task, Worker
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.runner import Scorer
 from thetascope.testing.models import case
@@ -33,12 +33,12 @@ class Threadless:
 
     name = "a test"
 
-    def __init__(self, workers: int = 3, ends: Callable[[Task], bool] = lambda _: False) -> None:
+    def __init__(self, workers: int = 3, ends: Callable[[Any], bool] = lambda _: False) -> None:
         self.workers, self._ends = workers, ends
         self._there = [self._new() for _ in range(workers)]
         self.things: list[bytes] = []
-        self.asked: list[tuple[int, Task | None]] = []
-        self.answered: list[Task] = []
+        self.asked: list[tuple[int, Task | Call | None]] = []
+        self.answered: list[Any] = []
         self.renewed: list[int] = []
         self.absent = False
 
@@ -57,6 +57,10 @@ class Threadless:
         self.asked.append((worker, pickle.loads(pickle.dumps(task))))
         return len(self.asked) - 1
 
+    def call(self, worker: int, call: Call) -> int:
+        self.asked.append((worker, pickle.loads(pickle.dumps(call))))
+        return len(self.asked) - 1
+
     def done(self, tickets: Sequence[int], _seconds: float) -> Sequence[int]:
         there = [ticket for ticket in tickets if self.asked[ticket][1] is None]
         return [] if self.absent else there or [max(tickets)]
@@ -68,7 +72,8 @@ class Threadless:
         if self._ends(task):
             raise WorkerLostError("it was killed")
         threads = torch.get_num_threads()
-        found: Answer = pickle.loads(pickle.dumps(self._there[worker].score(task)))
+        there = self._there[worker]
+        found: Answer = pickle.loads(pickle.dumps(there.score(task) if isinstance(task, Task) else there.call(task)))
         torch.set_num_threads(threads)
         self.answered.append(task)
         return found
@@ -114,6 +119,7 @@ CALLS: dict[str, Callable[..., ts.Result]] = {
     "surface": lambda o, **k: ts.surface(o, trajectory(), **GRID, engine="eager", **k),
     "a surface within a tolerance": lambda o, **k: ts.surface(o, trajectory(), **GRID, tolerance=0.05, engine="eager", **k),
     "plane": lambda o, **k: ts.trajectory_plane(o, trajectory(), 7, 7, engine="graph:rows=10", **k),
+    "atlas": lambda o, **k: ts.parameter_atlas(o, trajectory(), alphas=5, engine="graph:rows=10", **k),
 }
 
 
@@ -125,11 +131,52 @@ def test_bits_are_those_of_one_process(name: str, kind: str) -> None:
     with used(pool):
         found = CALLS[name](objective(kind), progress=False)
     same(found.data, alone.data)
-    assert pool.points
+    assert pool.answered
     told = found.data.attrs["workers"]
     assert 1 <= len(told) <= 3
     assert all(worker["device"] == "cpu" and worker["threads"] == torch.get_num_threads() for worker in told)
     assert "workers" not in alone.data.attrs
+
+
+def sgd(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
+def test_trainings_and_tables_of_workers_are_those_of_one_process(tmp_path: Path) -> None:
+    chosen = case("linear")
+    training = ts.Training(chosen.build, chosen.data(20), chosen.data(20), sgd, epochs=2, batch_size=5)
+    lenet = case("LeNet")
+    states = ts.Trajectory.from_states(lenet.states(3))
+    calls: dict[str, Callable[..., ts.Result]] = {
+        "study": lambda **how: ts.study_train_size(training, sizes=[5, 10, 20], repeats=2, **how),
+        "tables": lambda **how: ts.parameter_atlas(
+            ts.Objective(lenet.model(), lenet.data(), lenet.loss), states, alphas=5, layers=["fc3"], engine="graph:rows=10", **how
+        ),
+    }
+    for name, call in calls.items():
+        alone, ended = call(progress=False), list[Any]()
+
+        def ends(one: Any, ended: list[Any] = ended) -> bool:
+            ended.append(one)
+            return len(ended) == 1
+
+        pool = Threadless(2, ends)
+        with used(pool):
+            found = call(progress=False, out=tmp_path / name)
+        same(found.data, alone.data)
+        assert 1 <= len(found.data.attrs["workers"]) <= 2
+        assert len(pool.renewed) == 1
+        assert len(pool.answered) == len(ended) - 1
+        assert len(pool.things) == 1, "what is called travels once"
+
+
+def test_a_training_that_ends_three_workers_is_named() -> None:
+    chosen = case("linear")
+    training = ts.Training(chosen.build, chosen.data(20), chosen.data(20), sgd, epochs=1, batch_size=5)
+    pool = Threadless(2, lambda call: call.item == (10, 1))
+    message = "3 workers of a test ended over the training on 10 samples, repeat 2; the last: it was killed"
+    with used(pool), pytest.raises(ClusterError, match=message):
+        ts.study_train_size(training, sizes=[5, 10], repeats=2, progress=False)
 
 
 @pytest.fixture
@@ -253,7 +300,7 @@ def test_a_worker_whose_values_differ_is_named(factor: float, far: bool, monkeyp
 
 
 def test_no_worker_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thetascope.scoring.clusters.away.START_SECONDS", 0.0)
+    monkeypatch.setattr("thetascope.scoring.clusters.pool.START_SECONDS", 0.0)
     pool = Threadless()
     pool.absent = True
     with used(pool), pytest.raises(ClusterError, match=r"no worker of a test was there within 0 s\. Each needs a CPU; there is none"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from thetascope.arrays import Floats
 from thetascope.errors import TrajectoryError
 from thetascope.experiments.framework.call_options import Layers
 from thetascope.experiments.framework.plan import Memory, Plan, plan_of_scoring
@@ -25,6 +27,8 @@ from thetascope.progress import LONG_SECONDS, duration, progress_bar, say
 from thetascope.results.status import MISSING
 from thetascope.results.store import Block, Store
 from thetascope.scoring.cache import FirstPoint
+from thetascope.scoring.clusters.apart import Apart
+from thetascope.scoring.clusters.tasks import Probe, portable
 from thetascope.scoring.fast.choice import Engine, chosen_engine
 from thetascope.scoring.objective import Objective
 from thetascope.state import State
@@ -84,7 +88,7 @@ class AtlasSource(ReferenceSource):
         atlas, done = self._atlas, (store.data["status"].values != MISSING).all(axis=1)
         if done.all() and "noise_floor" in store.data.attrs:
             return {}
-        scorer = self._scorer(engine, store, float(store.data["final_loss"]))
+        scorer = self._scorer(engine, float(store.data["final_loss"]))
         left = self._left(scorer, done)
         total = sum(len(piece) for unit in left for piece in unit.pieces)
         tabulated = sum(len(piece) for unit in left for piece in unit.pieces if scorer.is_tabulated(unit))
@@ -92,14 +96,20 @@ class AtlasSource(ReferenceSource):
         shown = progress and seconds > LONG_SECONDS
         how = f"{tabulated:,} of them tabulated" if atlas.mode == "tabulated" else "each scored at every value"
         less = LESS if seconds > HOUR else ""
-        say(f"{self.title}: {total:,} parameters, {how}, about {duration(seconds)} (measured on a few){less}", shown=shown)
+        edits = (atlas.objective, atlas.state, float(store.data["final_loss"]), engine, atlas.mode == "tabulated")
+        scored = Apart(Units(edits, self._deltas, scorer), left)
+        say(f"{self.title}: {total:,} parameters{scored.told}, {how}, about {duration(seconds)} (measured on a few){less}", shown=shown)
         with progress_bar("parameters", total, shown=shown) as advance:
-            for unit in left:
-                for piece, changes in zip(unit.pieces, _changes(atlas, scorer, unit), strict=True):
-                    values = {name: found.values.astype(store.data[name].dtype) for name, found in changes.items()}
-                    store.write_rows("", atlas.rows(piece).start, values, estimated=changes["loss_change"].is_read)
+            for unit, (changes, notes) in scored:
+                scorer.runner.notes.update(notes)
+                for piece, change in zip(unit.pieces, changes, strict=True):
+                    columns = np.split(change.values, len(atlas.kinds), axis=1)
+                    values = {name: own.astype(store.data[name].dtype) for name, own in zip(atlas.variables.values(), columns, strict=True)}
+                    is_read = np.split(change.is_read, len(atlas.kinds), axis=1)[0]
+                    store.write_rows("", atlas.rows(piece).start, values, estimated=is_read)
                     advance(len(piece))
-        return scorer.runner.notes if "noise_floor" in store.data.attrs else {**scorer.runner.notes, **errors(atlas, engine, store)}
+        notes = {**scorer.runner.notes, **scored.notes}
+        return notes if "noise_floor" in store.data.attrs else {**notes, **errors(atlas, engine, store)}
 
     def derived(self, data: xr.Dataset) -> tuple[Variables, Mapping[str, Any]]:
         """Impact and pattern of each parameter."""
@@ -110,7 +120,7 @@ class AtlasSource(ReferenceSource):
         atlas, width = self._atlas, len(self._atlas.alphas)
         done = np.zeros(atlas.count, bool) if stored is None else (stored["status"].values != MISSING).all(axis=1)
         left = int((~done).sum())
-        scorer = self._scorer(engine, Store.nowhere(), self.reference["loss"])
+        scorer = self._scorer(engine, self.reference["loss"])
         seconds = projected_seconds(atlas, scorer, self._left(scorer, done))
         point = plan_of_scoring("", self.objective, self.state)
         assert point.memory is not None
@@ -121,8 +131,13 @@ class AtlasSource(ReferenceSource):
         how = f"{engine.backend.name} on {self.objective.device}: {engine.reason}{less}"
         return Plan(self.title, left, left, "parameters", atlas.count - left, time, point.samples, how, memory)
 
-    def _scorer(self, engine: Engine, store: Store, final_loss: float) -> SingleParameters:
-        return SingleParameters(self.objective, self.state, final_loss, engine, store, tabulate=self._atlas.mode == "tabulated")
+    def _scorer(self, engine: Engine, final_loss: float) -> SingleParameters:
+        return SingleParameters(self.objective, self.state, final_loss, engine, Store.nowhere(), tabulate=self._atlas.mode == "tabulated")
+
+    def _deltas(self, unit: Unit) -> list[Floats]:
+        """By how much the values of each piece differ from the final ones, on all paths."""
+        atlas = self._atlas
+        return [np.concatenate([atlas.deltas(piece, kind) for kind in atlas.kinds], axis=1) for piece in unit.pieces]
 
     def _left(self, scorer: SingleParameters, done: np.ndarray[Any, np.dtype[np.bool_]]) -> list[Unit]:
         """The units of which some parameter is missing."""
@@ -130,14 +145,48 @@ class AtlasSource(ReferenceSource):
         return [unit for unit in units if not all(done[self._atlas.rows(piece)].all() for piece in unit.pieces)]
 
 
-def _changes(atlas: SinglePaths, scorer: SingleParameters, unit: Unit) -> list[dict[str, Changes]]:
-    """Both paths' changes of the loss for each piece of a unit."""
-    deltas = [np.concatenate([atlas.deltas(piece, kind) for kind in atlas.kinds], axis=1) for piece in unit.pieces]
-    of_kinds = [slice(k * len(atlas.alphas), (k + 1) * len(atlas.alphas)) for k in range(len(atlas.kinds))]
-    return [
-        {name: Changes(part.values[:, own], part.is_read[:, own]) for name, own in zip(atlas.variables.values(), of_kinds, strict=False)}
-        for part in scorer.changes(unit, deltas)
-    ]
+class Units:
+    """Units of an atlas, to be scored here or elsewhere.
+
+    Args:
+        edits: the objective, the state that is edited and its loss, what scores what is not tabulated, and whether anything is.
+        deltas: by how much the values of each piece differ, of this process; it does not travel.
+        scorer: of this process, within the model's `running`; it does not travel.
+    """
+
+    def __init__(
+        self,
+        edits: tuple[Objective, State, float, Engine, bool],
+        deltas: Callable[[Unit], list[Floats]] | None = None,
+        scorer: SingleParameters | None = None,
+    ) -> None:
+        self._edits, self._deltas, self._scorer = edits, deltas, scorer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        objective, *rest = self._edits
+        return (Units, ((portable(objective), *rest),))
+
+    def sent(self, unit: Unit) -> tuple[Unit, list[Floats]]:
+        """A unit, and by how much its values differ."""
+        assert self._deltas is not None
+        return unit, self._deltas(unit)
+
+    def __call__(self, sent: tuple[Unit, list[Floats]]) -> tuple[list[Changes], dict[str, Any]]:
+        """The changes of the loss for each piece, and what a result says of how they were scored."""
+        objective, state, final_loss, engine, tabulate = self._edits
+        with objective.model.running() if self._deltas is None else nullcontext():
+            if self._scorer is None:
+                self._scorer = SingleParameters(objective, state, final_loss, engine, Store.nowhere(), tabulate=tabulate)
+            return self._scorer.changes(*sent), dict(self._scorer.runner.notes)
+
+    def probe(self) -> Probe:
+        """What the final state scores."""
+        objective, state, *_ = self._edits
+        return Probe.of(objective, scores(objective, state))
+
+    def named(self, unit: Unit) -> str:
+        """Its parameters."""
+        return f"parameters of {' and '.join(piece.tensor for piece in unit.pieces)}"
 
 
 def projected_seconds(atlas: SinglePaths, scorer: SingleParameters, units: Sequence[Unit]) -> float:

@@ -67,8 +67,8 @@ class TrainedSource(ReferenceSource):
         """What is trained for them, in words."""
 
     @abstractmethod
-    def train(self, store: Store, missing: Sequence[int], advance: Callable[..., None]) -> None:
-        """Train, and store the missing scores; `advance` is told each step, and what was scored."""
+    def train(self, store: Store, missing: Sequence[int], advance: Callable[..., None]) -> Mapping[str, Any]:
+        """Train, and store the missing scores; `advance` is told each step, and what was scored. Returns what the result says of it."""
 
     def fill(self, store: Store, engine: Engine, first: FirstPoint, *, progress: bool) -> Mapping[str, Any]:
         """Say what will be trained and how long it takes, then train."""
@@ -85,8 +85,7 @@ class TrainedSource(ReferenceSource):
             shown=shown,
         )
         with progress_bar("training", steps, shown=shown) as advance:
-            self.train(store, missing, advance)
-        return {}
+            return self.train(store, missing, advance)
 
     def plan(self, stored: xr.Dataset | None, engine: Engine) -> Plan:
         """A few steps are made on a model of their own; memory is not measured."""

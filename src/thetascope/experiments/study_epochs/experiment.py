@@ -39,7 +39,7 @@ class EpochsSource(TrainedSource):
         """The one training."""
         return f"{max(missing)} epochs on {self.training.samples:,} samples"
 
-    def train(self, store: Store, missing: Sequence[int], advance: Callable[..., None]) -> None:
+    def train(self, store: Store, missing: Sequence[int], advance: Callable[..., None]) -> Mapping[str, Any]:
         """Train up to the last missing epoch, and check the last stored one on the way."""
         done, last = store.done(""), max(missing)
         checked = int(np.flatnonzero(done)[-1]) if done.any() else -1
@@ -53,6 +53,7 @@ class EpochsSource(TrainedSource):
                     store.write("", epoch.number, {name: [found[name]] for name in self.reference})
             if epoch.number == last:
                 break
+        return {}
 
     def constants(self) -> Variables:
         """The reference, and the training's steps after each epoch."""

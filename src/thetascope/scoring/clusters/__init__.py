@@ -16,8 +16,7 @@ def cluster(
     """Score points on several workers of Ray: within it, experiments hand theirs to them.
 
     This process locks, writes and checks as ever; workers hold the model, the data and the states that points are made of. A worker that
-    ends is replaced and its points are scored again. Values are those of one process with as many threads as a worker has. The atlas and
-    the studies are not sent to workers.
+    ends is replaced and its points are scored again. Values are those of one process with as many threads as a worker has.
 
     Args:
         address: "local" starts Ray on this machine and ends it afterwards; "auto" is the cluster that this machine belongs to, else it is
@@ -44,7 +43,7 @@ def cluster(
         from thetascope.scoring.clusters.ray import RayPool
     except ImportError as error:
         raise missing_library("ray", error) from error
-    from thetascope.scoring.clusters.away import used
+    from thetascope.scoring.clusters.pool import used
 
     with RayPool(address, workers, gpus, runtime_env) as pool, used(pool):
         yield

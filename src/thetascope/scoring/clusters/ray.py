@@ -21,8 +21,8 @@ from ray.exceptions import ObjectLostError, RayActorError, WorkerCrashedError
 
 from thetascope.allocator import keep_freed_memory
 from thetascope.errors import ClusterError
-from thetascope.scoring.clusters.away import WorkerLostError
-from thetascope.scoring.clusters.tasks import Answer, Task, Worker
+from thetascope.scoring.clusters.pool import WorkerLostError
+from thetascope.scoring.clusters.tasks import Answer, Call, Task, Worker
 from thetascope.scoring.failures import problem_of
 
 
@@ -128,8 +128,8 @@ class RayPool:
             except Exception as error:
                 why = problem_of(error)
                 raise ClusterError(
-                    f"the objective cannot be sent to other processes ({why}). Keep open files, locks and generators out of its model, "
-                    "data, loss and step, or score without a cluster"
+                    f"model, data, loss or step cannot be sent to other processes ({why}). Keep open files, locks and generators out of "
+                    "them, or score without a cluster"
                 ) from error
 
     def ready(self, worker: int) -> Any:
@@ -139,6 +139,10 @@ class RayPool:
     def score(self, worker: int, task: Task) -> Any:
         """A ticket that is done when the worker has answered."""
         return self._actors[worker].score.remote(task)
+
+    def call(self, worker: int, call: Call) -> Any:
+        """A ticket that is done when the worker has called something."""
+        return self._actors[worker].call.remote(call)
 
     def done(self, tickets: Sequence[Any], seconds: float) -> Sequence[Any]:
         """Those that are done, at the latest after so long."""

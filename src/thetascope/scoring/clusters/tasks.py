@@ -44,6 +44,15 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Call:
+    """Something to call with one item; what it is and does, the caller knows (`thetascope.scoring.clusters.apart`)."""
+
+    work: Handle
+    item: Any
+    threads: int
+
+
+@dataclass(frozen=True)
 class Probe:
     """What a worker is, and what it scores at the state that points are compared with.
 
@@ -62,18 +71,19 @@ class Probe:
     values: Mapping[str, float]
 
     @classmethod
-    def of(cls, objective: Objective) -> Probe:
-        """Of this process. Call it within the model's `running`."""
+    def of(cls, objective: Objective, values: Mapping[str, float] | None = None) -> Probe:
+        """Of this process; with the values of the state that points are compared with. Call it within the model's `running`."""
         device = objective.device
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-        reference = objective.reference
-        values = {} if reference is None else dict(reference.means)
+        if values is None:
+            reference = objective.reference
+            values = {} if reference is None else dict(reference.means)
         return cls(socket.gethostname(), name, torch.get_num_threads(), objective.fingerprint(), values)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a task: values by share and point, or memory ran out, or an error."""
+    """What became of a task or a call: values by share and point, or what the call found; or memory ran out, or an error."""
 
     values: Sequence[Sequence[Values]] = ()
     losses: Mapping[Hashable, Kept] = field(default_factory=dict)
@@ -83,7 +93,8 @@ class Answer:
     problem: str | None = None
     error: BaseException | None = None
     probe: Probe | None = None
-    """With the first answer of a worker about an objective."""
+    """With the first answer of a worker about an objective, or something that it calls."""
+    found: Any = None
 
 
 def portable(objective: Objective) -> Objective:
@@ -105,6 +116,7 @@ class Worker:
         self._fetch = fetch
         self._scorers: OrderedDict[str, Scorer] = OrderedDict()
         self._requests: OrderedDict[str, Request] = OrderedDict()
+        self._works: OrderedDict[str, Any] = OrderedDict()
 
     def ready(self) -> bool:
         """Say that the process works."""
@@ -119,6 +131,17 @@ class Worker:
             if not out_of_memory(error):
                 return Answer(error=error.with_traceback(None))
             return Answer(problem=problem_of(error))
+
+    def call(self, call: Call) -> Answer:
+        """Call something with an item; errors are a part of the answer."""
+        torch.set_num_threads(call.threads)
+        try:
+            is_new = call.work.key not in self._works
+            work = self._held(self._works, call.work, lambda found: found)
+            probe = work.probe() if is_new else None
+            return Answer(found=work(call.item), probe=probe)
+        except Exception as error:  # noqa: BLE001 - whoever asked raises it
+            return Answer(error=error.with_traceback(None))
 
     def _scored(self, task: Task) -> Answer:
         is_new = task.objective.key not in self._scorers
