@@ -122,9 +122,9 @@ def test_foreign_things_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        (1, "an earlier version wrote, and this one reads format 4: remove it and make the result anew (the same command or call does)"),
-        (2, "an earlier version wrote, and this one reads format 4: remove it and make the result anew (the same command or call does)"),
-        (3, "an earlier version wrote, and this one reads format 4: remove it and make the result anew (the same command or call does)"),
+        (1, "an earlier version wrote, and this one reads format 4: remove it and make the result anew (--fresh does both)"),
+        (2, "an earlier version wrote, and this one reads format 4: remove it and make the result anew (--fresh does both)"),
+        (3, "an earlier version wrote, and this one reads format 4: remove it and make the result anew (--fresh does both)"),
         (5, "has result format 5, and this version reads format 4: install a newer thetascope"),
         (None, "has result format None, which no version writes: it is no thetascope result, or it is damaged"),
         ("3", "has result format 3, which no version writes"),

@@ -146,9 +146,9 @@ import random
 
 killed, pauses = [], random.Random(0)
 def kill():
-    until = time.monotonic() + 200
+    until = time.monotonic() + 150
     while len(killed) < 10 and time.monotonic() < until:
-        time.sleep(pauses.uniform(0.2, 4))
+        time.sleep(pauses.uniform(2, 7))
         for process in pauses.sample(workers(), 1) if workers() else ():
             os.kill(process, signal.SIGKILL)
             killed.append(process)

@@ -13,6 +13,7 @@ from thetascope.cli.options import (
     Checkpoints,
     DryRun,
     Engine,
+    Fresh,
     ObjectiveSpec,
     Progress,
     Ray,
@@ -61,8 +62,9 @@ def _overview() -> str:
         f"The experiments: {usual}; by name only, because they take minutes: {', '.join(sorted(long))}; those that train again, with "
         f"--training: {', '.join(key for key, trains in keys.items() if trains)}.\n\n"
         "Results go to RUN/results, pictures to RUN/figures, all of it to RUN/report.html. "
-        "What is there already is checked and not scored again; what was stopped goes on. "
-        "An experiment whose place holds the result of another call is left out, and named."
+        "What is there already is checked and not scored again; what was stopped is resumed. "
+        "Once the training has gone on, its new results go beside the old ones. "
+        "An experiment whose place holds the result of another call is left out, and named; --fresh replaces it."
     )
 
 
@@ -94,6 +96,7 @@ def examine(
     engine: Engine = "auto",
     ray: Ray = None,
     workers: Workers = None,
+    fresh: Fresh = False,
     progress: Progress = True,
     dry_run: DryRun = False,
     checkpoints: Checkpoints | None = None,
@@ -124,7 +127,7 @@ def examine(
         say(f"left out, because it takes one objective: {', '.join(alone)}", shown=bool(alone) and progress)
     given = {"alphas": alphas, "parameters": parameters, "draws": draws, "repeats": repeats, "grid": grid}
     options = {name: value for name, value in given.items() if value is not None}
-    subject = Subject(scored, trajectory, home_of(paths), trained, options, engine=engine, progress=progress)
+    subject = Subject(scored, trajectory, home_of(paths), trained, options, engine=engine, progress=progress, fresh=fresh)
     left_out: dict[str, ResultError] = {}
     if dry_run:
         print_plans(plans(subject, chosen, left_out))

@@ -90,7 +90,7 @@ def carry_out(experiment: Declaration, run: Sequence[Path] | None, **given: Any)
     with output.where:
         result = job.run()
     if job.portion is None:
-        output.finish(result, home, key, drawn)
+        output.finish(result, home, drawn)
     else:
         put(f'part {job.portion} is stored in "{job.path}"; once all parts are, thetascope merge "{place}" joins them')
 

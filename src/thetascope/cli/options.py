@@ -47,6 +47,7 @@ Part = Annotated[
     Parameter(help="Score one part of so many, such as 2/8, in a process of its own; thetascope merge joins them.", show_default=False),
 ]
 Progress = Annotated[bool, Parameter(help="Say what is scored and show how far it is.", show_default=False)]
+Fresh = Annotated[bool, Parameter(help="Begin anew, in the place of what is stored.", **FLAG)]
 DryRun = Annotated[bool, Parameter(help="Say what would be scored, how long it takes and what memory it needs; write nothing.", **FLAG)]
 
 
@@ -108,13 +109,14 @@ class Output:
             negative=(),
         ),
     ] = None
+    fresh: Fresh = False
     progress: Progress = True
     dry_run: DryRun = False
 
     @property
     def how(self) -> dict[str, Any]:
         """How the call runs."""
-        return {"progress": self.progress}
+        return {"progress": self.progress, "fresh": self.fresh}
 
     @property
     def where(self) -> AbstractContextManager[None]:
@@ -126,12 +128,13 @@ class Output:
         """How much it scores: all."""
         return nullcontext()
 
-    def finish(self, result: ts.Result, home: Path, key: str, drawn: Drawn) -> None:
+    def finish(self, result: ts.Result, home: Path, drawn: Drawn) -> None:
         """Print the result and draw it."""
         from thetascope.experiments.framework.declaration import figure_to_write
         from thetascope.experiments.framework.pictures import SUFFIXES, save_figure
 
-        stem, options = self.out.name if self.out is not None else key, drawn.options  # one stored result's picture replaces no other's
+        assert result.path is not None
+        stem, options = result.path.name, drawn.options  # one stored result's picture replaces no other's
         written = [save_figure(result.data, self.figure or figure_to_write(home, f"{stem}.png"), **options)]
         written += [result.export(path, **(options if path.suffix.lower() in SUFFIXES else {})) for path in self.export or ()]
         for line in (result, *written):  # once all is there: whoever reads the output may have read enough

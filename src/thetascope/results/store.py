@@ -27,7 +27,7 @@ from thetascope.results.filled import values_at
 from thetascope.results.result import Result
 from thetascope.results.seal import CHECK, SEAL, Seal, prefixes, scored_names
 from thetascope.results.status import ESTIMATED, EVALUATED, MISSING, NOT_FINITE, named
-from thetascope.results.stored import FORMAT, by_zarr, check_format, locked, put, read_sealed, renamed
+from thetascope.results.stored import FORMAT, by_zarr, check_format, check_is_result, locked, put, read_sealed, renamed
 
 _HALF_WRITTEN = re.compile(r".*\.[0-9a-f]{32}\.partial")
 """What zarr calls a file before it is whole."""
@@ -105,13 +105,23 @@ class Store:
             self._group = by_zarr(lambda: zarr.open_group(path, mode="r+", use_consolidated=False))
 
     @classmethod
-    def create(cls, path: Path | None, layout: Layout, lock: Lock | None = None) -> Store:
-        """Lay out a result, on disk where `path` is given; with its lock, which whoever gives one frees in any case."""
+    def create(cls, path: Path | None, layout: Layout, lock: Lock | None = None, *, replace: bool = False) -> Store:
+        """Lay out a result, on disk where `path` is given; with its lock, which whoever gives one frees in any case.
+
+        Raises:
+            ResultError: something lies there already, and is not to be replaced or no result.
+        """
         data = layout.empty()
         if path is None:
             return cls(data, None, None)
-        seal = put(data, path, replace=False)
-        return cls(data, path, locked(path, lock or Lock(path)), seal)
+        lock = lock or Lock(path)
+        replace = replace and path.exists()
+        if replace:
+            check_is_result(path)
+            locked(path, lock)
+        seal = put(data, path, replace=replace)
+        lock.release()  # that of what was replaced
+        return cls(data, path, locked(path, lock), seal)
 
     @classmethod
     def nowhere(cls) -> Store:

@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 HEADER = "zarr.json"
 
+UNTIL = "-until="
+"""Stands in the name of a result before the last step of a training that had grown since the same call was stored."""
+
 
 def save(data: xr.Dataset, path: Path) -> Path:
     """Write a whole dataset to `path`; an older result there is replaced once the new one is complete.
@@ -41,9 +44,7 @@ def save(data: xr.Dataset, path: Path) -> Path:
     if not path.exists():
         put(data, path, replace=False)
         return path
-    check_format(path)
-    if not _is_result(path):
-        raise ResultError(f'"{path}" exists and is no thetascope result; choose another place')
+    check_is_result(path)
     with Lock(path) as lock, lock:
         locked(path, lock)
         put(data, path, replace=True)
@@ -68,10 +69,7 @@ def check_format(path: Path) -> None:
     """
     if not (path / HEADER).is_file():
         return
-    try:
-        found = json.loads(read_whole(path / HEADER, path, LARGEST_HEADER, ResultError).decode())["attributes"].get("thetascope_format")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(path, error) from error
+    found = _header(path).get("thetascope_format")
     if type(found) is not int:
         raise ResultError(
             f'"{path}" has result format {str(found)[:40]}, which no version writes: it is no thetascope result, or it is damaged'
@@ -79,10 +77,38 @@ def check_format(path: Path) -> None:
     if found < FORMAT:
         raise ResultError(
             f'"{path}" has result format {found}, which an earlier version wrote, and this one reads format {FORMAT}: '
-            "remove it and make the result anew (the same command or call does), or install the version that wrote it"
+            "remove it and make the result anew (--fresh does both), or install the version that wrote it"
         )
     if found > FORMAT:
         raise ResultError(f'"{path}" has result format {found}, and this version reads format {FORMAT}: install a newer thetascope')
+
+
+def check_is_result(path: Path) -> None:
+    """Refuse to replace what is no result; one of another version, or one that is damaged, is.
+
+    Raises:
+        ResultError: it is none.
+    """
+    if not (path / HEADER).is_file() or type(_header(path).get("thetascope_format")) is not int:
+        raise ResultError(f'"{path}" exists and is no thetascope result; choose another place')
+
+
+def attributes(path: Path) -> dict[str, Any]:
+    """What a stored result says of itself, read without its arrays.
+
+    Raises:
+        ResultError: it is none, or damaged.
+    """
+    check_format(path)
+    return _header(path)
+
+
+def _header(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_whole(path / HEADER, path, LARGEST_HEADER, ResultError).decode())["attributes"]
+        return dict(found)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> ResultError:
@@ -215,14 +241,6 @@ def _encoding(data: xr.Dataset) -> dict[str, dict[str, Any]]:
         if chunk is not None:
             encoding[str(name)]["chunks"] = chunk
     return encoding
-
-
-def _is_result(path: Path) -> bool:
-    try:
-        dataset(path)
-    except ResultError:
-        return False
-    return True
 
 
 def locked(path: Path, lock: Lock) -> Lock:

@@ -133,13 +133,14 @@ class Declaration:
         from thetascope.results.portions import asked
 
         given = dict(arguments)
-        out, engine, progress = given.pop("out", None), given.pop("engine", "auto"), given.pop("progress", True)
+        out, engine = given.pop("out", None), given.pop("engine", "auto")
+        how: dict[str, Any] = {"progress": given.pop("progress", True), "fresh": given.pop("fresh", False), "portion": asked()}
         call = Call(self, given)
         source = self._source(given)
         chosen = self._chosen(given) if chosen is None else chosen
         key = call.key_with(chosen)
         path = None if out is None else self._place(out, key, given)
-        return Job(source, self.name, key, {**chosen, **call.changed}, path, engine, progress=progress, portion=asked())
+        return Job(source, self.name, key, {**chosen, **call.changed}, path, engine, **how)
 
     def _source(self, given: Mapping[str, Any]) -> Source:
         """The work, with one objective or with several by label."""

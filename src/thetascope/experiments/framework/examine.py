@@ -33,6 +33,7 @@ class Subject:
         demo: the demo's choice of options ("digits", say), if it is one.
         engine: "auto", or the name of a backend.
         progress: say what is done.
+        fresh: begin anew, in the place of what is stored.
     """
 
     objective: Any
@@ -43,6 +44,7 @@ class Subject:
     demo: str = ""
     engine: str = "auto"
     progress: bool = True
+    fresh: bool = False
 
     def call(self, entry: Call) -> Call:
         """An entry with the options that are chosen here."""
@@ -57,7 +59,7 @@ class Subject:
         if self.training is None and entry.experiment.trains:
             raise UsageError(f"{entry.key} trains, so it needs a ts.Training: name the function that returns it with --training SPEC")
         call = self.call(entry)
-        how: dict[str, Any] = {"engine": self.engine, "progress": self.progress}
+        how: dict[str, Any] = {"engine": self.engine, "progress": self.progress, "fresh": self.fresh}
         return call.job(self.objective, self.trajectory, self.training, out=place_to_write(self.home, call.key), **how)
 
 
@@ -94,7 +96,7 @@ def examine(subject: Subject, entries: Sequence[Call], left_out: dict[str, Resul
             left_out[entry.key] = error
             say(f"{counted} {entry.key} is left out: {error}", shown=subject.progress)
             continue
-        key = subject.call(entry).key
+        key = subject.call(entry).key if result.path is None else result.path.name
         pictures = tuple(refresh_figure(result.data, figure_to_write(subject.home, f"{key}{suffix}")) for suffix in (".png", ".html"))
         words = words_of(entry.experiment, result.data.attrs)
         finding = Finding(entry, result, pictures, words.headline(result.data))

@@ -11,14 +11,14 @@ import torch
 from thetascope.errors import UsageError
 from thetascope.experiments.framework.call_options import canonical
 from thetascope.experiments.framework.plan import Plan
-from thetascope.experiments.framework.same_call import check_same_call
+from thetascope.experiments.framework.same_call import check_same_call, grown_since
 from thetascope.experiments.framework.source import Source
 from thetascope.experiments.framework.undisturbed import Undisturbed
 from thetascope.files import Lock
 from thetascope.results.portions import PART, OnlyMine, Portion
 from thetascope.results.result import Result
 from thetascope.results.store import Layout, Store
-from thetascope.results.stored import dataset
+from thetascope.results.stored import UNTIL, attributes, dataset
 from thetascope.scoring.cache import FirstPoint
 from thetascope.scoring.fast.choice import Engine
 
@@ -38,6 +38,9 @@ class Job:
         engine: "auto", or the name of a backend.
         progress: say what is done and how long it takes, and show how far it is.
         portion: of the points that are scored; None for all.
+        fresh: begin anew, in the place of what is stored.
+
+    Where the training has gone on since the same call was stored, the result goes beside that one: its name ends in ``-until=STEP``.
 
     Raises:
         UsageError: a portion is asked for of what has none, or has no place to be stored.
@@ -54,6 +57,7 @@ class Job:
         *,
         progress: bool,
         portion: Portion | None = None,
+        fresh: bool = False,
     ) -> None:
         if portion is not None:
             if source.undivided:
@@ -61,7 +65,7 @@ class Job:
             if path is None:
                 raise UsageError('a part is stored, so that it can be joined with the others: give the result a place, such as out="run"')
             path = portion.place(path)
-        self.source, self.key, self.path, self.portion = source, key, path, portion
+        self.source, self.key, self.path, self.portion, self._fresh = source, key, path, portion, fresh
         self._name, self._options, self._engine, self._progress = name, options, engine, progress
 
     def plan(self) -> Plan:
@@ -73,8 +77,9 @@ class Job:
         source, before = self.source, Undisturbed(self.source.models())
         with before, before, source.running():
             source.prepare(self.path)
+            self.path = self._beside_older(self.path)
             engine, stored = source.engine(self._engine), None
-            if self.path is not None and self.path.exists():
+            if self.path is not None and self.path.exists() and not self._fresh:
                 stored = dataset(self.path)
                 engine = self._checked(self.path, stored.attrs, engine)
             plan = source.plan(stored, engine)
@@ -90,8 +95,9 @@ class Job:
         source, before, lock = self.source, Undisturbed(self.source.models()), Lock(self.path or Path())
         with before, before, lock, lock, source.running():
             source.prepare(self.path)
+            self.path = self._beside_older(self.path)
             engine = source.engine(self._engine)
-            if self.path is not None and Store.exists(self.path):
+            if self.path is not None and Store.exists(self.path) and not self._fresh:
                 store, engine, first = self._resumed(self.path, engine, lock)
             else:
                 store, engine, first = self._laid_out(engine, lock)
@@ -105,6 +111,14 @@ class Job:
             result = store.close()
         result.make_state = source.named_state
         return result
+
+    def _beside_older(self, path: Path | None) -> Path | None:
+        """The place; or one beside it, where what is stored there is of the same training before it went on."""
+        if path is None or self._fresh or self.portion is not None or not Store.exists(path):
+            return path
+        found = self.source.fingerprint(self._name)
+        last = grown_since(attributes(path), found, self.key, _typed(self._options), self._states().values())
+        return path if last is None else path.with_name(f"{path.name}{UNTIL}{last}")
 
     def _laid_out(self, engine: Engine, lock: Lock) -> tuple[Store, Engine, FirstPoint]:
         """A new store, with every point missing."""
@@ -123,7 +137,7 @@ class Job:
             **({} if self.portion is None else {PART: [self.portion.number, self.portion.count]}),
         }
         layout = Layout(source.blocks(first, engine), source.coords, source.constants(), attrs, source.labels)
-        return Store.create(self.path, layout, lock), engine, first
+        return Store.create(self.path, layout, lock, replace=self._fresh), engine, first
 
     def _resumed(self, path: Path, engine: Engine, lock: Lock) -> tuple[Store, Engine, FirstPoint]:
         """The stored result, with the engine, batch size and threads it was made with; something of it is scored again."""
