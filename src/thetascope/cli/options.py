@@ -116,7 +116,7 @@ class Output:
     @property
     def how(self) -> dict[str, Any]:
         """How the call runs."""
-        return {"progress": self.progress, "fresh": self.fresh}
+        return {"progress": self.progress, **({"fresh": True} if self.fresh else {})}
 
     @property
     def where(self) -> AbstractContextManager[None]:
