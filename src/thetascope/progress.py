@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,22 @@ def say(text: str, *, shown: bool = True) -> None:
 
         console = Console(stderr=True, highlight=False)
         console.print(fit_for(console.file, text), markup=False, soft_wrap=True)
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Say on a terminal that something is being loaded, until it is."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    text = fit_for(sys.stderr, f"loading {what} …")
+    sys.stderr.write(text)
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write(f"\r{' ' * len(text)}\r")
+        sys.stderr.flush()
 
 
 @contextmanager

@@ -170,6 +170,18 @@ def test_examine_leaves_out_what_another_call_stored_and_goes_on(capsys: pytest.
     assert ts.load_result("results/interpolate-quadratic-alphas=5").data.sizes["alpha"] == 5
 
 
+def test_several_runs_have_a_report_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "ab":
+        record_run(folder / name)
+    assert main(["report", "a", "b"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == ["a/report.html", "b/report.html"]
+    assert Path("b/report.html").exists()
+    assert main(["report", "a", "b", "--results", "x"]) == 2
+    assert "--results go into one report" in capsys.readouterr().err
+    assert main(["compare", "a", "b"]) == 2
+    assert "results of several runs are compared by thetascope panels RESULT RESULT" in capsys.readouterr().err
+
+
 def test_a_report_of_a_folder_without_anything_is_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "empty").mkdir()
     assert main(["report", "empty"]) == 1
@@ -253,7 +265,8 @@ def test_a_training_again_is_stored_in_the_run_that_is_named() -> None:
 @pytest.mark.parametrize("old", OLD_COMMANDS)
 def test_a_command_of_the_first_version_is_told_its_name_of_now(old: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([old, *FILES, *SPECIFIED]) == 2
-    assert capsys.readouterr() == ("", f'thetascope: "{old}" is called {OLD_COMMANDS[old]} now\n')
+    other = "; results of several runs are compared by thetascope panels RESULT RESULT …" if old == "compare" else ""
+    assert capsys.readouterr() == ("", f'thetascope: "{old}" is called {OLD_COMMANDS[old]} now{other}\n')
     assert not Path("results").exists()
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -51,16 +52,12 @@ def test_pipes_hold_plain_lines(no_color: str | None) -> None:
     assert ANSI not in wrong.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="it has no such terminals")
-@pytest.mark.parametrize(("variables", "colored"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_a_terminal_has_colours_unless_they_are_unwanted(variables: dict[str, str], colored: bool) -> None:
+def on_a_terminal(arguments: list[str], environment: Mapping[str, str]) -> tuple[int, bytes]:
+    """What a Python shows on a terminal, and how it ends."""
     import pty
 
-    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
-    environment |= {"TERM": "xterm-256color", **variables}
     here, there = pty.openpty()
-    code = "from thetascope.progress import progress_bar\nwith progress_bar('x', 3, shown=True) as advance: advance(3)"
-    child = subprocess.Popen([sys.executable, "-c", code], stderr=there, stdout=there, env=environment)
+    child = subprocess.Popen([sys.executable, *arguments], stderr=there, stdout=there, env=dict(environment))
     os.close(there)
     seen = b""
     while True:
@@ -72,7 +69,29 @@ def test_a_terminal_has_colours_unless_they_are_unwanted(variables: dict[str, st
             break
         seen += part
     os.close(here)
-    assert child.wait() == 0
+    return child.wait(), seen
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such terminals")
+def test_a_terminal_is_told_each_finding_once_and_where_the_pictures_are() -> None:
+    command = ["-m", "thetascope.cli", "examine", *FILES, "interpolate", "trajectory_geometry", *SPECIFIED, "--alphas", "5"]
+    status, seen = on_a_terminal(command, {**os.environ, "COLUMNS": "60"})
+    assert status == 0
+    text = re.sub(r"\x1b\[[0-9;]*[a-zA-Z]", "", seen.decode())
+    said = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
+    assert said[0] == "loading torch …"
+    assert [line[:8] for line in said[1:3]] == ["[1 of 2]", "[2 of 2]"]
+    assert said[3:] == ["2 pictures, each as .png and .html: figures", "report.html"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such terminals")
+@pytest.mark.parametrize(("variables", "colored"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_a_terminal_has_colours_unless_they_are_unwanted(variables: dict[str, str], colored: bool) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    environment |= {"TERM": "xterm-256color", **variables}
+    code = "from thetascope.progress import progress_bar\nwith progress_bar('x', 3, shown=True) as advance: advance(3)"
+    status, seen = on_a_terminal(["-c", code], environment)
+    assert status == 0
     assert b"3/3" in seen
     assert bool(re.search(rb"\x1b\[[0-9;]*[1-9][0-9;]*m", seen)) is colored
 

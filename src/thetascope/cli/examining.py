@@ -20,10 +20,11 @@ from thetascope.cli.options import (
     Workers,
     cluster_of,
     home_of,
+    load_torch,
     scored_by,
     trained_by,
 )
-from thetascope.cli.printing import print_plans, print_summary, put
+from thetascope.cli.printing import print_plans, print_summary
 from thetascope.experiments.framework.catalog import RENAMED, chosen_entries, entries, long_entries
 
 
@@ -45,11 +46,12 @@ def demo(
 ) -> None:
     """Train a small network, record it, run the experiments on it, draw and report what was found."""
     import thetascope as ts
+
+    load_torch()
     from thetascope.demo.run import run_demo
 
     found, report = run_demo(data, data_dir, out, quick=quick, studies=studies, seed=seed), ts.write_report(out)
-    print_summary(found)
-    put(report)
+    print_summary(found, report, told=True)
 
 
 def _overview() -> str:
@@ -119,6 +121,7 @@ def examine(
     if every and names:
         raise UsageError(f"--all runs every experiment; leave it out to run {', '.join(names)}")
     chosen = chosen_entries(names, with_training=training is not None)
+    load_torch()
     trajectory = (checkpoints or Checkpoints()).trajectory(paths)
     scored, trained = scored_by(objective), None if training is None else trained_by(training)
     if isinstance(scored, dict) and not names:
@@ -134,9 +137,7 @@ def examine(
     else:
         with cluster_of(ray, workers):
             found = examine_all(subject, chosen, left_out)
-        report = ts.write_report(subject.home)
-        print_summary(found)
-        put(report)
+        print_summary(found, ts.write_report(subject.home), told=progress)
     if left_out:
         why = "; ".join(f"{name}: {str(error).rstrip('.')}" for name, error in left_out.items())
         raise ResultError(f"{len(left_out)} of {len(chosen)} experiments {'would be' if dry_run else 'were'} left out. {why}")

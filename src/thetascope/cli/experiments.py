@@ -20,6 +20,7 @@ from thetascope.cli.options import (
     ScoredOutput,
     TrainingSpec,
     home_of,
+    load_torch,
     scored_by,
     trained_by,
 )
@@ -73,6 +74,7 @@ def carry_out(experiment: Declaration, run: Sequence[Path] | None, **given: Any)
     )
     drawn = given.pop("drawn", None) or Drawn()
     drawn.check()
+    load_torch()
     options = options_of(experiment.function)
     chosen = {name: given[name] for name in experiment.subject_options if given.get(name) is not None}
     trajectory = None if experiment.trains or run is None else checkpoints.trajectory(run)

@@ -209,6 +209,15 @@ class Drawn:
         check_options(self.options)
 
 
+def load_torch() -> None:
+    """Load what computes; on a terminal it is said meanwhile, for it takes seconds."""
+    import thetascope as ts
+    from thetascope.progress import loading
+
+    with loading("torch"):
+        _ = ts.Objective
+
+
 def scored_by(specifications: Sequence[str]) -> ts.Objective | dict[str, ts.Objective]:
     """The objective that a specification names, or several by label; each knows by which."""
     from thetascope.errors import UsageError

@@ -25,17 +25,32 @@ def put(text: object, *, file: IO[str] | None = None) -> None:
     print(fit_for(stream, str(text)), file=stream)
 
 
-def print_summary(findings: Sequence[Finding]) -> None:
-    """A table of what was found, and where the pictures are. Where the terminal is narrow, the questions make room."""
+def print_summary(findings: Sequence[Finding], report: Path, *, told: bool) -> None:
+    """A table of what was found, and where the pictures and the report are. Where the terminal is narrow, the questions make room.
+
+    Args:
+        findings: what was found.
+        report: where the report is.
+        told: whether each finding was said as it came, which a reader of this terminal has read.
+    """
     from rich.console import Console
 
     rows = [(finding.entry.key, finding.entry.words.question, finding.headline) for finding in findings]
-    if Console().width < ROOM_FOR_QUESTIONS:
-        _print_table(("experiment", "found"), [(name, found) for name, _, found in rows], lines=True)
+    if not (told and sys.stdout.isatty() and sys.stderr.isatty()):
+        if Console().width < ROOM_FOR_QUESTIONS:
+            _print_table(("experiment", "found"), [(name, found) for name, _, found in rows], lines=True)
+        else:
+            _print_table(("experiment", "question", "found"), rows, lines=True)
+    pictures = [picture for finding in findings for picture in finding.pictures]
+    if not sys.stdout.isatty():  # whoever reads it may be a script
+        for picture in pictures:
+            put(picture)
     else:
-        _print_table(("experiment", "question", "found"), rows, lines=True)
-    for picture in (picture for finding in findings for picture in finding.pictures):
-        put(picture)
+        for folder in dict.fromkeys(picture.parent for picture in pictures):
+            own = [picture for picture in pictures if picture.parent == folder]
+            suffixes = " and ".join(dict.fromkeys(picture.suffix for picture in own))
+            put(f"{len({picture.stem for picture in own})} pictures, each as {suffixes}: {folder}")
+    put(report)
 
 
 def print_plan(plan: Plan, place: Path) -> None:

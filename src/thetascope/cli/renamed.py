@@ -15,4 +15,5 @@ OLD_COMMANDS = {
 def renamed(word: str) -> str:
     """The error of a command that is called otherwise now."""
     names = " or ".join(f'"{name}"' for name in OLD_COMMANDS[word])
-    return f'"{word}" is called {names} now'
+    other = "; results of several runs are compared by thetascope panels RESULT RESULT …" if word == "compare" else ""
+    return f'"{word}" is called {names} now{other}'

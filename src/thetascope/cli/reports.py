@@ -15,7 +15,7 @@ from thetascope.cli.printing import put
 
 @app.command(sort_key=85, help_epilogue=examples("thetascope report runs/mine"))
 def report(
-    run: Annotated[Path, Parameter(help="A run directory, or a folder that holds results/.")],
+    runs: Annotated[list[Path], Parameter(help="Run directories, or folders that hold results/; each gets a report of its own.")],
     /,
     *,
     results: Annotated[
@@ -25,8 +25,14 @@ def report(
 ) -> None:
     """Write RUN/report.html: one file with all that was found, which needs neither network nor model nor data."""
     import thetascope as ts
+    from thetascope.errors import UsageError
 
-    put(ts.write_report(run, results))
+    if results and len(runs) > 1:
+        raise UsageError("--results go into one report: name one run with them")
+    for run in runs:
+        put(ts.write_report(run, results))
+    if len(runs) > 1:
+        put("To see results of several runs in one picture: thetascope panels RESULT RESULT …")
 
 
 @app.command(sort_key=87, help_epilogue=examples("thetascope merge runs/mine", "thetascope merge runs/mine/results/surface"))
