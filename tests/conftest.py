@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
 
 pytest_plugins = ("tests.faults.counting",)
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 settings.register_profile("thetascope", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("thetascope")
@@ -32,3 +36,16 @@ def mnist_folder() -> Path:
     if not folder:
         pytest.skip("THETASCOPE_MNIST names no folder with MNIST's files")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, where there is one and what drives it."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install thetascope[dev])")
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"no browser found: none of {', '.join(BROWSERS)}")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()

@@ -45,9 +45,10 @@ ALLOWED = {
     "report": GROUND | {"recording", "results", "drawing", "experiments"},  # of the first: the log
     "integrations": SCORES | {"training", "results", "drawing", "experiments", "exports", "report"},
     "demo": SCORES | {"training", "experiments"},
+    "live": SCORES | {"experiments"},
     "templates": {"__init__", "integrations"},  # files for users, written by `thetascope init`
     "testing": SCORES | {"demo", "__init__"},
-    "cli": GROUND | {"specification", "search_path", "demo", "results", "experiments", "integrations", "__init__"},
+    "cli": GROUND | {"specification", "search_path", "demo", "live", "results", "experiments", "integrations", "__init__"},
     "__init__": STATES | {"scoring", "training", "experiments", "results", "report", "integrations"},
 }
 TORCH_FREE = {

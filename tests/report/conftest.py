@@ -1,11 +1,9 @@
-"""A small run with every experiment of the catalog, made once; the browser that opens its report."""
+"""A small run with every experiment of the catalog, made once."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,8 +11,6 @@ from torch import nn
 
 import thetascope as ts
 from tests.report.pages import record, runs_of_every_experiment
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="session")
@@ -36,19 +32,6 @@ def bare(tmp_path: Path) -> Path:
     model = nn.Sequential()
     model.add_module("hidden", nn.Linear(2, 2))
     return record(tmp_path / "bare", model)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium, where there is one and what drives it."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install thetascope[dev])")
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip(f"no browser found: none of {', '.join(BROWSERS)}")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import thetascope as ts
 from thetascope.errors import ClusterError, MissingLibraryError, ObjectiveError
 from thetascope.scoring.clusters.pool import WorkerLostError, used
-from thetascope.scoring.clusters.tasks import Answer, Call, Task, Worker
+from thetascope.scoring.clusters.tasks import Answer, Assignment, Task, Worker
 from thetascope.scoring.objective import Objective
 from thetascope.scoring.runner import Scorer
 from thetascope.testing.models import case
@@ -37,7 +37,7 @@ class Threadless:
         self.workers, self._ends = workers, ends
         self._there = [self._new() for _ in range(workers)]
         self.things: list[bytes] = []
-        self.asked: list[tuple[int, Task | Call | None]] = []
+        self.asked: list[tuple[int, Task | Assignment | None]] = []
         self.answered: list[Any] = []
         self.renewed: list[int] = []
         self.absent = False
@@ -57,7 +57,7 @@ class Threadless:
         self.asked.append((worker, pickle.loads(pickle.dumps(task))))
         return len(self.asked) - 1
 
-    def call(self, worker: int, call: Call) -> int:
+    def call(self, worker: int, call: Assignment) -> int:
         self.asked.append((worker, pickle.loads(pickle.dumps(call))))
         return len(self.asked) - 1
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -75,6 +77,9 @@ class Recorder:
     """The write whose error, if there is one, was not raised yet."""
     _writing: Thread[None] | None = None
     """The write that was begun last."""
+
+    _watching: subprocess.Popen[bytes] | None = None
+    """Who keeps the live page."""
 
     def __init__(
         self,
@@ -379,6 +384,41 @@ class Recorder:
         """Free the directory, where an interrupt came before `close` began; a write that is pending holds the recorder until its end."""
         if self._process == os.getpid() and self._ranks.writes:
             self._lock.release()
+
+    def watch(self, interval: float = 2.0) -> Path:
+        """Keep ``RUN/live.html`` fresh while this recorder records: the way, each layer's distance, metrics, and alarms in words.
+
+        A process of its own does it (``thetascope watch``), which takes about one per cent of a core and ends with the recording. Open the
+        page in a browser: it renews itself.
+
+        Args:
+            interval: seconds between two looks, over 0.
+
+        Returns:
+            The path of the page, which is there a few seconds later.
+
+        Raises:
+            RecordingError: the recorder is not open.
+
+        Example:
+            >>> with ts.Recorder("runs/watched", model) as recorder:               # doctest: +SKIP
+            ...     print(recorder.watch())
+        """
+        self._check_usable()
+        if self._ranks.writes and self._watching is None:
+            command = [
+                sys.executable,
+                "-m",
+                "thetascope.cli",
+                "watch",
+                str(self.path.absolute()),
+                "--until-over",
+                "--interval",
+                f"{interval:g}",
+            ]
+            self._watching = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            threading.Thread(target=self._watching.wait, daemon=True).start()  # so that it is no zombie once it has ended
+        return self.path / "live.html"
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()

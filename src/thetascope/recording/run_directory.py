@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +128,19 @@ class RunDirectory:
 
     def states(self) -> list[State]:
         """All stored states in order, read when asked for."""
-        frozen = _Frozen(self.path, self.frozen_digest) if self.frozen else None
-        states = [self._state(record, frozen) for record in self.read_log().stored]
+        states = [self.state(record) for record in self.read_log().stored]
         for last in states[-1:]:
             last.ends_run = True
         return states
 
-    def _state(self, record: Record, frozen: _Frozen | None) -> State:
+    @cached_property
+    def _once(self) -> _Frozen | None:
+        """What was written once for all states."""
+        return _Frozen(self.path, self.frozen_digest) if self.frozen else None
+
+    def state(self, record: Record) -> State:
+        """The state of a record that has one, read when asked for."""
+        frozen = self._once
         file = self.path / STATES_FOLDER / str(record.file)
         source = SafetensorsSource(file, expected_bytes=record.bytes, home=self.path)
         label = f'step {record.step} ("{file.name}")'

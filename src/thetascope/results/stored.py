@@ -44,7 +44,11 @@ def save(data: xr.Dataset, path: Path) -> Path:
     if not path.exists():
         put(data, path, replace=False)
         return path
-    check_is_result(path)
+    check_format(path)
+    try:
+        dataset(path)
+    except ResultError as error:
+        raise _no_result(path) from error
     with Lock(path) as lock, lock:
         locked(path, lock)
         put(data, path, replace=True)
@@ -90,7 +94,11 @@ def check_is_result(path: Path) -> None:
         ResultError: it is none.
     """
     if not (path / HEADER).is_file() or type(_header(path).get("thetascope_format")) is not int:
-        raise ResultError(f'"{path}" exists and is no thetascope result; choose another place')
+        raise _no_result(path)
+
+
+def _no_result(path: Path) -> ResultError:
+    return ResultError(f'"{path}" exists and is no thetascope result; choose another place')
 
 
 def attributes(path: Path) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class AtlasSource(ReferenceSource):
         how = f"{tabulated:,} of them tabulated" if atlas.mode == "tabulated" else "each scored at every value"
         less = LESS if seconds > HOUR else ""
         edits = (atlas.objective, atlas.state, float(store.data["final_loss"]), engine, atlas.mode == "tabulated")
-        scored = Apart(Units(edits, self._deltas, scorer), left)
+        scored = Apart(AtlasUnits(edits, self._deltas, scorer), left)
         say(f"{self.title}: {total:,} parameters{scored.told}, {how}, about {duration(seconds)} (measured on a few){less}", shown=shown)
         with progress_bar("parameters", total, shown=shown) as advance:
             for unit, (changes, notes) in scored:
@@ -145,8 +145,8 @@ class AtlasSource(ReferenceSource):
         return [unit for unit in units if not all(done[self._atlas.rows(piece)].all() for piece in unit.pieces)]
 
 
-class Units:
-    """Units of an atlas, to be scored here or elsewhere.
+class AtlasUnits:
+    """AtlasUnits of an atlas, to be scored here or elsewhere.
 
     Args:
         edits: the objective, the state that is edited and its loss, what scores what is not tabulated, and whether anything is.
@@ -164,7 +164,7 @@ class Units:
 
     def __reduce__(self) -> tuple[Any, ...]:
         objective, *rest = self._edits
-        return (Units, ((portable(objective), *rest),))
+        return (AtlasUnits, ((portable(objective), *rest),))
 
     def sent(self, unit: Unit) -> tuple[Unit, list[Floats]]:
         """A unit, and by how much its values differ."""

@@ -12,7 +12,7 @@ import torch
 
 from thetascope.errors import ClusterError
 from thetascope.scoring.clusters.pool import TRIES, Crew, Pool, Roll, current, told_of
-from thetascope.scoring.clusters.tasks import Call, Handle, Probe
+from thetascope.scoring.clusters.tasks import Assignment, Handle, Probe
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -20,7 +20,7 @@ Item_contra = TypeVar("Item_contra", contravariant=True)
 Found_co = TypeVar("Found_co", covariant=True)
 
 
-class Work(Protocol[Item_contra, Found_co]):
+class ItemWork(Protocol[Item_contra, Found_co]):
     """What is done with each item. It travels pickled, without what is of this process alone."""
 
     def sent(self, item: Item_contra, /) -> Any:
@@ -48,7 +48,7 @@ class Apart(Generic[Item, Found]):
         notes: what a result says of them, once all items are done.
     """
 
-    def __init__(self, work: Work[Item, Found], items: Sequence[Item]) -> None:
+    def __init__(self, work: ItemWork[Item, Found], items: Sequence[Item]) -> None:
         self._work, self._items, self._pool = work, items, current()
         self.told = "" if self._pool is None else told_of(self._pool)
         self.notes: Mapping[str, Any] = {}
@@ -77,7 +77,7 @@ class Apart(Generic[Item, Found]):
             while waiting or crew.is_busy:
                 while crew.idle and waiting:
                     item, tries = waiting.popleft()
-                    call = Call(work, self._work.sent(item), torch.get_num_threads())
+                    call = Assignment(work, self._work.sent(item), torch.get_num_threads())
                     crew.send(partial(pool.call, call=call), (item, tries))
                 for one in crew.landed():
                     item, tries = one.work

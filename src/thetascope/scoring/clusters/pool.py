@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from thetascope.errors import ClusterError
-from thetascope.scoring.clusters.tasks import Answer, Call, Probe, Task
+from thetascope.scoring.clusters.tasks import Answer, Assignment, Probe, Task
 from thetascope.shown import warn
 
 W = TypeVar("W")
@@ -47,7 +47,7 @@ class Pool(Protocol):
         """A ticket that is done when the worker has answered."""
         ...
 
-    def call(self, worker: int, call: Call) -> Any:
+    def call(self, worker: int, call: Assignment) -> Any:
         """A ticket that is done when the worker has called something."""
         ...
 

@@ -22,7 +22,7 @@ from ray.exceptions import ObjectLostError, RayActorError, WorkerCrashedError
 from thetascope.allocator import keep_freed_memory
 from thetascope.errors import ClusterError
 from thetascope.scoring.clusters.pool import WorkerLostError
-from thetascope.scoring.clusters.tasks import Answer, Call, Task, Worker
+from thetascope.scoring.clusters.tasks import Answer, Assignment, Task, Worker
 from thetascope.scoring.failures import problem_of
 
 
@@ -140,7 +140,7 @@ class RayPool:
         """A ticket that is done when the worker has answered."""
         return self._actors[worker].score.remote(task)
 
-    def call(self, worker: int, call: Call) -> Any:
+    def call(self, worker: int, call: Assignment) -> Any:
         """A ticket that is done when the worker has called something."""
         return self._actors[worker].call.remote(call)
 

@@ -44,7 +44,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Call:
+class Assignment:
     """Something to call with one item; what it is and does, the caller knows (`thetascope.scoring.clusters.apart`)."""
 
     work: Handle
@@ -132,7 +132,7 @@ class Worker:
                 return Answer(error=error.with_traceback(None))
             return Answer(problem=problem_of(error))
 
-    def call(self, call: Call) -> Answer:
+    def call(self, call: Assignment) -> Answer:
         """Call something with an item; errors are a part of the answer."""
         torch.set_num_threads(call.threads)
         try:
