@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -245,3 +246,12 @@ def test_an_image_without_colours_draws_what_is_marked() -> None:
     drawn = picture(Panel(marks=[image, ColorBar(scale=None, label="loss")]))
     assert [text.get_text() for text in figure_of(drawn).legends[0].get_texts()] == ["bad"]
     assert [list(trace.text) for trace in page_of(drawn).data if trace.name == "bad"] == [["why"]]
+
+
+@pytest.mark.parametrize("ends", [(0.0, 0.0), (-0.0, 0.0), (1.0, 1.0), (math.nan, 1.0), (0.0, math.inf)])
+def test_a_range_without_extent_is_left_to_what_draws(ends: tuple[float, float]) -> None:
+    panel = Panel(marks=[Line(x=np.arange(3.0), y=np.arange(3.0))], y_range=ends, x_range=(0.0, 2.0))
+    assert (panel.y_range, panel.x_range) == (None, (0.0, 2.0))
+    drawn = figure_of(Picture(title="", notes=(), parts=stacked([panel]), width=6, height=4))
+    low, high = drawn.axes[0].get_ylim()
+    assert low < 0 < 2 < high

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import linecache
 import random
 import signal
@@ -28,7 +29,8 @@ from tests.processes import apart
 from tests.recording.tiny import filled
 from thetascope.files import Lock
 from thetascope.scoring.fast.writing_down import written_down
-from thetascope.scoring.undisturbed import MODES
+from thetascope.scoring.undisturbed import MODES, PutBack
+from thetascope.scoring.untouched import preserved_random_states, recorded, untouched
 from thetascope.testing.models import case
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupt while something is freed
@@ -177,6 +179,34 @@ def test_at_each_line_that_locks(tmp_path: Path, step: int, counted: Callable[[i
         made += 1
     work.check("whole", "")
     counted(made)
+
+
+@pytest.mark.promise("interrupts")
+def test_what_an_interrupt_left_hanging_puts_nothing_back_later(counted: Callable[[int], None]) -> None:
+    """A traceback may keep a generator whose ``with`` was not ended; Python ends it once that is let go."""
+    model = case("linear").model().train()
+    outer = PutBack([model])
+    with outer, outer, untouched(model):
+        hanging = untouched(model)
+        hanging.__enter__()
+        random_states = preserved_random_states()
+        random_states.__enter__()
+        drawn = recorded()
+        drawn.__enter__()
+        assert torch.is_grad_enabled()
+    assert torch.is_grad_enabled()
+    model.eval()
+    torch.manual_seed(1)
+    torch.rand(3)
+    expected = torch.get_rng_state()
+    with torch.no_grad():
+        del hanging, random_states, drawn
+        gc.collect()
+        assert not torch.is_grad_enabled()
+    assert torch.is_grad_enabled()
+    assert not model.training
+    assert torch.equal(torch.get_rng_state(), expected)
+    counted(3)
 
 
 @pytest.mark.promise("interrupts")

@@ -56,6 +56,18 @@ def test_an_unfinished_result_says_what_is_missing(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_variable_that_a_killed_process_had_just_begun_is_swept(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "r", LAYOUT)
+    write_all(store)
+    store.close()
+    (tmp_path / "r" / "begun").mkdir()
+    again = Store.open(tmp_path / "r")
+    again.add({"derived": (("layer",), [1.0, 2.0])}, {"more": 1})  # xarray looks at all that is there
+    again.close()
+    assert not (tmp_path / "r" / "begun").exists()
+    assert ts.load_result(tmp_path / "r").data["derived"].values.tolist() == [1.0, 2.0]
+
+
 def test_a_value_that_was_lost_counts_as_missing(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "r", LAYOUT)
     write_all(store)

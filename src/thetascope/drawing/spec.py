@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -236,7 +237,8 @@ class Panel:
         name: of the row or the variable that it shows, where a narrow page has lost what stood beside it.
         title: above it.
         x_log, y_log: whether an axis is logarithmic; `scale` is one that is denser where most values lie.
-        x_range, y_range: from and to; an axis runs backwards where from is more.
+        x_range, y_range: from and to; an axis runs backwards where from is more. A range without extent, or without ends, is none: whatever
+            draws it then chooses.
         hover: plotly's template of a point's values.
         epochs: of the training at x of 0 and of 1, written along the upper edge.
         aspect: width by height of a unit; None where it may be any.
@@ -269,6 +271,12 @@ class Panel:
     small: bool = False
     legend: bool = False
     others: Sequence[tuple[str, Panel]] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("x_range", "y_range"):
+            ends = getattr(self, name)
+            if ends is not None and not (math.isfinite(ends[1] - ends[0]) and ends[0] != ends[1]):
+                object.__setattr__(self, name, None)
 
     @property
     def plane(self) -> FieldMark | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,10 +35,14 @@ _HALF_WRITTEN = re.compile(r".*\.[0-9a-f]{32}\.partial")
 
 
 def _sweep_chunks(path: Path) -> None:
-    """Remove the files that a killed process had not written whole."""
+    """Remove the files that a killed process had not written whole, and the folders of variables that it had just begun."""
     for leftover in path.rglob("*.partial"):
         if _HALF_WRITTEN.fullmatch(leftover.name) and leftover.is_file():
             leftover.unlink(missing_ok=True)
+    for folder in path.iterdir():
+        if folder.is_dir():
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
 
 
 def _finite(values: Mapping[str, ArrayLike]) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from thetascope.errors import ObjectiveError
 from thetascope.scoring.pytrees import DataHash, cut, like, map_tensors, rows_of, select_rows, stacked, tensors_of
-from thetascope.scoring.untouched import RandomStates, preserved_random_states, seed_all
+from thetascope.scoring.untouched import RandomStates, preserved_random_states, recorded, seed_all
 
 RESIDENT_SHARE = 0.25
 """How much of the free memory the data may take to stay on the device."""
@@ -225,12 +225,12 @@ class Batches:
         try:
             for generator, state in self._generators:
                 generator.set_state(state)
-            with preserved_random_states(), torch.enable_grad():  # views of tensors that want gradients still do
+            with preserved_random_states(), recorded():  # views of tensors that want gradients still do
                 seed_all(self._seed)
                 source = iter(self._source())
                 own = RandomStates.capture()
             while True:
-                with preserved_random_states(), torch.enable_grad():
+                with preserved_random_states(), recorded():
                     own.restore()
                     try:
                         batch = next(source)

@@ -13,6 +13,7 @@ from torch.overrides import _pop_mode as pop_function
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as dispatches
 from torch.utils._python_dispatch import _pop_mode as pop_dispatch
 
+from thetascope.scoring.restoring import Restoring
 from thetascope.scoring.untouched import ModelState, RandomStates
 
 MODES: list[tuple[Callable[[], Sized], Callable[[], Any]]] = [(functions, pop_function), (dispatches, pop_dispatch)]
@@ -24,7 +25,7 @@ HOOKS: list[dict[Any, Any]] = [
 """Of torch: what is called for all modules."""
 
 
-class PutBack:
+class PutBack(Restoring):
     """Puts back, at the end, the models, the random states, and the modes of torch and warnings; takes hooks on all modules away.
 
     Each is put back where it is changed. But what Python calls at the end of a ``with`` may be interrupted before its first line, and
@@ -39,10 +40,8 @@ class PutBack:
         self._hooks = [(table, set(table)) for table in HOOKS]
         self._levels = torch._C._functorch.get_dynamic_layer_stack_depth()
 
-    def __enter__(self) -> PutBack:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def put_back(self) -> None:
+        """All of it."""
         torch._C._functorch.pop_dynamic_layer_stack_and_undo_to_depth(self._levels)
         for modes, count, pop in self._modes:
             while len(modes()) > count:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thetascope.scoring.restoring import Gradients, Restoring
 
-@dataclass(frozen=True)
-class RandomStates:
+
+@dataclass(eq=False)
+class RandomStates(Restoring):
     """The global random states of Python, numpy and torch (with its CUDA devices where in use)."""
 
     python: Any
@@ -28,10 +30,8 @@ class RandomStates:
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
         return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda)  # noqa: NPY002 - the global one is what models use
 
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, *_: object) -> None:
+    def put_back(self) -> None:
+        """Set the states back to these."""
         self.restore()
 
     def restore(self) -> None:
@@ -59,6 +59,14 @@ def preserved_random_states() -> Iterator[None]:
 
 
 @contextmanager
+def recorded() -> Iterator[None]:
+    """Have torch record operations for gradients, and put back at the end whether it does."""
+    gradients = Gradients(recorded=True)
+    with gradients, gradients:
+        yield
+
+
+@contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Evaluate `model` without gradients and in evaluation mode, and leave no trace in it.
 
@@ -67,26 +75,24 @@ def untouched(model: nn.Module) -> Iterator[None]:
     and buffers by identity, `requires_grad`, `grad`, and all random states. Values of parameters and buffers are
     safe because a pass is given other tensors in their place (see `BoundModel`).
     """
-    before = ModelState(model)
-    with before, before, torch.inference_mode(False), preserved_random_states(), torch.no_grad():
-        for module in model.modules():
-            # not .eval(), which a model may override with side effects (merging adapters, say)
-            module.__dict__["training"] = False
-        yield
+    before, random_states = ModelState(model), RandomStates.capture()
+    # the mode's guard puts back when it is let go, so there is none where there is nothing to leave
+    ordinary = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
+    with before, before, ordinary, random_states, random_states:
+        unrecorded = Gradients(recorded=False)
+        with unrecorded, unrecorded:
+            for module in model.modules():
+                # not .eval(), which a model may override with side effects (merging adapters, say)
+                module.__dict__["training"] = False
+            yield
 
 
-class ModelState:
-    """What a model is besides the values of its tensors, to be put back: ``with state, state``, since one time may be interrupted."""
+class ModelState(Restoring):
+    """What a model is besides the values of its tensors, to be put back."""
 
     def __init__(self, model: nn.Module) -> None:
         self._gradients = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
         self._attributes = _attributes(model)
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, *_: object) -> None:
-        self.put_back()
 
     def put_back(self) -> None:
         """Put back each module's own attributes, what the lists, sets and mappings among them hold, `requires_grad` and `grad`."""

@@ -17,7 +17,7 @@ from thetascope.progress import LONG_SECONDS, progress_bar
 from thetascope.scoring.batches import Batches
 from thetascope.scoring.metrics import Loss, Metrics
 from thetascope.scoring.objective import Objective
-from thetascope.scoring.untouched import RandomStates, preserved_random_states, seed_all
+from thetascope.scoring.untouched import RandomStates, preserved_random_states, recorded, seed_all
 from thetascope.training.data import checked_count, checked_indices, checked_samples, train_batches
 from thetascope.training.optimization import MEAN_LOSSES, learning_rates, mean_loss, optimization
 
@@ -264,7 +264,7 @@ class Training:
         step = 0
         for number in range(1, total + 1):
             # while the caller has the turn, the random states are the caller's
-            with preserved_random_states(), torch.enable_grad():
+            with preserved_random_states(), recorded():
                 own.restore()
                 shuffled = chosen[torch.randperm(len(chosen), generator=order)]
                 model.train()

@@ -19,7 +19,8 @@ class Undisturbed(PutBack):
         super().__init__(models)
         self._writes_empty = zarr.config.get(WRITE_EMPTY)
 
-    def __exit__(self, *error: object) -> None:
-        super().__exit__(*error)
+    def put_back(self) -> None:
+        """That too."""
+        super().put_back()
         if zarr.config.get(WRITE_EMPTY) != self._writes_empty:
             zarr.config.set({WRITE_EMPTY: self._writes_empty})
