@@ -170,6 +170,15 @@ def test_examine_leaves_out_what_another_call_stored_and_goes_on(capsys: pytest.
     assert ts.load_result("results/interpolate-quadratic-alphas=5").data.sizes["alpha"] == 5
 
 
+def test_examine_leaves_out_what_the_engine_does_not_score(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["examine", *FILES, "study_test_size", "interpolate", *SPECIFIED, "--engine", "graph", "--alphas", "3"]
+    for further in (["--dry-run"], []):
+        assert main([*arguments, *further]) == 1
+        assert 'study_test_size: engine must be "auto" or "eager" here' in capsys.readouterr().err
+    assert ts.load_result("results/interpolate-alphas=3").status_counts()["missing"] == 0
+    assert Path("report.html").exists()
+
+
 def test_several_runs_have_a_report_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in "ab":
         record_run(folder / name)

@@ -105,7 +105,7 @@ def examine(
 ) -> None:
     """Run experiments on a run of yours, draw each, and sum up what they found."""
     import thetascope as ts
-    from thetascope.errors import ResultError, UsageError
+    from thetascope.errors import ResultError, ThetascopeError, UsageError
     from thetascope.experiments.framework.examine import Subject, plans
     from thetascope.experiments.framework.examine import examine as examine_all
     from thetascope.progress import say
@@ -131,7 +131,7 @@ def examine(
     given = {"alphas": alphas, "parameters": parameters, "draws": draws, "repeats": repeats, "grid": grid}
     options = {name: value for name, value in given.items() if value is not None}
     subject = Subject(scored, trajectory, home_of(paths), trained, options, engine=engine, progress=progress, fresh=fresh)
-    left_out: dict[str, ResultError] = {}
+    left_out: dict[str, ThetascopeError] = {}
     if dry_run:
         print_plans(plans(subject, chosen, left_out))
     else:

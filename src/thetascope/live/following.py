@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from thetascope.errors import RecordingError
 from thetascope.files import is_locked
@@ -59,13 +56,12 @@ class Following:
             if self._is_another():
                 self._start()
             return self._read_lines()
-        except (RecordingError, OSError) as error:
+        except (RecordingError, OSError, ValueError) as error:
             return self._told(f"the recording cannot be read on: {error}")
 
     def _is_another(self) -> bool:
         """Whether the run directory holds another run than before: each has an identity of its own."""
-        found: Mapping[str, Any] = json.loads((self.path / RUN_FILE).read_bytes()[: 2**20] or b"{}") if self._has_changed() else {}
-        return bool(found) and found.get("identity") != self._identity
+        return self._has_changed() and identity_of(read_header(self.path)) != self._identity
 
     def _has_changed(self) -> bool:
         """Whether the header was written since it was read; it is never written again but for another run."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import thetascope as ts
-from thetascope.errors import ResultError, UsageError
+from thetascope.errors import ResultError, ThetascopeError, UsageError
 from thetascope.experiments.framework.call_options import options_of
 from thetascope.experiments.framework.catalog import RENAMED, chosen_entries, entries, experiments
 from thetascope.experiments.framework.examine import Subject, examine
@@ -96,7 +96,7 @@ def test_another_call_in_the_way_leaves_one_out_and_the_others_run(tmp_path: Pat
     ts.interpolate(subject.objective, subject.trajectory, alphas=3, out=tmp_path / "run/results" / subject.call(line).key, progress=False)
     with pytest.raises(ResultError, match="another call"):
         examine(subject, [line])
-    left_out: dict[str, ResultError] = {}
+    left_out: dict[str, ThetascopeError] = {}
     assert [finding.entry.key for finding in examine(subject, [line, roles], left_out)] == ["layer_roles"]
     assert list(left_out) == ["interpolate"]
 

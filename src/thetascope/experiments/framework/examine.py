@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thetascope.errors import ResultError, UsageError
+from thetascope.errors import ResultError, ThetascopeError, UsageError
 from thetascope.experiments.framework.declaration import Call, figure_to_write, place_to_write, words_of
 from thetascope.experiments.framework.pictures import refresh_figure
 from thetascope.progress import say
@@ -54,10 +54,19 @@ class Subject:
         chosen = {**experiment.examine_with, **experiment.demo_with.get(self.demo, {}), **shared, **sized}
         return experiment.of(**{**chosen, **entry.options})
 
+    def check(self, entries: Sequence[Call]) -> None:
+        """Refuse entries that train where there is nothing to train.
+
+        Raises:
+            UsageError: there is none.
+        """
+        for entry in entries:
+            if self.training is None and entry.experiment.trains:
+                raise UsageError(f"{entry.key} trains, so it needs a ts.Training: name the function that returns it with --training SPEC")
+
     def job(self, entry: Call) -> Job:
         """The entry as a Job, its result in its place."""
-        if self.training is None and entry.experiment.trains:
-            raise UsageError(f"{entry.key} trains, so it needs a ts.Training: name the function that returns it with --training SPEC")
+        self.check([entry])
         call = self.call(entry)
         how: dict[str, Any] = {"engine": self.engine, "progress": self.progress, "fresh": self.fresh}
         return call.job(self.objective, self.trajectory, self.training, out=place_to_write(self.home, call.key), **how)
@@ -73,24 +82,26 @@ class Finding:
     headline: str
 
 
-def examine(subject: Subject, entries: Sequence[Call], left_out: dict[str, ResultError] | None = None) -> list[Finding]:
+def examine(subject: Subject, entries: Sequence[Call], left_out: dict[str, ThetascopeError] | None = None) -> list[Finding]:
     """Run the experiments one after the other; what is stored already is only checked and drawn.
 
     Args:
         subject: what is examined, and where the results go.
         entries: from `thetascope.experiments.framework.catalog.entries`.
-        left_out: takes the experiments whose stored result is in the way (another call's, say) and why, by key, while the others
-            go on; None raises.
+        left_out: takes the experiments whose stored result is in the way (another call's, say), or that the engine which is named does not
+            score, and why, by key, while the others go on; None raises.
 
     Raises:
         ResultError: what is stored is another call's or damaged, and there is no `left_out`.
+        UsageError: the engine does not score an experiment, and there is no `left_out`.
     """
     findings = []
+    subject.check(entries)
     for place, entry in enumerate(entries, 1):
         counted = f"[{place} of {len(entries)}]"
         try:
             result = subject.job(entry).run()
-        except ResultError as error:
+        except (ResultError, UsageError) as error:
             if left_out is None:
                 raise
             left_out[entry.key] = error
@@ -105,12 +116,13 @@ def examine(subject: Subject, entries: Sequence[Call], left_out: dict[str, Resul
     return findings
 
 
-def plans(subject: Subject, entries: Sequence[Call], left_out: dict[str, ResultError]) -> dict[str, Plan]:
+def plans(subject: Subject, entries: Sequence[Call], left_out: dict[str, ThetascopeError]) -> dict[str, Plan]:
     """What `examine` would do, by the keys of the entries."""
     found = {}
+    subject.check(entries)
     for entry in entries:
         try:
             found[entry.key] = subject.job(entry).plan()
-        except ResultError as error:
+        except (ResultError, UsageError) as error:
             left_out[entry.key] = error
     return found
