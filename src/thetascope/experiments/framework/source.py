@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import nn
 
-from thetascope.errors import ObjectiveError, ResultError
+from thetascope.errors import ResultError, UsageError
 from thetascope.experiments.framework.plan import Plan
 from thetascope.experiments.framework.provenance import basic_attrs, provenance_attrs
 from thetascope.geometry.points import StoredStates
@@ -198,7 +198,7 @@ class ReferenceSource(ScoringSource):
         """Full passes of the oracle.
 
         Raises:
-            ObjectiveError: another one is asked for.
+            UsageError: another one is asked for.
         """
         return only_eager(name, "each trained model is scored with a full pass")
 
@@ -226,8 +226,8 @@ def only_eager(name: str, reason: str) -> Engine:
     """The oracle, for what nothing else scores.
 
     Raises:
-        ObjectiveError: another engine is asked for.
+        UsageError: another engine is asked for.
     """
     if name not in ("auto", "eager"):
-        raise ObjectiveError(f'engine must be "auto" or "eager" here, for {reason}. Got "{name}" instead.')
+        raise UsageError(f'engine must be "auto" or "eager" here, for {reason}. Got "{name}" instead.')
     return Engine(EagerBackend, reason)
