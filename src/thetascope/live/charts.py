@@ -30,7 +30,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
         return [low]
     size = 10 ** math.floor(math.log10((high - low) / most))
     size = next(size * k for k in (1, 2, 5, 10) if (high - low) / (size * k) <= most)
-    return [k * size for k in range(math.ceil(low / size), math.floor(high / size + 1e-9) + 1)]
+    return [float(f"{k * size:.12g}") for k in range(math.ceil(low / size), math.floor(high / size + 1e-9) + 1)]
 
 
 class _Axes:
@@ -74,7 +74,7 @@ def _round_powers(low: float, high: float) -> list[float]:
     """Numbers such as 0.2, 0.5, 1 between two powers of ten; whole powers where there are many."""
     decades = range(math.floor(low), math.ceil(high) + 1)
     wanted = (1,) if high - low > 3 else (1, 2, 5)
-    found = [k * 10.0**power for power in decades for k in wanted if low <= math.log10(k * 10.0**power) <= high]
+    found = [float(f"{k}e{power}") for power in decades for k in wanted if low <= math.log10(k * 10.0**power) <= high]
     return found if len(found) >= 2 else [float(f"{10**value:.2g}") for value in (low + 0.1 * (high - low), high - 0.1 * (high - low))]
 
 

@@ -158,7 +158,7 @@ def _article(run: Run, found: Found, name: str, words: Words | None) -> Article:
         question,
         headline=_tried(lambda: words.headline(data), "", problems) if words else result.title,
         how=_tried(lambda: words.how(data), "", problems) if words else "",
-        shows=tuple(_tried(lambda: words.shows(data), (), problems)) if words else (),
+        shows=(*(_tried(lambda: list(words.shows(data)), list[str](), problems) if words else ()), *_before(found)),
         does_not_show=words.caveat if words else "",
         picture=_tried(lambda: _picture(result, name), None, problems),
         table=_tried(lambda: tabled(data), None, problems) if tabled else None,
@@ -166,6 +166,17 @@ def _article(run: Run, found: Found, name: str, words: Words | None) -> Article:
         result=result,
     )
     return replace(article, problems=_told(found, problems, command))
+
+
+def _before(found: Found) -> list[str]:
+    """What the same call found before the training went on, the newest first."""
+    told = []
+    for older in reversed(found.older):
+        if older.result is None or older.missing:
+            continue
+        headline = _tried(partial(getattr, older.result, "headline"), "")
+        told += [f"Before the training went on, at step {older.last_step:,}: {headline}"] if headline else []
+    return told
 
 
 def _told(found: Found, problems: Sequence[str], command: str) -> tuple[str, ...]:

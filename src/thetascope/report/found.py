@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thetascope.errors import ResultError, ThetascopeError
 from thetascope.results import Result, load_result
 from thetascope.results.showing import showable
+from thetascope.results.stored import UNTIL
 from thetascope.safe_paths import check_inside
 from thetascope.shown import message, shown
 
@@ -19,11 +20,18 @@ Given = Result | PathLike
 
 @dataclass(frozen=True)
 class Found:
-    """A result and what it is called; or, where it cannot be read, why."""
+    """A result and what it is called; or, where it cannot be read, why. `older` are those of the same call before its training went on."""
 
     name: str
     result: Result | None
     problem: str = ""
+    older: tuple[Found, ...] = ()
+
+    @property
+    def last_step(self) -> int:
+        """Of the states that it is about; −1 where none is known."""
+        states = () if self.result is None else self.result.data.attrs.get("states") or ()
+        return max((state["step"] for state in states if state.get("step") is not None), default=-1)
 
     @property
     def missing(self) -> int:
@@ -39,7 +47,7 @@ def find_results(run: Path, given: Iterable[Given] | Given | None) -> list[Found
     """
     folder = run / "results"
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")) if folder.is_dir() else []
-    found = [_loaded(path, run) for path in inside]
+    found = _newest([_loaded(path, run) for path in inside])
     seen = {path.resolve() for path in inside}
     named = [] if given is None else [given] if isinstance(given, Result | str | os.PathLike) else list(given)
     for extra in named:
@@ -54,6 +62,19 @@ def find_results(run: Path, given: Iterable[Given] | Given | None) -> list[Found
             found.append(_loaded(path))
             seen.add(path.resolve())
     return found
+
+
+def _newest(found: list[Found]) -> list[Found]:
+    """Results of one call before and after its training went on are one: the newest, with the older ones."""
+    calls: dict[str, list[Found]] = {}
+    for one in found:
+        calls.setdefault(one.name.partition(UNTIL)[0], []).append(one)
+    told = []
+    for of_call in calls.values():
+        readable = sorted((one for one in of_call if one.result is not None), key=lambda one: one.last_step)
+        told += [one for one in of_call if one.result is None]
+        told += [replace(readable[-1], older=tuple(readable[:-1]))] if readable else []
+    return told
 
 
 def _loaded(path: Path, home: Path | None = None) -> Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -147,5 +148,10 @@ def test_examine_goes_beside_and_fresh_in_place(folder: Path, capsys: pytest.Cap
     names = {"interpolate-alphas=3", "interpolate-alphas=3-until=50", "trajectory_geometry", "trajectory_geometry-until=50"}
     assert {place.name for place in (folder / "run" / "results").iterdir()} == names
     assert {place.stem for place in (folder / "run" / "figures").glob("*.png")} == names
+    page = unescape((folder / "run" / "report.html").read_text(encoding="utf-8"))
+    old, new = (ts.load_result(folder / "run" / "results" / f"interpolate-alphas=3{until}") for until in ("", "-until=50"))
+    assert f"Before the training went on, at step 30: {old.headline}" in page
+    assert new.headline[1:-1] in page
+    assert page.count("Before the training went on, at step 30: ") == 2
     assert main([*line, "--fresh"]) == 0
     assert max(state["step"] for state in ts.load_result("run/results/interpolate-alphas=3").data.attrs["states"]) == 50
