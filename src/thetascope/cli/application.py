@@ -113,12 +113,12 @@ def replacing_what_does_not_fit(*streams: Any) -> Iterator[None]:
 
 
 def _run(tokens: list[str], debug: bool) -> int:
-    from thetascope.cli.renamed import OLD_COMMANDS, renamed
+    from thetascope.cli.renamed import COMPARES, OLD_COMMANDS, renamed
     from thetascope.errors import ThetascopeError, UsageError
 
     try:
         if tokens and tokens[0] in OLD_COMMANDS:
-            raise UsageError(renamed(tokens[0]))
+            raise UsageError(renamed(tokens[0]) + COMPARES * (tokens[0] == "compare"))
         app.meta(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:

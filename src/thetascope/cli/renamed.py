@@ -12,8 +12,11 @@ OLD_COMMANDS = {
 """What the first version called commands, and what they are called now."""
 
 
+COMPARES = "; results of several runs are compared by thetascope panels RESULT RESULT …"
+"""What whoever types compare may have wanted."""
+
+
 def renamed(word: str) -> str:
     """The error of a command that is called otherwise now."""
     names = " or ".join(f'"{name}"' for name in OLD_COMMANDS[word])
-    other = "; results of several runs are compared by thetascope panels RESULT RESULT …" if word == "compare" else ""
-    return f'"{word}" is called {names} now{other}'
+    return f'"{word}" is called {names} now'
