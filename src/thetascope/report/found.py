@@ -30,8 +30,12 @@ class Found:
     @property
     def last_step(self) -> int:
         """Of the states that it is about; −1 where none is known."""
-        states = () if self.result is None else self.result.data.attrs.get("states") or ()
-        return max((state["step"] for state in states if state.get("step") is not None), default=-1)
+        if self.result is None:
+            return -1
+        try:  # attributes may hold anything
+            return max((int(state["step"]) for state in self.result.data.attrs["states"] if state["step"] is not None), default=-1)
+        except (LookupError, TypeError, ValueError):
+            return -1
 
     @property
     def missing(self) -> int:

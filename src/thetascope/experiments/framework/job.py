@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from thetascope.errors import UsageError
+from thetascope.errors import ResultError, UsageError
 from thetascope.experiments.framework.call_options import canonical
 from thetascope.experiments.framework.plan import Plan
 from thetascope.experiments.framework.same_call import check_same_call, grown_since
@@ -117,7 +117,10 @@ class Job:
         if path is None or self._fresh or self.portion is not None or not Store.exists(path):
             return path
         found = self.source.fingerprint(self._name)
-        last = grown_since(attributes(path), found, self.key, _typed(self._options), self._states().values())
+        try:
+            last = grown_since(attributes(path), found, self.key, _typed(self._options), self._states().values())
+        except (ResultError, LookupError, TypeError, ValueError, AttributeError):
+            return path  # what is wrong with it says whoever opens it
         return path if last is None else path.with_name(f"{path.name}{UNTIL}{last}")
 
     def _laid_out(self, engine: Engine, lock: Lock) -> tuple[Store, Engine, FirstPoint]:
