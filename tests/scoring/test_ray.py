@@ -290,6 +290,7 @@ def test_points_that_end_every_worker_are_named(tmp_path: Path) -> None:
     assert "of 49 (y, x); the last: " in said
 
 
+@pytest.mark.slow
 def test_a_command_scores_on_workers(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "thetascope.cli", "init", "mine"], cwd=tmp_path, check=True, capture_output=True)
     folder = tmp_path / "mine"

@@ -9,14 +9,14 @@ from typing import Self
 import torch
 
 
-class _Open(threading.local):
+class _StillOpen(threading.local):
     """What is to be put back in this thread, the outermost first."""
 
     def __init__(self) -> None:
         self.stack: list[Restoring] = []
 
 
-_open = _Open()
+_open = _StillOpen()
 
 
 class Restoring(ABC):
